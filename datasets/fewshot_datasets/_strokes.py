@@ -1,0 +1,61 @@
+"""Smooth strokes to grey images, in whole numbers only: every platform gets the same bytes.
+
+n images, S strokes an image, P points a stroke. Lengths are in units of 1/64 pixel; x runs to the right, y runs down.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+SIDE = 28
+PIXEL = 64  # units in a pixel
+MARGIN = 5  # pixels around the canvas that take the ink of strokes that leave it
+
+
+def points(curves: Ints, count: int) -> Ints:
+    """`count` points [..., count, 2] along the cubic Bézier curves `curves` [..., 4, 2], both ends included."""
+    t = np.arange(count)
+    s = count - 1 - t
+    weights = np.stack([s**3, 3 * s * s * t, 3 * s * t * t, t**3], axis=-1)  # [count, 4]
+    weighted = curves[..., None, :, :] * weights[:, :, None]  # [..., count, 4, 2]
+    total: Ints = weighted.sum(axis=-2)  # [..., count, 2]
+    return total // (count - 1) ** 3
+
+
+def draw(curves: Ints, present: Bools, radius: Ints, count: int = 48) -> npt.NDArray[np.uint8]:
+    """Images [n, SIDE, SIDE] of the strokes `curves` [n, S, 4, 2] with the origin in the middle, ink 255 on paper 0.
+
+    Only the strokes where `present` [n, S] is true are drawn, with a round pen of outer radius `radius` [n]: 1 to 2.5
+    pixels, as the pen's stamp has 5 x 5.
+    """
+    wide = SIDE + 2 * MARGIN
+    canvas = np.zeros(len(curves) * wide * wide, np.uint8)
+    for stroke in range(curves.shape[1]):
+        drawn = np.flatnonzero(present[:, stroke])
+        path = points(curves[drawn, stroke], count) + wide * PIXEL // 2  # [drawn, P, 2]
+        path = path.clip(2 * PIXEL, (wide - 2) * PIXEL - 1).astype(np.int32)
+        for point in range(count):
+            _stamp(canvas, drawn * wide * wide, path[:, point], radius[drawn].astype(np.int32), wide)
+    images = canvas.reshape(-1, wide, wide)
+    return images[:, MARGIN:-MARGIN, MARGIN:-MARGIN]  # [n, SIDE, SIDE]
+
+
+def _stamp(
+    canvas: npt.NDArray[np.uint8], first: Ints, at: npt.NDArray[np.int32], radius: npt.NDArray[np.int32], wide: int
+) -> None:
+    """Press the pen at `at` [n, 2] on each image, whose first pixel stands at `first` [n] of the flat canvas.
+
+    The ink falls from full to none over the outermost pixel of the radius, with the squared distance: no root.
+    """
+    steps = np.arange(-2, 3, dtype=np.int32)
+    pixel = at // PIXEL  # [n, 2]
+    away = (at - pixel * PIXEL - PIXEL // 2)[:, :, None] - steps * PIXEL  # [n, 2, 5], from the centres of the pixels
+    square = away * away
+    distance = square[:, 1, :, None] + square[:, 0, None, :]  # [n, 5, 5]
+    outer = radius * radius
+    gain = (255 << 10) // (outer - (radius - PIXEL) ** 2)  # [n]
+    ink = ((outer[:, None, None] - distance) * gain[:, None, None] >> 10).clip(0, 255).astype(np.uint8)
+    where = (first + pixel[:, 1] * wide + pixel[:, 0])[:, None, None] + (steps[:, None] * wide + steps)  # [n, 5, 5]
+    canvas[where] = np.maximum(canvas[where], ink)

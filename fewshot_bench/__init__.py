@@ -1,0 +1,65 @@
+"""fewshot-bench: a benchmark harness for few-shot learning.
+
+What a plugin author or a notebook needs is here; each name is imported when it is first used, so that importing the
+package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fewshot_bench.backbone import Backbone
+    from fewshot_bench.bank import ImageBank
+    from fewshot_bench.dataset import Dataset, ImageClass
+    from fewshot_bench.errors import DataError, FewshotError, UsageError
+    from fewshot_bench.inner_loop import InnerLoop
+    from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo
+    from fewshot_bench.records import Record, find_records, load_record
+    from fewshot_bench.run import run
+    from fewshot_bench.tasks import Tasks
+
+_HOME = {
+    "Backbone": "backbone",
+    "Conditions": "method",
+    "DataError": "errors",
+    "Dataset": "dataset",
+    "EmbeddingMethod": "method",
+    "FewshotError": "errors",
+    "ImageBank": "bank",
+    "ImageClass": "dataset",
+    "InnerLoop": "inner_loop",
+    "Method": "method",
+    "MethodInfo": "method",
+    "Record": "records",
+    "Tasks": "tasks",
+    "UsageError": "errors",
+    "find_records": "records",
+    "load_record": "records",
+    "run": "run",
+}
+
+__all__ = [
+    "Backbone",
+    "Conditions",
+    "DataError",
+    "Dataset",
+    "EmbeddingMethod",
+    "FewshotError",
+    "ImageBank",
+    "ImageClass",
+    "InnerLoop",
+    "Method",
+    "MethodInfo",
+    "Record",
+    "Tasks",
+    "UsageError",
+    "find_records",
+    "load_record",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fewshot_bench' has no attribute {name!r}")
+    return getattr(import_module(f"fewshot_bench.{_HOME[name]}"), name)

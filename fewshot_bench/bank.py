@@ -1,0 +1,48 @@
+"""Image banks: one split's images, class by class, from which a batch of tasks is one gather."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Ids = npt.NDArray[np.int64]
+
+
+class ImageBank(Protocol):
+    """The images of one split. Image ids count from 0 within the split; class c owns `starts[c]` to `starts[c + 1]`."""
+
+    class_names: tuple[str, ...]
+    starts: Ids  # [classes + 1]
+    structure_id: str
+    """Hash of the ordered class names and source image ids: keys the episodes, whatever the resolution."""
+
+    def gather(self, ids: Ids) -> Tensor:
+        """The images `ids` [n] as uint8 [n, C, H, W] (a bank of features: float [n, D])."""
+        ...
+
+
+class MemmapBank:
+    """A split as a slice of one class-sorted memory map on disk."""
+
+    def __init__(
+        self, images: npt.NDArray[np.uint8], class_names: tuple[str, ...], starts: Ids, structure_id: str
+    ) -> None:
+        self.images, self.class_names, self.starts, self.structure_id = images, class_names, starts, structure_id
+
+    def gather(self, ids: Ids) -> Tensor:
+        """The images `ids` [n] as a new uint8 tensor [n, C, H, W] on the CPU."""
+        return torch.from_numpy(self.images[ids])
+
+
+class TensorBank:
+    """The rows of a tensor in place of images: a split that lives on an accelerator, or its embedded images."""
+
+    def __init__(self, rows: Tensor, like: ImageBank) -> None:
+        self.rows, self.class_names, self.starts = rows, like.class_names, like.starts
+        self.structure_id = like.structure_id
+
+    def gather(self, ids: Ids) -> Tensor:
+        """The rows `ids` [n], on the device where the bank lives."""
+        return self.rows[torch.from_numpy(ids).to(self.rows.device)]

@@ -1,0 +1,124 @@
+"""`fsbench list` and `fsbench show`."""
+
+import json
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fewshot_bench import plugins
+from fewshot_bench.cli.run import Json, Out
+from fewshot_bench.errors import FewshotError, unknown
+
+list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=True)
+
+Check = Annotated[bool, typer.Option("--check", help="Import each and say which fail.")]
+
+
+@list_app.command()
+def methods(check: Check = False, as_json: Json = False) -> int:
+    """List the methods that are installed."""
+    return _list("methods", check, as_json)
+
+
+@list_app.command()
+def datasets(check: Check = False, as_json: Json = False) -> int:
+    """List the data sets that are installed."""
+    return _list("datasets", check, as_json)
+
+
+@list_app.command()
+def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
+    """List the finished runs below a folder."""
+    from fewshot_bench.records import find_records
+
+    rows = [
+        {
+            "run": record.folder.name,
+            "seed": record.content["train"]["seed"],
+            "results": [
+                f"{100 * r['mean']:.2f} % {r['test']['protocol']} {r['test']['ways']}-way {r['test']['shots']}-shot"
+                for r in record.results
+            ],
+        }
+        for record in (find_records([out]) if out.is_dir() else [])
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    elif not rows:
+        print(f"No finished runs in {out}.")
+    for row in rows if not as_json else []:
+        print(f"{row['run']}  seed {row['seed']}\n  " + "\n  ".join(row["results"]))
+    return 0
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A method, a data set, or a run.")], out: Out = Path("runs"), as_json: Json = False
+) -> int:
+    """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
+    import yaml
+
+    if "/" not in name and name in plugins.registered("datasets"):
+        content = _about(plugins.find("datasets", name))
+    elif ":" in name or name in plugins.registered("methods"):
+        content = _about_method(plugins.find("methods", name))
+    else:
+        content = _about_run(name, out)
+    print(json.dumps(content, indent=1) if as_json else yaml.safe_dump(content, sort_keys=False, width=78).rstrip())
+    return 0
+
+
+def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
+    rows: list[dict[str, Any]] = []
+    for plugin in plugins.registered(group).values():
+        row: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
+        try:
+            row["title"] = plugin.card().get("title", "")
+            if check:
+                plugin.load()
+        except FewshotError as error:
+            row["error"] = str(error)
+        rows.append(row)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        width = max((len(row["name"]) for row in rows), default=0) + 2
+        for row in rows:
+            print(f"{row['name']:<{width}}{row.get('title') or row['distribution']}")
+            if "error" in row:
+                print(f"{'':<{width}}{row['error']}")
+    return 1 if any("error" in row for row in rows) else 0
+
+
+def _about(plugin: plugins.Plugin) -> dict[str, Any]:
+    card = {key: value for key, value in plugin.card().items() if key != "recipes"}
+    return {"name": plugin.name, "from": plugin.distribution, "code": plugin.reference, **card}
+
+
+def _about_method(plugin: plugins.Plugin) -> dict[str, Any]:
+    method = plugin.load()
+    defaults = {f.name: None if f.default is MISSING else f.default for f in fields(method.Hparams)}
+    declares = {
+        "trained": method.trained,
+        "transductive": method.transductive,
+        "fixed ways": method.fixed_ways,
+        "way-equivariant": method.way_equivariant,
+        "support-order-invariant": method.support_order_invariant,
+        "kinds": sorted(method.kinds),
+        "normalisation": sorted(method.modes),
+    }
+    recipes = plugin.card().get("recipes", {})
+    return {**_about(plugin), "declares": declares, "hyper-parameters": defaults, "recipes": recipes}
+
+
+def _about_run(name: str, out: Path) -> dict[str, Any]:
+    from fewshot_bench.cli.test import find_run
+    from fewshot_bench.errors import UsageError
+    from fewshot_bench.records import load_record
+
+    try:
+        return load_record(find_run(name, out)).content
+    except UsageError:
+        valid = [*plugins.registered("methods"), *plugins.registered("datasets")]
+        raise unknown(f"method, data set or run (in {out})", name, valid) from None

@@ -1,0 +1,84 @@
+"""`fsbench`: its commands and its manners: results on stdout, all else on stderr, errors in one to three lines."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from fewshot_bench import plugins
+from fewshot_bench.cli.listing import list_app, show
+from fewshot_bench.cli.run import run
+from fewshot_bench.cli.table import table
+from fewshot_bench.cli.test import test
+from fewshot_bench.errors import FewshotError
+
+HELP = """A benchmark harness for few-shot learning: every method sees the same episodes, every number can be traced.
+
+Examples:
+
+  fsbench run --method maml --ways 5 --shots 1
+
+  fsbench run --method prototypical-networks --dataset omniglot --data-root DATA --seeds 0-4
+
+  fsbench table runs
+
+  fsbench list methods
+"""
+
+BadUse = typer.BadParameter.__bases__[0]  # click's UsageError, whether typer depends on click or carries it
+BadCommandLine: type[Exception] = BadUse.__bases__[0]  # click's ClickException
+
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.command()(run)
+app.command()(test)
+app.add_typer(list_app, name="list")
+app.command()(show)
+app.command()(table)
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(f"fewshot-bench {plugins.version()}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit with its code: 0 ok, 1 failed, 2 usage, 3 data, 130 interrupted."""
+    sys.exit(_main(sys.argv[1:]))
+
+
+def _main(arguments: list[str]) -> int:
+    try:
+        _add_commands()
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except FewshotError as error:
+        return _complain(str(error), error.exit_code)
+    except BadCommandLine as error:
+        context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+            print(context.get_help(), file=sys.stderr)
+            return 2
+        path = context.command_path if context else "fsbench"
+        return _complain(f"{error.format_message()}\nSee: {path} --help", 2)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("Interrupted.", 130)
+    except BrokenPipeError:  # the reader of a pipe has gone: nothing more to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _add_commands() -> None:
+    for plugin in plugins.registered("commands").values():
+        if plugin.name not in {group.name for group in app.registered_groups}:
+            try:
+                app.add_typer(plugin.load(), name=plugin.name)
+            except FewshotError as error:  # a broken plugin is reported and breaks nothing else
+                print(f"fsbench: {error}", file=sys.stderr)
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"fsbench: {text}", file=sys.stderr)
+    return code

@@ -1,0 +1,110 @@
+"""Progress on stderr: bars in a terminal, a line now and then elsewhere. Ctrl-C asks training to stop and save."""
+
+import signal
+import sys
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fewshot_bench.dataset import Progress as Made
+from fewshot_bench.records import Scores
+from fewshot_bench.run import Listener
+from fewshot_bench.specs import TestSpec
+from fewshot_bench.training import Progressed
+
+LINE_EVERY_S = 10.0
+
+
+class Bars(Listener):
+    """Shows a run; as a context it also turns the first Ctrl-C or SIGTERM of a training into a request to stop."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bars = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
+        self.bar: TaskID | None = None
+        self.asked = self.in_training = False
+        self.line_at = time.monotonic()
+        self.handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.handlers[number] = signal.signal(number, self._signalled)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.bars.stop()
+
+    def preparing(self, name: str) -> Made:
+        """A bar of images."""
+        self._start(f"preparing {name}", None)
+        self._line(f"preparing {name}", now=True)
+
+        def made(done: int, total: int) -> None:
+            if self.bar is not None:
+                self.bars.update(self.bar, completed=done, total=total)
+
+        return made
+
+    def training(self, at: Progressed, updates: int) -> None:
+        """A bar of updates."""
+        self.in_training, self.updates = True, updates
+        if at.update:
+            self.note(f"Going on from update {at.update:,}.")
+        self._start(self.title, updates, at.update)
+
+    def trained(self, at: Progressed, loss: float) -> None:
+        """The loss and the latest validation score."""
+        validation = "" if at.last_score is None else f"  validation {at.last_score:.4f} (best {at.best_score:.4f})"
+        text = f"{self.title}  loss {loss:.4f}{validation}"
+        if self.bar is not None:
+            self.bars.update(self.bar, completed=at.update, description=text)
+        left = at.train_s / at.update * (self.updates - at.update)
+        self._line(f"{text}  update {at.update:,}/{self.updates:,}  {left:.0f} s left", now=at.update == self.updates)
+        self.in_training = at.update < self.updates
+
+    def stopped(self) -> bool:
+        """Whether Ctrl-C asked training to stop."""
+        return self.asked
+
+    def testing(self, spec: TestSpec) -> None:
+        """A bar of episodes."""
+        self.in_training = False
+        self._start("testing", spec.episodes)
+
+    def tested(self, scores: Scores) -> None:
+        """The running mean and the half-width of its 95 % interval."""
+        half = 1.96 * np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
+        if self.bar is not None:
+            text = f"testing  {100 * scores.mean():.2f} ± {100 * half:.2f} %"
+            self.bars.update(self.bar, completed=len(scores), description=text)
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if not self.in_training or self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self.note("Stopping after this update; once more stops at once.")
+
+    def _start(self, text: str, total: int | None, completed: int = 0) -> None:
+        if self.bar is not None:
+            self.bars.remove_task(self.bar)
+        self.bar = self.bars.add_task(text, total=total, completed=completed)
+
+    def _line(self, text: str, now: bool = False) -> None:
+        if not self.console.is_terminal and (now or time.monotonic() - self.line_at > LINE_EVERY_S):
+            self.line_at = time.monotonic()
+            print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,141 @@
+"""`fsbench run`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fewshot_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from fewshot_bench.records import Record
+    from fewshot_bench.resolve import Request
+
+ADVANCED = "Advanced"
+
+Out = Annotated[Path, typer.Option(help="Folder of the records.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key (repeatable).")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data's files (else FSBENCH_DATA).")]
+Protocol = Annotated[str | None, typer.Option(help="Test conditions: standard, standard-transductive, custom.")]
+Queries = Annotated[int | None, typer.Option(help="Test queries a class (protocol custom).", rich_help_panel=ADVANCED)]
+Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol custom).", rich_help_panel=ADVANCED)]
+
+
+def run(
+    method: Annotated[str, typer.Option(help="A name of `fsbench list methods`, or file.py:Class.")],
+    dataset: Annotated[str, typer.Option(help="A name of `fsbench list datasets`.")] = "glyphs",
+    ways: Annotated[int, typer.Option(help="Classes in a test episode.")] = 5,
+    shots: Annotated[int, typer.Option(help="Support images a class.")] = 1,
+    seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
+    recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card, or my.yaml.")] = None,
+    settings: Settings = None,
+    protocol: Protocol = None,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
+    as_json: Json = False,
+    device: Device = "auto",
+    queries: Queries = None,
+    episodes: Episodes = None,
+    on_existing: Annotated[
+        str, typer.Option(help="A finished run: reuse, error or overwrite.", rich_help_panel=ADVANCED)
+    ] = "reuse",
+) -> int:
+    """Train a method, test it on the protocol's episodes, and leave a record.
+
+    A finished run is not run again; an interrupted one goes on where it was saved.
+
+    Example: fsbench run --method maml --ways 5 --shots 1 --seeds 0-2
+    """
+    if on_existing not in ("reuse", "error", "overwrite"):
+        raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
+    numbers = parse_seeds(seeds)
+    from fewshot_bench.resolve import Request
+
+    requests = [
+        Request(
+            method=method,
+            dataset=dataset,
+            ways=ways,
+            shots=shots,
+            protocol=protocol,
+            queries=queries,
+            episodes=episodes,
+            recipe=recipe,
+            settings=tuple(settings or ()),
+            seed=seed,
+            device=device,
+            data_root=data_root,
+        )
+        for seed in numbers
+    ]
+    if dry_run:
+        return _dry_run(requests, out, as_json)
+    from fewshot_bench.cli.progress import Bars
+    from fewshot_bench.cli.summary import summary
+    from fewshot_bench.run import Interrupted, execute, reproduce_command, result_of
+
+    records: list[Record] = []
+    for request in requests:
+        with Bars(f"{method} seed {request.seed}") as bars:
+            try:
+                records.append(execute(request, out, on_existing, bars))  # type: ignore[arg-type]
+            except Interrupted as stopped:
+                bars.note(f"Stopped after update {stopped.update:,}; saved. The same command goes on:\n{reproduce_command(request)} --out {out}")
+                return 130
+    if as_json:
+        print(json.dumps([record.content for record in records], indent=1))
+    else:
+        print(summary(records, [result_of(record, request) for record, request in zip(records, requests, strict=True)]))
+    return 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`3`, `0-4` or `0,2,5-7` as numbers; raises `UsageError`."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+            raise UsageError(f"--seeds takes numbers from 0 up, such as 3, 0-4 or 0,2,5; got {text!r}.")
+        seeds += range(int(first), int(last or first) + 1)
+    if len(set(seeds)) != len(seeds):
+        raise UsageError(f"--seeds names a seed twice: {text!r}.")
+    if max(seeds) >= 2**32 or len(seeds) > 1000:
+        raise UsageError(f"--seeds takes at most 1,000 seeds below 2^32; got {text!r}.")
+    return seeds
+
+
+def _dry_run(requests: list["Request"], out: Path, as_json: bool) -> int:
+    from fewshot_bench.prepare import open_prepared
+    from fewshot_bench.resolve import resolve
+    from fewshot_bench.run import check_sizes
+
+    plans: list[dict[str, Any]] = []
+    for request in requests:
+        resolved = resolve(request)
+        prepared = open_prepared(resolved.train.dataset, resolved.dataset)
+        if prepared is not None:
+            check_sizes(prepared, resolved.train, resolved.test)
+        method = resolved.build_meta(prepared.shape if prepared else resolved.dataset.shape)
+        plans.append(
+            {
+                "run_id": resolved.run_id,
+                "folder": str(out / resolved.folder_name),
+                "prepared": prepared is not None,
+                "parameters": sum(p.numel() for p in method.parameters()),
+                "train": resolved.train.model_dump(),
+                "test": resolved.test.model_dump(),
+            }
+        )
+    if as_json:
+        print(json.dumps(plans, indent=1))
+        return 0
+    import yaml
+
+    for plan in plans:
+        print(yaml.safe_dump(plan, sort_keys=False).rstrip())
+    print("# Nothing was run. Any key of method, train, validation, data and test can be set with --set section.key=value.")
+    return 0

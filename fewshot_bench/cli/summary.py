@@ -1,0 +1,31 @@
+"""What a run says at its end."""
+
+from typing import Any
+
+from fewshot_bench.records import Record
+from fewshot_bench.results import interval_text
+from fewshot_bench.statistics import score_interval
+
+
+def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
+    """The closing summary of one request's records (a seed each) and the result of each that was asked for."""
+    first, result = records[0], results[0]
+    test = result["test"]
+    scores = [record.scores(made["id"]) for record, made in zip(records, results, strict=True)]
+    interval = score_interval(scores, trials=test["ways"] * test["queries"], metric=result["metric"])
+    train_s = sum(record.content["cost"]["train_s"] for record in records)
+    test_s = sum(made["cost"]["test_s"] for made in results)
+    seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
+    lines = {
+        result["metric"]: f"{interval_text(interval, result['metric'])} % ({interval.method})",
+        "method": f"{first.content['method']['title']} on {test['dataset']}, {test['ways']}-way {test['shots']}-shot",
+        "protocol": f"{test['protocol']}, {test['episodes']:,} episodes, {test['queries']} queries a class, "
+        f"normalisation {test['normalisation']}",
+        "seeds": seeds,
+        "time": f"{train_s:.0f} s training, {test_s:.1f} s testing",
+        "record": "\n".join(str(record.folder) for record in records),
+        "again": "\n".join(record.content["provenance"]["command"] for record in records),
+    }
+    width = max(map(len, lines)) + 2
+    indent = "\n" + " " * width
+    return "\n".join(f"{name:<{width}}{text.replace(chr(10), indent)}" for name, text in lines.items())

@@ -1,0 +1,64 @@
+"""What a data set is to the core: an identity, ordered classes by split, and images that are made once and cached."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot_bench.errors import UsageError, unknown
+
+Images = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+"""Called as `progress(done, total)` while images are made."""
+
+
+@dataclass(frozen=True)
+class ImageClass:
+    """One class: its name and the ids of its source images, in the order in which the images are stored."""
+
+    name: str
+    image_ids: tuple[str, ...]
+
+
+class Dataset(ABC):
+    """A data set of images. A plugin subclasses it, with a card (`<module>.yaml`) beside its file.
+
+    `options` are the data set's own (`--set data.key=value`), checked against `defaults`; `root` is `--data-root` or
+    `FSBENCH_DATA`, for data sets that read files.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+
+    def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
+        for key, value in (options or {}).items():
+            if key not in self.defaults:
+                raise unknown(f"option of data set {type(self).__name__}", key, self.defaults)
+            if type(value) is not type(self.defaults[key]):
+                raise UsageError(f"data.{key} must be a {type(self.defaults[key]).__name__}, not {value!r}.")
+        self.options = {**self.defaults, **(options or {})}
+        self.root = root
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of every image."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """A short text that changes whenever the prepared pixels, classes or their order would. Reads no image."""
+
+    @abstractmethod
+    def classes(self) -> dict[str, list[ImageClass]]:
+        """The classes of each split, ordered; the keys are `splits`. No class stands in two splits."""
+
+    @abstractmethod
+    def images(self, progress: Progress) -> Iterator[Images]:
+        """All images as uint8 blocks [n, C, H, W] of any n, in the order of `classes()`: split by split, class by class.
+
+        Runs once, before the first use; raises `DataError` naming any source image that is missing or damaged.
+        """

@@ -1,0 +1,31 @@
+"""Errors that a user can cause or meet: one to three lines of text and an exit code, never a traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FewshotError(Exception):
+    """Base of every error this project raises on purpose; the run itself failed."""
+
+    exit_code = 1
+
+
+class UsageError(FewshotError):
+    """The request cannot be met as it was put: unknown name, wrong type, impossible size."""
+
+    exit_code = 2
+
+
+class DataError(FewshotError):
+    """Data is missing, truncated, altered or unreadable."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> UsageError:
+    """The error for a name that does not exist: what was given, the nearest valid names, the command that lists them."""
+    names = sorted(valid)
+    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    known = "" if near and see else f"\nValid: {', '.join(names) or 'none'}."
+    return UsageError(f"Unknown {kind} {given!r}.{hint}{known}" + (f"\nSee: {see}" if see else ""))

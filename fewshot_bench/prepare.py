@@ -1,0 +1,152 @@
+"""Prepared data: a data set's images made once into one class-sorted memory map, then opened in no time.
+
+A prepared data set is a folder `<name>-<hash>` of the cache: `images.npy` (uint8 [images, C, H, W], split by split, class
+by class) and `meta.json`. The hash is of the data set's name, options and identity, so another source is another folder.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot_bench.bank import MemmapBank
+from fewshot_bench.dataset import Dataset, ImageClass, Progress
+from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.specs import canonical_json, short_hash
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set: `bank(split)` opens a split."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash (sha256) of all prepared pixels: provenance."""
+        return str(self.meta["fingerprint"])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of an image."""
+        c, h, w = self.meta["shape"]
+        return c, h, w
+
+    def bank(self, split: str) -> MemmapBank:
+        """The bank of a split, or of two neighbours such as `train+val`."""
+        splits = [self.meta["splits"][name] for name in split.split("+")]
+        names = tuple(name for one in splits for name in one["classes"])
+        sizes = [size for one in splits for size in one["sizes"]]
+        first, total = splits[0]["first"], sum(sizes)
+        structure = splits[0]["structure_id"] if len(splits) == 1 else short_hash([s["structure_id"] for s in splits])
+        images = np.load(self.folder / "images.npy", mmap_mode="r")[first : first + total]
+        return MemmapBank(images, names, np.cumsum([0, *sizes], dtype=np.int64), structure)
+
+    def describe(self, *splits: str) -> dict[str, Any]:
+        """Structure id, classes and images of each named split, for a record."""
+        return {
+            name: {
+                "structure_id": bank.structure_id,
+                "classes": len(bank.class_names),
+                "images": int(bank.starts[-1]),
+            }
+            for name in splits
+            for bank in [self.bank(name)]
+        }
+
+
+def cache_folder() -> Path:
+    """Where prepared data sets lie: `FSBENCH_CACHE`, or the user's cache folder."""
+    if given := os.environ.get("FSBENCH_CACHE"):
+        return Path(given)
+    import pooch
+
+    return Path(pooch.os_cache("fewshot-bench"))
+
+
+def prepared_folder(name: str, dataset: Dataset) -> Path:
+    """The folder of the cache where this data set lies once it is prepared."""
+    return cache_folder() / f"{name}-{short_hash(FORMAT, dataset.options, dataset.identity())}"
+
+
+def open_prepared(name: str, dataset: Dataset) -> Prepared | None:
+    """The prepared data set if the cache has it whole, else None."""
+    folder = prepared_folder(name, dataset)
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        whole = (folder / "images.npy").stat().st_size == meta["bytes"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return Prepared(folder, meta) if whole else None
+
+
+def prepare(name: str, dataset: Dataset, progress: Progress = lambda done, total: None) -> Prepared:
+    """Open the prepared data set, making it first where the cache lacks it.
+
+    Raises `DataError` where the source is missing or damaged, `FewshotError` where the cache cannot be written. Made in
+    a temporary folder and renamed: an interruption leaves no half-made cache, and of two makers one wins.
+    """
+    if ready := open_prepared(name, dataset):
+        return ready
+    folder = prepared_folder(name, dataset)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+    except OSError as error:
+        raise FewshotError(f"Cannot write the cache {folder.parent}: {error.strerror}. Set FSBENCH_CACHE.") from error
+    try:
+        meta = _make(work, dataset, progress)
+        if folder.exists():  # damaged, or made by another process meanwhile
+            if ready := open_prepared(name, dataset):
+                return ready
+            shutil.rmtree(folder)
+        work.rename(folder)
+    except OSError as error:
+        if ready := open_prepared(name, dataset):
+            return ready
+        raise FewshotError(f"Cannot write the cache {folder}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Prepared(folder, meta)
+
+
+def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:
+    classes = dataset.classes()
+    splits, first = {}, 0
+    for split, members in classes.items():
+        sizes = [len(member.image_ids) for member in members]
+        splits[split] = {
+            "first": first,
+            "classes": [member.name for member in members],
+            "sizes": sizes,
+            "structure_id": structure_id(members),
+        }
+        first += sum(sizes)
+    sha = hashlib.sha256()
+    path = work / "images.npy"
+    store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(first, *dataset.shape))
+    filled = 0
+    for block in dataset.images(progress):
+        store[filled : filled + len(block)] = block
+        sha.update(np.ascontiguousarray(block))
+        filled += len(block)
+    if filled != first:
+        raise DataError(f"{type(dataset).__name__} made {filled} images where its classes name {first}.")
+    store.flush()
+    meta = {"shape": dataset.shape, "splits": splits, "fingerprint": sha.hexdigest(), "bytes": path.stat().st_size}
+    (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    return meta
+
+
+def structure_id(classes: list[ImageClass]) -> str:
+    """Hash of the ordered class names and source image ids: equal for any resolution of the same images."""
+    return hashlib.sha256(canonical_json([[c.name, c.image_ids] for c in classes]).encode()).hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""From a request to complete specs: defaults <- recipe <- `--set key=value`.
+
+A recipe is an entry of a card, `recipes: {<name>: [{for: {dataset, ways, shots}, method: {...}, train: {...}, ...}]}`;
+the first entry of that name whose `for` matches is taken, and a key that `for` leaves out matches everything. A recipe file
+(`--recipe my.yaml`) holds the sections themselves.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.plugins import Plugin, read_yaml
+from fewshot_bench.specs import TestSpec, TrainSpec, Validation
+
+Sections = dict[str, dict[str, Any]]
+
+DEFAULTS: Sections = {
+    "method": {},
+    "data": {},
+    "train": {"backbone": "conv4-64", "queries": 15, "meta_batch_size": 1, "updates": 1000},
+    "validation": {"every": 200, "episodes": 100, "queries": 15},
+    "test": {"protocol": "standard"},
+}
+"""What holds where a recipe is silent; ways and shots follow the request."""
+
+_FIXED = {"method", "hparams", "dataset", "data", "validation", "seed", "device"}  # said elsewhere than in a section
+KEYS = {
+    "train": set(TrainSpec.model_fields) - _FIXED,
+    "validation": set(Validation.model_fields),
+    "test": set(TestSpec.model_fields) - {"dataset", "data"},
+}
+"""The keys of the sections whose keys are known; those of `method` and `data` are the plugins' own."""
+
+
+def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int, shots: int) -> Sections:
+    """The sections of the recipe that the request selects; `recipe` None is `default` where the card has any.
+
+    Raises `UsageError` where the recipe does not exist, does not match, or is malformed, saying which exist.
+    """
+    if recipe is not None and recipe.endswith((".yaml", ".yml")):
+        return _checked(read_yaml(Path(recipe)), recipe)
+    recipes = plugin.card().get("recipes", {})
+    where = f"The card of {plugin.name!r}"
+    if not isinstance(recipes, dict) or not all(isinstance(entries, list) for entries in recipes.values()):
+        raise UsageError(f"{where}: 'recipes' must map names to lists of entries.")
+    if recipe is None and not recipes:
+        return {}
+    name, _, like = (recipe or "default").partition("@")
+    see = f"fsbench show {plugin.name}"
+    if name not in recipes:
+        raise unknown(f"recipe of {plugin.name}", name, recipes, see=see)
+    asked = {"dataset": like or dataset, "ways": ways, "shots": shots}
+    for entry in recipes[name]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("for", {}), dict):
+            raise UsageError(f"{where}: each entry of recipe {name!r} must be a mapping.")
+        if all(asked.get(key) == value for key, value in entry.get("for", {}).items()):
+            return _checked({k: v for k, v in entry.items() if k not in ("for", "source")}, where)
+    exist = "; ".join(f"{n} ({describe_for(e)})" for n, entries in recipes.items() for e in entries)
+    raise UsageError(
+        f"{plugin.name} has no recipe {name!r} for {dataset}, {ways}-way {shots}-shot. There are: {exist}.\n"
+        f"Take the settings of another data set with --recipe {name}@{_datasets(recipes[name])[0]}, or your own file with "
+        f"--recipe my.yaml."
+    )
+
+
+def describe_for(entry: Mapping[str, Any]) -> str:
+    """What an entry is for, in words."""
+    wanted = entry.get("for", {})
+    size = " ".join(f"{wanted[key]}-{key[:-1]}" for key in ("ways", "shots") if key in wanted)
+    return " ".join(filter(None, [wanted.get("dataset", "any data set"), size]))
+
+
+def apply_settings(sections: Sections, settings: Iterable[str], own: Mapping[str, Iterable[str]]) -> Sections:
+    """`--set key=value` over the sections; `own` holds the keys of `method` and `data`.
+
+    A key is `section.key`, or `key` alone where one section has it. Raises `UsageError` with the nearest valid keys.
+    """
+    keys = {**KEYS, **{name: set(names) for name, names in own.items()}}
+    for setting in settings:
+        given, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set needs key=value, got {setting!r}.")
+        section, key = _locate(given.strip(), keys)
+        sections[section][key] = _value(text)
+    return sections
+
+
+def merge(*layers: Sections) -> Sections:
+    """The sections of several layers, later ones over earlier ones."""
+    return {name: {k: v for layer in layers for k, v in layer.get(name, {}).items()} for name in DEFAULTS}
+
+
+def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:
+    section, dot, key = given.partition(".")
+    if dot and section in keys and key in keys[section]:
+        return section, key
+    owners = [name for name, names in keys.items() if given in names]
+    if len(owners) == 1:
+        return owners[0], given
+    if owners:
+        raise UsageError(f"{given!r} is a key of several sections: say {' or '.join(f'{o}.{given}' for o in owners)}.")
+    every = [key for names in keys.values() for key in names] + [f"{s}.{k}" for s, names in keys.items() for k in names]
+    raise unknown("key", given, every, see="fsbench run --method NAME --dry-run (prints every key)")
+
+
+def _value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+        return float(text) if isinstance(value, str) and _is_number(value) else value
+    except yaml.YAMLError:
+        return text
+
+
+def _is_number(text: str) -> bool:  # YAML 1.1 reads 1e-3 as text
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(sections: Mapping[str, Any], where: str) -> Sections:
+    for name, values in sections.items():
+        if name not in DEFAULTS:
+            raise unknown(f"section in {where}", str(name), DEFAULTS)
+        if not isinstance(values, dict):
+            raise UsageError(f"{where}: section {name!r} must be a mapping, not {type(values).__name__}.")
+        for key, value in values.items():
+            if name in KEYS and key not in KEYS[name]:
+                raise unknown(f"key of section {name!r} in {where}", str(key), KEYS[name])
+            if isinstance(value, str) and _is_number(value):
+                values[key] = float(value)
+    return {name: dict(values) for name, values in sections.items()}
+
+
+def _datasets(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [entry.get("for", {}).get("dataset", "glyphs") for entry in entries] or ["glyphs"]

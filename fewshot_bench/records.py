@@ -1,0 +1,132 @@
+"""Records: what a run leaves behind. `record.json`, `episodes.parquet`, `log.jsonl`, `checkpoint.safetensors`.
+
+A record is written atomically (a temporary file, fsync, rename) and holds no pickle. `schema` counts its format; a reader
+brings older ones up to date with `MIGRATIONS`.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot_bench.errors import DataError, FewshotError, UsageError
+
+SCHEMA = 1
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From schema n to n + 1."""
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run's record: the content of `record.json` and where it lies."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """First 12 hex digits that identify the training."""
+        return str(self.content["run_id"])
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The results, one a test spec, in the order in which they were made."""
+        return list(self.content["results"])
+
+    def scores(self, result_id: str) -> Scores:
+        """Score of each test episode [episodes] of one result: accuracy in [0, 1], or mean squared error."""
+        return read_scores(self.folder)[result_id]
+
+
+def load_record(folder: Path) -> Record:
+    """Read one record; raises `DataError` when it is missing, damaged or of a newer schema."""
+    path = folder / "record.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content["schema"]
+    except FileNotFoundError:
+        raise DataError(f"No record in {folder}: record.json is missing (is the run finished?).") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a record: {error}.") from None
+    while schema in MIGRATIONS:
+        content = MIGRATIONS[schema](content)
+        schema = content["schema"]
+    if schema != SCHEMA:
+        raise DataError(f"{path} has schema {schema}; this version of fewshot-bench reads up to {SCHEMA}. Upgrade it.")
+    return Record(folder, content)
+
+
+def find_records(roots: Iterable[Path]) -> list[Record]:
+    """Every record in or below `roots`, sorted by folder; a root that does not exist raises `UsageError`."""
+    folders: set[Path] = set()
+    for root in roots:
+        if not root.is_dir():
+            raise UsageError(f"No such folder of records: {root}.")
+        folders.update(path.parent for path in root.rglob("record.json"))
+    return [load_record(folder) for folder in sorted(folders)]
+
+
+def read_scores(folder: Path) -> dict[str, Scores]:
+    """Every result's episode scores, by result id; raises `DataError` where the file is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / "episodes.parquet"
+    try:
+        table = pq.read_table(path, columns=["result", "score"])
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read: {error}".split("\n")[0]) from None
+    results = np.asarray(table["result"].to_pylist())
+    scores = table["score"].to_numpy()
+    return {str(name): scores[results == name] for name in np.unique(results)}
+
+
+def write_scores(folder: Path, scores: dict[str, Scores]) -> None:
+    """Write `episodes.parquet`: a row an episode (result, episode, score)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            "result": pa.array(np.repeat(list(scores), [len(s) for s in scores.values()])),
+            "episode": pa.array(np.concatenate([np.arange(len(s), dtype=np.int32) for s in scores.values()])),
+            "score": pa.array(np.concatenate(list(scores.values()))),
+        }
+    )
+    with atomic(folder / "episodes.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write readable JSON atomically; never NaN."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
+
+    Raises `FewshotError` that names the path where the system refuses (disk full, folder not writable).
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FewshotError(f"Cannot write {path}: {reason}. Nothing that was there is lost.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,250 @@
+"""A request, checked as a whole before any work: which classes, which specs, which run."""
+
+import os
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fewshot_bench import plugins
+from fewshot_bench.dataset import Dataset
+from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.method import Method, MethodInfo, build_hparams
+from fewshot_bench.normalisation import TRAIN_MODES, check_test_mode, test_default
+from fewshot_bench.plan import resolve_device
+from fewshot_bench.protocols import PROTOCOLS, conditions
+from fewshot_bench.recipes import DEFAULTS, Sections, apply_settings, merge, recipe_sections
+from fewshot_bench.specs import Normalisation, TestSpec, TrainSpec, Validation, run_id
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of `run`: the arguments as given."""
+
+    method: str
+    dataset: str = "glyphs"
+    ways: int = 5
+    shots: int = 1
+    protocol: str | None = None
+    queries: int | None = None
+    episodes: int | None = None
+    recipe: str | None = None
+    settings: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "auto"
+    data_root: Path | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request that can be carried out."""
+
+    method: plugins.Plugin
+    method_class: type[Method]
+    backbone_factory: Any
+    dataset: Dataset
+    train: TrainSpec
+    test: TestSpec
+    device: str
+
+    @cached_property
+    def source_sha256(self) -> str:
+        """Hash of the source of the method and its backbone."""
+        backbone = getattr(self.backbone_factory, "func", self.backbone_factory)  # a partial's own class
+        return plugins.source_sha256(self.method_class, *([backbone] if backbone else []))
+
+    @cached_property
+    def run_id(self) -> str:
+        """The run's identity."""
+        return run_id(self.train, self.source_sha256, self.dataset.identity())
+
+    @property
+    def folder_name(self) -> str:
+        """The name of the run's folder: readable, and unique through the run id."""
+        plain = self.method.name.replace(":", "-").replace("/", "-")
+        return f"{plain}-{self.train.dataset}-{self.run_id}"
+
+    def build(self, input_shape: tuple[int, int, int], training_classes: int) -> Method:
+        """The method with fresh parameters, drawn from torch's present generator."""
+        info = MethodInfo(
+            "classification",
+            self.train.ways,
+            self.train.ways * self.train.shots,
+            input_shape,
+            training_classes,
+        )
+        backbone = self.backbone_factory(input_shape) if self.backbone_factory else None
+        return self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
+
+    def build_meta(self, input_shape: tuple[int, int, int]) -> Method:
+        """The method without storage or initial values, to count its parameters."""
+        with torch.device("meta"):
+            return self.build(input_shape, 0)
+
+
+@dataclass(frozen=True)
+class TestRequest:
+    """What a user asks of `test`: another test of the same checkpoint. None keeps what the run's own test had."""
+
+    __test__ = False  # not a test class of pytest's
+
+    protocol: str | None = None
+    ways: int | None = None
+    shots: int | None = None
+    queries: int | None = None
+    episodes: int | None = None
+    settings: tuple[str, ...] = field(default=())
+
+
+def resolve(request: Request) -> Resolved:
+    """Check a request and expand it; raises `UsageError` or `DataError` before any work is done."""
+    for name in ("ways", "shots"):
+        if getattr(request, name) < 1:
+            raise UsageError(f"--{name} must be at least 1, got {getattr(request, name)}.")
+    plugin = plugins.find("methods", request.method)
+    recipe = recipe_sections(plugin, request.recipe, request.dataset, request.ways, request.shots)
+    method_class = _load_method(plugin)
+    data_plugin = plugins.find("datasets", request.dataset)
+    dataset_class = _load_dataset(data_plugin)
+    target = {"ways": request.ways, "shots": request.shots}
+    sections = merge(DEFAULTS, {"train": target, "validation": target, "test": target}, recipe)
+    own = {"method": [f.name for f in fields(method_class.Hparams)], "data": dataset_class.defaults}
+    sections = apply_settings(sections, request.settings, own)
+    for key in ("protocol", "queries", "episodes"):
+        if getattr(request, key) is not None:
+            sections["test"][key] = getattr(request, key)
+    dataset = dataset_class(sections["data"], data_root(request.data_root))
+    device = resolve_device(request.device)
+    hparams = build_hparams(method_class.Hparams, sections["method"])
+    test = _test_spec(method_class, hparams, request.dataset, dataset, sections, _train_mode(method_class, sections))
+    train = _train_spec(plugin, method_class, hparams, request, dataset, sections, test, device.split(":")[0])
+    return Resolved(plugin, method_class, _load_backbone(train.backbone), dataset, train, test, device)
+
+
+def resolve_again(reference: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
+    """The run of a record, resolved on this machine under the record's own specs."""
+    plugin = plugins.find("methods", reference)
+    dataset = _load_dataset(plugins.find("datasets", train.dataset))(train.data, data_root(root))
+    backbone = _load_backbone(train.backbone)
+    return Resolved(plugin, _load_method(plugin), backbone, dataset, train, test, resolve_device(device))
+
+
+def data_root(given: Path | None) -> Path | None:
+    """The folder that `--data-root` names, else `FSBENCH_DATA`; raises `DataError` where it does not exist."""
+    name = "--data-root" if given is not None else "FSBENCH_DATA"
+    root = given if given is not None else Path(os.environ["FSBENCH_DATA"]) if os.environ.get("FSBENCH_DATA") else None
+    if root is not None and not root.is_dir():
+        raise DataError(f"No such folder: {root} ({name}).")
+    return root
+
+
+def another_test(run: Resolved, request: TestRequest, made: TestSpec) -> TestSpec:
+    """The spec of another test of the run `run`, whose own test was `made`."""
+    sections = merge(DEFAULTS, {"test": {"ways": made.ways, "shots": made.shots, "protocol": made.protocol}})
+    sections = apply_settings(sections, request.settings, {})
+    for key in ("protocol", "ways", "shots", "queries", "episodes"):
+        if getattr(request, key) is not None:
+            sections["test"][key] = getattr(request, key)
+    hparams = build_hparams(run.method_class.Hparams, run.train.hparams)
+    test = _test_spec(run.method_class, hparams, run.train.dataset, run.dataset, sections, run.train.normalisation)
+    _check_ways(run.method.name, run.method_class, run.train.ways, test.ways)
+    return test
+
+
+def _load_backbone(name: str | None) -> Any:
+    return plugins.find("backbones", name).load() if name else None
+
+
+def _load_dataset(plugin: plugins.Plugin) -> type[Dataset]:
+    dataset_class = plugin.load()
+    if not (isinstance(dataset_class, type) and issubclass(dataset_class, Dataset)):
+        raise UsageError(f"{plugin.reference} is not a Dataset: a data set subclasses fewshot_bench.Dataset.")
+    return dataset_class
+
+
+def _load_method(plugin: plugins.Plugin) -> type[Method]:
+    method_class = plugin.load()
+    if not (isinstance(method_class, type) and issubclass(method_class, Method)):
+        raise UsageError(f"{plugin.reference} is not a Method: a method subclasses fewshot_bench.Method.")
+    return method_class
+
+
+def _train_mode(method_class: type[Method], sections: Sections) -> Normalisation:
+    mode: Normalisation = sections["train"].setdefault("normalisation", method_class.default_mode)
+    allowed = [m for m in ("none", *TRAIN_MODES) if m in method_class.modes]
+    if mode not in allowed:
+        raise UsageError(f"train.normalisation must be one of {', '.join(allowed)} here, got {mode!r}.")
+    return mode
+
+
+def _test_spec(
+    method_class: type[Method], hparams: Any, name: str, dataset: Dataset, sections: Sections, trained: Normalisation
+) -> TestSpec:
+    wanted = sections["test"]
+    asked = {key: wanted.get(key) for key in ("queries", "episodes", "seed")}
+    rules = conditions(str(wanted["protocol"]), **asked)
+    protocol = PROTOCOLS[wanted["protocol"]]
+    mode = wanted.get("normalisation") or test_default(trained, protocol.transductive)
+    spec = TestSpec.checked(
+        {
+            "protocol": protocol.name,
+            "dataset": name,
+            "data": dataset.options,
+            "ways": wanted["ways"],
+            "shots": wanted["shots"],
+            **rules,
+            "normalisation": mode,
+            "inner_steps": wanted.get("inner_steps") or method_class.inner_steps(hparams),
+        }
+    )
+    if mode not in method_class.modes:
+        allowed = ", ".join(sorted(method_class.modes))
+        raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")
+    if spec.inner_steps is not None and method_class.inner_steps(hparams) is None:
+        raise UsageError("test.inner_steps is for methods that take inner steps; this one takes none.")
+    check_test_mode(spec.normalisation, protocol.name, protocol.transductive)
+    if method_class.transductive and not protocol.transductive:
+        raise UsageError(f"The method is transductive; protocol {protocol.name!r} is not: --protocol standard-transductive.")
+    return spec
+
+
+def _train_spec(
+    plugin: plugins.Plugin,
+    method_class: type[Method],
+    hparams: Any,
+    request: Request,
+    dataset: Dataset,
+    sections: Sections,
+    test: TestSpec,
+    device: str,
+) -> TrainSpec:
+    train = dict(sections["train"])
+    validation = None
+    if not method_class.trained:
+        train |= {"updates": 0, "selection": "last"}
+    elif train.get("split") != "train+val":
+        same = {"normalisation": test.normalisation, "inner_steps": test.inner_steps}
+        validation = Validation.checked(same | sections["validation"])
+    if not method_class.needs_backbone:
+        train["backbone"] = None
+    spec = TrainSpec.checked(
+        train
+        | {
+            "method": plugin.name,
+            "hparams": vars(hparams),
+            "dataset": request.dataset,
+            "data": dataset.options,
+            "validation": validation,
+            "seed": request.seed,
+            "device": device,
+        }
+    )
+    _check_ways(plugin.name, method_class, spec.ways, test.ways)
+    return spec
+
+
+def _check_ways(name: str, method_class: type[Method], trained: int, tested: int) -> None:
+    if method_class.fixed_ways and trained != tested:
+        raise UsageError(f"{name} has one output for each way: trained {trained}-way, it cannot be tested {tested}-way.")

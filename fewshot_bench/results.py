@@ -1,0 +1,191 @@
+"""Results as tables: one for each protocol, data set, ways, shots and metric; a row an experiment, its seeds pooled."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fewshot_bench.pooling import Pooled, pool
+from fewshot_bench.records import Record
+from fewshot_bench.specs import canonical_json
+from fewshot_bench.statistics import Interval
+from fewshot_bench.tables import Cell, Column, Table
+
+RANKING_PROTOCOL = "standard"
+
+_RANK = Column("rank", "#", "Rank by the mean; only the protocol 'standard' ranks.", "right", leads=True)
+_METHOD = Column("method", "method", "Name of the method's plugin.", leads=True)
+_REST = (
+    Column("settings", "differs in", "Settings in which rows that look alike differ."),
+    Column("backbone", "backbone", "The network that embeds the images."),
+    Column("trained", "trained", "Ways and shots of the training episodes."),
+    Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
+    Column("episodes", "episodes", "Test episodes.", "right"),
+    Column("seeds", "seeds", "Training seeds, all tested on the same episodes.", "right"),
+    Column("runs", "runs", "Run ids, one a training seed."),
+    Column("low", "low", "Lower end of the confidence interval.", "right", shown=False),
+    Column("high", "high", "Upper end of the confidence interval.", "right", shown=False),
+    Column("level", "level", "Confidence level of the interval.", "right", shown=False),
+    Column("interval", "interval", "How the interval was computed.", shown=False),
+    Column("queries", "queries", "Query images a class in a test episode.", "right", shown=False),
+    Column("digest", "digest", "Digest of the test episodes.", shown=False),
+    Column("hparams", "hyper-parameters", "Hyper-parameters of the method.", shown=False),
+    Column("commands", "commands", "Commands that reproduce the runs.", shown=False),
+)
+
+_PLAIN_IN_THE_ROW = {"method", "backbone", "ways", "shots"}
+"""Training settings that have a column of their own."""
+
+
+def results_tables(records: Iterable[Record]) -> list[Table]:
+    """The results of `records`, best first, in tables sorted by data set, ways, shots, protocol and metric.
+
+    The order of `records` and the folders they lie in change nothing. Raises `DataError` where a record is damaged.
+    """
+    groups: dict[tuple[Any, ...], list[Pooled]] = defaultdict(list)
+    for pooled in pool(records):
+        test = pooled.test
+        key = (test["dataset"], test["ways"], test["shots"], test["protocol"], pooled.metric, pooled.direction)
+        groups[key].append(pooled)
+    return [_table(groups[key]) for key in sorted(groups)]
+
+
+def interval_text(interval: Interval, metric: str) -> str:
+    """`95.34 ± 0.15`, accuracies in percent; `100.000 (99.998–100.000)` where the interval is not symmetric.
+
+    Two decimals, or as many as its half-width needs not to be shown as zero.
+    """
+    mean, low, high = (value * _scale(metric) for value in (interval.mean, interval.low, interval.high))
+    half = (high - low) / 2
+    if half <= 0:
+        return f"{mean:.2f} (no interval)"
+    digits = max(2, -int(f"{half:.0e}".partition("e")[2]))
+    if abs((high - mean) - (mean - low)) < 0.1**digits / 2:
+        return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    return f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def _scale(metric: str) -> int:
+    return 100 if metric == "accuracy" else 1
+
+
+def _table(results: Sequence[Pooled]) -> Table:
+    """The table of results that share protocol, data set, ways, shots and metric."""
+    test, metric, direction = results[0].test, results[0].metric, results[0].direction
+    protocol, dataset, ways, shots = (test[name] for name in ("protocol", "dataset", "ways", "shots"))
+    unit = " %" if metric == "accuracy" else ""
+    better = "higher" if direction == "max" else "lower"
+    score = Column(
+        "mean",
+        metric + unit,
+        f"Mean over test episodes and its confidence interval; {better} is better.",
+        "right",
+        leads=True,
+    )
+    ranks = protocol == RANKING_PROTOCOL
+    about = {
+        "protocol": protocol,
+        "dataset": dataset,
+        "ways": ways,
+        "shots": shots,
+        "metric": metric,
+        "direction": direction,
+    }
+    return Table(
+        title=f"{dataset}, {ways}-way {shots}-shot, protocol {protocol}",
+        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_REST],
+        rows=[
+            _row(pooled, _rank(pooled, results) if ranks else None, _differences(pooled, results)) for pooled in results
+        ],
+        notes=_notes(protocol, results),
+        about=about,
+    )
+
+
+def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> dict[str, Cell]:
+    train, test, interval = pooled.train, pooled.test, pooled.interval
+    ids = [run.run_id for run in pooled.runs]
+    more = f" +{len(ids) - 1}" if len(ids) > 1 else ""
+    return {
+        "rank": Cell.of(rank),
+        "method": Cell.of(train["method"]),
+        "mean": Cell(interval.mean, interval_text(interval, pooled.metric)),
+        "settings": Cell(
+            dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())
+        ),
+        "backbone": Cell.of(train["backbone"]),
+        "trained": Cell.of(f"{train['ways']}-way {train['shots']}-shot" if train["updates"] else None),
+        "normalisation": Cell.of(test["normalisation"]),
+        "episodes": Cell.of(test["episodes"]),
+        "seeds": Cell.of(len(pooled.runs)),
+        "runs": Cell(ids, ids[0] + more),
+        "low": Cell.of(interval.low),
+        "high": Cell.of(interval.high),
+        "level": Cell.of(interval.level),
+        "interval": Cell.of(interval.method),
+        "queries": Cell.of(test["queries"]),
+        "digest": Cell.of(pooled.digest),
+        "hparams": Cell.of(train["hparams"]),
+        "commands": Cell.of([run.command for run in pooled.runs]),
+    }
+
+
+def _option(value: Any) -> str:
+    """A setting's value as it is written after `--set`."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _rank(pooled: Pooled, results: Sequence[Pooled]) -> int:
+    """1 for the best; equal means share a rank."""
+    return 1 + sum(other.order[0] < pooled.order[0] for other in results)
+
+
+def _differences(pooled: Pooled, results: Sequence[Pooled]) -> dict[str, Any]:
+    """The settings in which `pooled` differs from rows that would otherwise look the same."""
+    alike = [_settings(other) for other in results if _looks(other) == _looks(pooled)]
+    mine = _settings(pooled)
+    missing = object()
+    return {name: mine[name] for name in mine if any(other.get(name, missing) != mine[name] for other in alike)}
+
+
+def _looks(pooled: Pooled) -> str:
+    """What the table's own columns say of a row's settings."""
+    shown = [pooled.train[name] for name in sorted(_PLAIN_IN_THE_ROW)]
+    return canonical_json([*shown, pooled.test["normalisation"]])
+
+
+def _settings(pooled: Pooled) -> dict[str, Any]:
+    """Everything that a row stands for and that has no column, flat, the method's hyper-parameters first."""
+    train = {name: value for name, value in pooled.train.items() if name not in _PLAIN_IN_THE_ROW}
+    test = {name: value for name, value in pooled.test.items() if name not in ("normalisation", "episodes")}
+    flat = {**train.pop("hparams"), **_flat(train, "train."), **_flat(test, "test.")}
+    return {**flat, "source": pooled.source[:8], "data": pooled.data, "digest": pooled.digest[:8]}
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _notes(protocol: str, results: Sequence[Pooled]) -> list[str]:
+    methods: dict[str, list[str]] = defaultdict(list)
+    for pooled in results:
+        methods[pooled.interval.method].append(pooled.train["method"])
+    said = [
+        f"Interval: {method}" + (f" ({', '.join(names)})." if len(methods) > 1 else ".")
+        for method, names in methods.items()
+    ]
+    digests = sorted({pooled.digest for pooled in results})
+    one = f"test episodes of digest {digests[0][:12]}, the same for every row."
+    many = (
+        f"{len(digests)} different sets of test episodes (digests {', '.join(d[:12] for d in digests)}), "
+        "whose results are neither pooled nor comparable in pairs."
+    )
+    conflicts = [
+        f"Run {run_id} has two records with different scores; one of them is counted."
+        for pooled in results
+        for run_id in pooled.conflicts
+    ]
+    return [f"Protocol {protocol}; {one if len(digests) == 1 else many}", *said, *conflicts]

@@ -1,0 +1,334 @@
+"""A run from request to record: train or resume, test, write. What `fsbench run` and `fsbench test` stand on."""
+
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.dataset import Progress
+from fewshot_bench.errors import FewshotError, UsageError
+from fewshot_bench.method import Conditions, Method
+from fewshot_bench.plan import Plan, choose_plan
+from fewshot_bench.prepare import Prepared, prepare
+from fewshot_bench.provenance import environment, now, peak_mib
+from fewshot_bench.randomness import ForkedGenerator, derive_seed
+from fewshot_bench.records import SCHEMA, Record, Scores, atomic, load_record, read_scores, write_json, write_scores
+from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
+from fewshot_bench.sampling import EpisodeSampler, check_size
+from fewshot_bench.specs import TestSpec, TrainSpec, short_hash
+from fewshot_bench.statistics import score_interval
+from fewshot_bench.tasks import TaskSource
+from fewshot_bench.testing import episode_scores
+from fewshot_bench.training import Interrupted, Progressed, Trainer
+
+__all__ = ["Interrupted", "Listener", "execute", "run", "test_run"]
+
+OnExisting = Literal["reuse", "error", "overwrite"]
+
+
+class Listener:
+    """Who hears how a run goes; this one hears nothing and never asks to stop."""
+
+    def preparing(self, name: str) -> Progress:
+        """Called before a data set is prepared; the result is called with (done, total) images."""
+        return lambda done, total: None
+
+    def training(self, at: Progressed, updates: int) -> None:
+        """Called before training, with the state that it starts from."""
+
+    def trained(self, at: Progressed, loss: float) -> None:
+        """Called after each update."""
+
+    def stopped(self) -> bool:
+        """Whether training should stop after the present update."""
+        return False
+
+    def testing(self, spec: TestSpec) -> None:
+        """Called before a test."""
+
+    def tested(self, scores: Scores) -> None:
+        """Called after each block with all scores so far."""
+
+    def note(self, text: str) -> None:
+        """Called with something that a user should know."""
+
+
+@dataclass
+class Session:
+    """A resolved run with its data open: what training and testing need."""
+
+    resolved: Resolved
+    prepared: Prepared
+    plan: Plan
+    method: Method
+    generator: ForkedGenerator
+
+    @classmethod
+    def open(cls, resolved: Resolved, prepared: Prepared, plan: Plan | None) -> "Session":
+        """Build the method with fresh parameters under `plan`, or under one chosen now."""
+        train, test = resolved.train, resolved.test
+        if plan is None:
+            images = train.ways * (train.shots + train.queries)
+            plan = choose_plan(resolved.device, images, train.meta_batch_size, test.ways * (test.shots + test.queries))
+        device = plan.apply()
+        generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
+        classes = len(prepared.bank(train.split).class_names)
+        with generator.active():
+            method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
+        return cls(resolved, prepared, plan, method, generator)
+
+    def source(self, split: str, ways: int, shots: int, queries: int, seed: int) -> TaskSource:
+        """Tasks of one size from a split."""
+        bank = self.prepared.bank(split)
+        sampler = EpisodeSampler(bank, ways, shots, queries, seed)
+        return TaskSource(bank, sampler, torch.device(self.plan.device), getattr(torch, self.resolved.train.dtype))
+
+    def trainer(self, folder: Path) -> Trainer:
+        """The trainer of this run."""
+        spec, rules = self.resolved.train, self.resolved.train.validation
+        tasks = self.source(spec.split, spec.ways, spec.shots, spec.queries, spec.seed)
+        validation = self.source("val", rules.ways, rules.shots, rules.queries, 0) if rules else None
+        return Trainer(spec, self.method, self.plan, self.generator, tasks, validation, folder)
+
+    def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], Scores]:
+        """Test under `spec`: the result for the record, and the score of each episode."""
+        source = self.source("test", spec.ways, spec.shots, spec.queries, spec.seed)
+        conditions = Conditions(spec.normalisation, spec.inner_steps)
+        listener.testing(spec)
+        started, scores = time.perf_counter(), np.empty(0)
+        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk):
+            scores = np.concatenate([scores, block])
+            listener.tested(scores)
+        interval = score_interval([scores], trials=spec.ways * spec.queries)
+        result = {
+            "id": result_id(spec),
+            "test": spec.model_dump(),
+            "metric": "accuracy",
+            "direction": "max",
+            "mean": interval.mean,
+            "low": interval.low,
+            "high": interval.high,
+            "level": interval.level,
+            "interval": interval.method,
+            "digest": source.sampler.digest(spec.episodes),
+            "source_sha256": self.resolved.source_sha256,
+            "cost": {"test_s": round(time.perf_counter() - started, 3)},
+        }
+        return result, scores
+
+
+def run(
+    method: str,
+    ways: int = 5,
+    shots: int = 1,
+    *,
+    dataset: str = "glyphs",
+    protocol: str | None = None,
+    recipe: str | None = None,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: Path | str | None = None,
+    out: Path | str = "runs",
+    on_existing: OnExisting = "reuse",
+    queries: int | None = None,
+    episodes: int | None = None,
+) -> Record:
+    """Train and test one method under one seed, as `fsbench run` does, and return its record.
+
+    `settings` are the `--set` keys. Raises `UsageError` for a request that cannot be met, `DataError` for data that is
+    missing or damaged, `FewshotError` where the run fails.
+    """
+    request = Request(
+        method=method,
+        dataset=dataset,
+        ways=ways,
+        shots=shots,
+        protocol=protocol,
+        queries=queries,
+        episodes=episodes,
+        recipe=recipe,
+        settings=tuple(f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()),
+        seed=seed,
+        device=device,
+        data_root=Path(data_root) if data_root is not None else None,
+    )
+    return execute(request, Path(out), on_existing, Listener())
+
+
+def execute(request: Request, out: Path, on_existing: OnExisting, listener: Listener) -> Record:
+    """Carry out one request in `out`; a finished run is not run again, an unfinished one goes on."""
+    resolved = resolve(request)
+    folder = out / resolved.folder_name
+    finished = (folder / "record.json").is_file()
+    if finished and on_existing == "error":
+        raise UsageError(f"{folder} exists already; --on-existing reuse takes it, overwrite replaces it.")
+    if on_existing == "overwrite":
+        _discard(folder)
+    elif finished:
+        record = load_record(folder)
+        if result_id(resolved.test) in {result["id"] for result in record.results}:
+            listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
+            return record
+        return _test_again(record, resolved, resolved.test, listener)
+    prepared = prepare(resolved.train.dataset, resolved.dataset, listener.preparing(resolved.train.dataset))
+    check_sizes(prepared, resolved.train, resolved.test)
+    _check_writable(folder)
+    started = now()
+    state = folder / "state.safetensors"
+    session = Session.open(resolved, prepared, _stored_plan(state) if state.is_file() else None)
+    at, log = _train(session, folder, listener)
+    result, scores = session.test(resolved.test, listener)
+    save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
+    with atomic(folder / "log.jsonl") as temporary:
+        temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
+    write_scores(folder, {result["id"]: scores})
+    write_json(folder / "record.json", _content(session, request, at, result, started))
+    state.unlink(missing_ok=True)
+    return load_record(folder)
+
+
+def test_run(
+    folder: Path, request: TestRequest, device: str, data_root: Path | None, listener: Listener
+) -> tuple[Record, dict[str, Any]]:
+    """Test the checkpoint of a finished run under other conditions and add the result to its record."""
+    record = load_record(folder)
+    made = TestSpec.checked(record.results[0]["test"])
+    train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
+    resolved = resolve_again(record.content["method"]["reference"], train, made, device, data_root)
+    spec = another_test(resolved, request, made)
+    if result_id(spec) in {result["id"] for result in record.results}:
+        listener.note(f"Already done: {folder} holds this result.")
+    else:
+        record = _test_again(record, resolved, spec, listener)
+    return record, next(result for result in record.results if result["id"] == result_id(spec))
+
+
+def check_sizes(prepared: Prepared, train: TrainSpec, test: TestSpec) -> None:
+    """Refuse episodes that a split cannot give; raises `UsageError` before any work."""
+    if train.updates:
+        check_size(prepared.bank(train.split), train.ways, train.shots, train.queries)
+    if (rules := train.validation) is not None:
+        check_size(prepared.bank("val"), rules.ways, rules.shots, rules.queries)
+    check_size(prepared.bank("test"), test.ways, test.shots, test.queries)
+
+
+def result_of(record: Record, request: Request) -> dict[str, Any]:
+    """The result of `record` that `request` asked for."""
+    wanted = result_id(resolve(request).test)
+    return next(result for result in record.results if result["id"] == wanted)
+
+
+def result_id(spec: TestSpec) -> str:
+    """The identity of a result within its record."""
+    return short_hash(spec.model_dump())
+
+
+def reproduce_command(request: Request) -> str:
+    """The command that makes this record again (without where it is written)."""
+    options: dict[str, Any] = {
+        "--method": request.method,
+        "--dataset": request.dataset,
+        "--ways": request.ways,
+        "--shots": request.shots,
+        "--protocol": request.protocol,
+        "--queries": request.queries,
+        "--episodes": request.episodes,
+        "--recipe": request.recipe,
+        "--seeds": request.seed,
+    }
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    settings = [word for setting in request.settings for word in ("--set", setting)]
+    return shlex.join(["fsbench", "run", *words, *settings])
+
+
+def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progressed, list[str]]:
+    if not session.method.trained:
+        return Progressed(), []
+    trainer = session.trainer(folder)
+    if trainer.state_path.is_file():
+        trainer.resume()
+    listener.training(replace(trainer.at), session.resolved.train.updates)
+    trainer.train(listener)
+    return trainer.at, trainer.log
+
+
+def _test_again(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener) -> Record:
+    if resolved.source_sha256 != record.content["method"]["source_sha256"]:
+        listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
+    prepared = prepare(spec.dataset, resolved.dataset, listener.preparing(spec.dataset))
+    check_size(prepared.bank("test"), spec.ways, spec.shots, spec.queries)
+    if prepared.fingerprint != record.content["data"]["fingerprint"]:
+        listener.note(f"The pixels of {spec.dataset} differ from those that {record.run_id} was trained on.")
+    plan = Plan(**(record.content["plan"] | {"device": resolved.device}))
+    session = Session.open(resolved, prepared, plan)
+    if session.method.trained:
+        tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
+        session.method.load_state_dict(tensors)
+    result, scores = session.test(spec, listener)
+    content = record.content | {"results": [*record.content["results"], result]}
+    write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores})
+    write_json(record.folder / "record.json", content)
+    return load_record(record.folder)
+
+
+def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
+    resolved = session.resolved
+    splits = [resolved.train.split, *(["val"] if resolved.train.validation else []), "test"]
+    training = {"updates": at.update, "best_update": at.best_update, "validation_score": at.best_score}
+    return {
+        "schema": SCHEMA,
+        "run_id": resolved.run_id,
+        "train": resolved.train.model_dump(),
+        "method": {
+            "name": resolved.method.name,
+            "reference": resolved.method.name if ":" not in resolved.method.name else request.method,
+            "title": resolved.method.card().get("title", resolved.method.name),
+            "plugin": resolved.method.distribution,
+            "source_sha256": resolved.source_sha256,
+            "parameters": sum(p.numel() for p in session.method.parameters()),
+        },
+        "data": {
+            "name": resolved.train.dataset,
+            "identity": resolved.dataset.identity(),
+            "fingerprint": session.prepared.fingerprint,
+            "splits": session.prepared.describe(*splits),
+        },
+        "training": training if session.method.trained else None,
+        "results": [result],
+        "cost": {"train_s": round(at.train_s, 3), "peak_mib": peak_mib()},
+        "plan": session.plan.as_json(),
+        "provenance": {
+            "command": reproduce_command(request),
+            "started": started,
+            "finished": now(),
+            **environment(),
+        },
+    }
+
+
+def _stored_plan(state: Path) -> Plan:
+    return Plan(**load_tensors(state)[1]["plan"])
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        raise FewshotError(f"Cannot write {folder}: {error.strerror}. Choose another folder with --out.") from error
+    if not writable:
+        raise FewshotError(f"Cannot write {folder}: permission denied. Choose another folder with --out.")
+
+
+def _discard(folder: Path) -> None:
+    for name in ("record.json", "state.safetensors", "checkpoint.safetensors", "episodes.parquet", "log.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+

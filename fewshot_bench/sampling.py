@@ -1,0 +1,122 @@
+"""Episode indices: episode i as a pure function of (structure id, ways, shots, queries, seed, i).
+
+The words of numpy's Philox-4x64 are read with `random_raw`, whose stream numpy guarantees, and mapped to integers by a rule
+of our own, because numpy promises no stable stream for `Generator.choice` and its like:
+
+- key: the first 128 bits of the sha256 of the canonical JSON of [structure id, ways, shots, queries, seed];
+- episode i reads `words` raw 64-bit words from counter i * words / 4, where `words` is rounded up to a multiple of 4,
+  in this order: class draws, image draws class by class, support order, query order, task key;
+- a word w becomes an integer in [0, n) as ((w >> 32) * n) >> 32; its bias is at most n / 2^32;
+- a draw without replacement is a Fisher-Yates shuffle that stops after k steps.
+
+Legend: B episodes of a block, N ways, K shots, Q queries per class.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot_bench.bank import Ids, ImageBank
+from fewshot_bench.errors import UsageError
+from fewshot_bench.specs import canonical_json
+
+Words = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class EpisodeIndices:
+    """Which images stand where in a block of episodes."""
+
+    support: Ids  # [B, N*K] image ids
+    support_y: Ids  # [B, N*K] labels in [0, N)
+    query: Ids  # [B, N*Q]
+    query_y: Ids  # [B, N*Q]
+    key: Words  # [B] a task's own randomness
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+class EpisodeSampler:
+    """Draws the episodes of one size from one split; the stream can be entered anywhere.
+
+    Raises `UsageError` where the split cannot give one episode, with the largest number that would fit.
+    """
+
+    def __init__(self, bank: ImageBank, ways: int, shots: int, queries: int, seed: int) -> None:
+        check_size(bank, ways, shots, queries)
+        self.starts, self.sizes = bank.starts[:-1], np.diff(bank.starts)
+        self.ways, self.shots, self.queries = ways, shots, queries
+        text = canonical_json([bank.structure_id, ways, shots, queries, seed])
+        self.philox_key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+        images = ways * (shots + queries)
+        self.words = -(-(ways + 2 * images + 1) // 4) * 4
+
+    def block(self, first: int, count: int) -> EpisodeIndices:
+        """Episodes `first` to `first + count - 1`."""
+        n, k, q = self.ways, self.shots, self.queries
+        stream = np.random.Philox(key=self.philox_key, counter=first * self.words // 4)
+        words = stream.random_raw(count * self.words).reshape(count, self.words)
+        class_words, image_words, support_words, query_words, key = np.split(
+            words[:, : n + 2 * n * (k + q) + 1], np.cumsum([n, n * (k + q), n * k, n * q]), axis=1
+        )
+        classes = draw(class_words, np.full(count, len(self.sizes)))  # [B, N]: the label is the position
+        within = draw(image_words.reshape(count * n, k + q), self.sizes[classes].reshape(-1))  # [B*N, K+Q]
+        images = self.starts[classes][:, :, None] + within.reshape(count, n, k + q)
+        support, support_y = _shuffled(images[:, :, :k], support_words)
+        query, query_y = _shuffled(images[:, :, k:], query_words)
+        return EpisodeIndices(support, support_y, query, query_y, key[:, 0])
+
+    def digest(self, count: int) -> str:
+        """Hash (sha256) of episodes 0 to count - 1: only results of equal digests are compared in pairs."""
+        sha = hashlib.sha256()
+        for first in range(0, count, 256):
+            block = self.block(first, min(256, count - first))
+            for part in (block.support, block.support_y, block.query, block.query_y, block.key):
+                sha.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+        return sha.hexdigest()
+
+
+def check_size(bank: ImageBank, ways: int, shots: int, queries: int) -> None:
+    """Refuse an episode that the split cannot give; raises `UsageError` with the largest number that would fit."""
+    sizes = np.diff(bank.starts)
+    if ways > len(sizes):
+        raise UsageError(f"{ways} ways are more than the {len(sizes)} classes of this split: at most --ways {len(sizes)}.")
+    smallest = int(sizes.argmin())
+    room = int(sizes[smallest])
+    if shots + queries > room:
+        raise UsageError(
+            f"{shots} shots and {queries} queries need {shots + queries} images of each class, but class "
+            f"{bank.class_names[smallest]!r} has {room}.\nThe largest that fit: shots + queries = {room}, for example "
+            f"{max(1, room - queries)} shots with {min(queries, room - 1)} queries."
+        )
+
+
+def draw(words: Words, sizes: Ids) -> Ids:
+    """k distinct integers of [0, size) for each row, in random order: `words` [R, k], `sizes` [R] -> [R, k].
+
+    Fisher-Yates without the array: the swaps made so far are remembered and looked up, so the cost does not depend on
+    the size of the population.
+    """
+    rows, k = words.shape
+    upper = words >> np.uint64(32)
+    left = sizes.astype(np.uint64)[:, None] - np.arange(k, dtype=np.uint64)  # how many are left at each step
+    places = (np.arange(k) + ((upper * left) >> np.uint64(32)).astype(np.int64)).T  # [k, R]: rows contiguous
+    moved = np.empty((k, rows), np.int64)  # what the swap of step s left at places[s]
+    taken = np.empty((k, rows), np.int64)
+    for step in range(k):
+        taken[step] = places[step]
+        moved[step] = step
+        for earlier in range(step):  # the latest swap of a place wins
+            np.copyto(taken[step], moved[earlier], where=places[earlier] == places[step])
+            np.copyto(moved[step], moved[earlier], where=places[earlier] == step)
+    return taken.T
+
+
+def _shuffled(images: Ids, words: Words) -> tuple[Ids, Ids]:
+    """Images [B, N, n] by class -> image ids [B, N*n] and labels [B, N*n] in an order that tells nothing."""
+    count, ways, each = images.shape
+    order = np.argsort(words, axis=1, kind="stable")  # [B, N*n]
+    return np.take_along_axis(images.reshape(count, -1), order, 1), order // each

@@ -1,0 +1,73 @@
+"""Testing: the score of each episode, in blocks, so that memory does not grow with their number.
+
+Where an image's embedding does not depend on its episode (`Method.embed_images`), each image that occurs is embedded once
+and the episodes gather embeddings.
+
+Legend: T tasks, Q query images in all, N ways.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_bench.bank import TensorBank
+from fewshot_bench.method import Conditions, Method
+from fewshot_bench.records import Scores
+from fewshot_bench.tasks import TaskSource, to_float
+
+EMBED_AT_ONCE = 256
+"""Images embedded at once: their maps stay in a CPU's cache."""
+COMPARE_AT_ONCE = 64
+"""Episodes compared at once, once their images are embedded."""
+
+
+def episode_scores(
+    method: Method, source: TaskSource, conditions: Conditions, episodes: int, chunk: int
+) -> Iterator[Scores]:
+    """Accuracy of episodes 0 to `episodes - 1`, in blocks of `chunk` tasks or more; no query label reaches the method."""
+    method.eval()
+    method.conditions = conditions
+    with torch.no_grad():
+        if (features := embedded(method, source, episodes)) is not None:
+            source, chunk = features, max(chunk, COMPARE_AT_ONCE)
+        for first in range(0, episodes, chunk):
+            tasks = source.tasks(first, min(chunk, episodes - first))
+            yield accuracies(method.predict(tasks.without_query_labels()), tasks.targets)
+
+
+def embedded(method: Method, source: TaskSource, episodes: int) -> TaskSource | None:
+    """A source of the same episodes whose images are embeddings, or None where they depend on the episode."""
+    total = int(source.bank.starts[-1])
+    probe = _embed(method, source, np.arange(1))
+    if probe is None:
+        return None
+    ids = used_images(source, episodes, total)
+    rows = probe.new_zeros(total, *probe.shape[1:])
+    for block in np.array_split(ids, -(-len(ids) // EMBED_AT_ONCE)):
+        features = _embed(method, source, block)
+        assert features is not None, "embed_images answers for every image or for none"
+        rows[torch.from_numpy(block).to(rows.device)] = features
+    return TaskSource(TensorBank(rows, source.bank), source.sampler, source.device, source.dtype)
+
+
+def used_images(source: TaskSource, episodes: int, total: int) -> np.typing.NDArray[np.int64]:
+    """Ids of the images that occur in episodes 0 to `episodes - 1`, ascending."""
+    seen = np.zeros(total, dtype=bool)
+    for first in range(0, episodes, 256):
+        block = source.sampler.block(first, min(256, episodes - first))
+        seen[block.support] = seen[block.query] = True
+    return np.flatnonzero(seen)
+
+
+def accuracies(scores: Tensor, labels: Tensor) -> Scores:
+    """Share of queries whose highest score [T, Q, N] is that of their label [T, Q]: [T]. A tie goes to the first way,
+    which the shuffled labels make a random one; a score that is not a number is a wrong answer."""
+    known = torch.isfinite(scores).all(-1)
+    right = (scores.argmax(-1) == labels) & known
+    return right.double().mean(-1).cpu().numpy()
+
+
+def _embed(method: Method, source: TaskSource, ids: np.typing.NDArray[np.int64]) -> Tensor | None:
+    return method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))

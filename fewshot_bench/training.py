@@ -1,0 +1,195 @@
+"""Training: episodes to updates, validation on fixed episodes, and a state from which an interrupted run goes on.
+
+The whole state (parameters, best parameters, optimiser, random state, counters) is one file, written atomically, so that
+a run killed at any moment goes on from the last one and ends as an uninterrupted run would.
+"""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_bench.checkpoint import (
+    load_tensors,
+    optimiser_tensors,
+    prefixed,
+    restore_optimiser,
+    save_tensors,
+    under,
+)
+from fewshot_bench.errors import FewshotError
+from fewshot_bench.method import Conditions, Method
+from fewshot_bench.plan import Plan
+from fewshot_bench.randomness import ForkedGenerator
+from fewshot_bench.specs import TrainSpec
+from fewshot_bench.tasks import TaskSource
+from fewshot_bench.testing import episode_scores
+
+SAVE_EVERY_S = 30.0
+"""The most work that an interruption can lose, beside one update and one validation."""
+
+
+@dataclass
+class Progressed:
+    """Where a training stands."""
+
+    update: int = 0
+    best_update: int = 0
+    best_score: float = 0.0
+    last_score: float | None = None
+    loss_sum: float = 0.0
+    """Of the updates since the last validation."""
+    losses: int = 0
+    train_s: float = 0.0
+
+
+class Watcher(Protocol):
+    """Who is told how training goes, and may ask it to stop."""
+
+    def trained(self, at: Progressed, loss: float) -> None:
+        """After each update."""
+
+    def stopped(self) -> bool:
+        """Whether to stop after the present update."""
+        ...
+
+
+class Interrupted(Exception):
+    """Training stopped on request after `update`; its state is saved."""
+
+    def __init__(self, update: int) -> None:
+        super().__init__(f"stopped after update {update}")
+        self.update = update
+
+
+class Trainer:
+    """Trains one method under one spec and plan, in one folder (`state.safetensors`, `log.jsonl`)."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        method: Method,
+        plan: Plan,
+        generator: ForkedGenerator,
+        tasks: TaskSource,
+        validation: TaskSource | None,
+        folder: Path,
+    ) -> None:
+        self.spec, self.method, self.plan, self.generator = spec, method, plan, generator
+        self.tasks, self.validation, self.folder = tasks, validation, folder
+        self.at = Progressed()
+        self.optimiser = torch.optim.Adam(method.parameters(), lr=spec.lr)
+        self.best = self._weights()
+        self.log: list[str] = []
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state lies."""
+        return self.folder / "state.safetensors"
+
+    def resume(self) -> None:
+        """Go back to the saved state; log lines written after it are dropped."""
+        tensors, about = load_tensors(self.state_path)
+        self.method.load_state_dict(under("model", tensors))
+        self.best = under("best", tensors)
+        restore_optimiser(self.optimiser, under("optimiser", tensors))
+        self.generator.states = [tensors[f"random.{i}"] for i in range(len(self.generator.states))]
+        self.at = Progressed(**about["at"])
+        self.log = about["log"]
+
+    def save(self) -> None:
+        """Save the state and the learning curve."""
+        tensors = prefixed("model", self._weights()) | prefixed("best", self.best)
+        tensors |= prefixed("optimiser", optimiser_tensors(self.optimiser))
+        tensors |= {f"random.{i}": state for i, state in enumerate(self.generator.states)}
+        save_tensors(self.state_path, tensors, {"at": asdict(self.at), "log": self.log, "plan": self.plan.as_json()})
+
+    def train(self, watcher: Watcher) -> None:
+        """Train to the end; raises `Interrupted` where the watcher asks to stop, `FewshotError` where the loss is not
+        finite (the last saved state stays)."""
+        spec = self.spec
+        every = spec.validation.every if spec.validation else 0
+        started = saved = time.perf_counter()
+        before = self.at.train_s
+        while self.at.update < spec.updates:
+            with self.generator.active():
+                loss = self._update()
+            self.at.update += 1
+            self.at.loss_sum, self.at.losses = self.at.loss_sum + loss, self.at.losses + 1
+            self.at.train_s = before + time.perf_counter() - started
+            if every and (self.at.update % every == 0 or self.at.update == spec.updates):
+                self._validate()
+            watcher.trained(self.at, loss)
+            stop = watcher.stopped()
+            if stop or time.perf_counter() - saved > SAVE_EVERY_S:
+                self.save()
+                saved = time.perf_counter()
+            if stop:
+                raise Interrupted(self.at.update)
+        if spec.selection == "last":
+            self.best, self.at.best_update = self._weights(), spec.updates
+        self.save()
+        self.method.load_state_dict(self.best)
+
+    def _update(self) -> float:
+        """One update from `meta_batch_size` tasks; returns their mean loss."""
+        spec, size = self.spec, self.spec.meta_batch_size
+        self.method.train()
+        self.method.conditions = Conditions(spec.normalisation)
+        self._set_lr()
+        self.optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for start in range(0, size, self.plan.train_chunk):
+            chunk = self.tasks.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
+            loss = self.method.loss(chunk).sum() / size
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        if not math.isfinite(total):
+            raise FewshotError(
+                f"The loss is {total} at update {self.at.update + 1}: training has diverged.\n"
+                "Lower the learning rates (--set lr=..., for gradient-based methods --set inner_lr=...)."
+            )
+        if spec.gradient_clip is not None:
+            torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
+        self.optimiser.step()
+        self.method.after_update()
+        return total
+
+    def _set_lr(self) -> None:
+        halvings = self.at.update // self.spec.lr_halve_every if self.spec.lr_halve_every else 0
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.spec.lr * 0.5**halvings
+
+    def _validate(self) -> None:
+        """Score the validation episodes; keep the best weights, the earlier of two equal ones."""
+        rules = self.spec.validation
+        assert rules is not None and self.validation is not None
+        conditions = Conditions(rules.normalisation, rules.inner_steps)
+        blocks = episode_scores(self.method, self.validation, conditions, rules.episodes, self.plan.test_chunk)
+        score = float(np.concatenate(list(blocks)).mean())
+        if not self.at.best_update or score > self.at.best_score:
+            self.at.best_score, self.at.best_update, self.best = score, self.at.update, self._weights()
+        line = {
+            "update": self.at.update,
+            "loss": self.at.loss_sum / self.at.losses,
+            "validation": score,
+            "train_s": round(self.at.train_s, 3),
+        }
+        self.log.append(json.dumps(line))
+        self.at.last_score, self.at.loss_sum, self.at.losses = score, 0.0, 0
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.method.state_dict().items()}
+
+
+def plan_of(path: Path) -> Plan:
+    """The plan under which the state at `path` was trained."""
+    _, about = load_tensors(path)
+    return Plan(**about["plan"])
+

@@ -1,0 +1,1 @@
+"""Records to pages: a static, self-contained leaderboard."""

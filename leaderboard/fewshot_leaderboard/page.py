@@ -1,0 +1,175 @@
+"""Records to one static HTML page that needs nothing but itself: no network, no fonts, no scripts of others.
+
+The same records give the same bytes, in whatever order they come and wherever they lie. All text of records is escaped
+by Jinja2, and the page's Content-Security-Policy admits its own style and script alone.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from fewshot_bench.errors import UsageError
+from fewshot_bench.protocols import PROTOCOLS
+from fewshot_bench.records import Record, atomic
+from fewshot_bench.results import results_tables
+from fewshot_bench.specs import short_hash
+from fewshot_bench.tables import EMPTY, Cell, Column, Table
+from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
+from fewshot_leaderboard.published import Published, published
+
+VARIANTS = {("maml", "first_order"): "fomaml"}
+"""Hyper-parameters that make a method another one in the literature, and its published name."""
+
+PLOT = Column(
+    "plot",
+    "95 % interval",
+    "The mean (dot), its interval (line) and the published number (diamond) on one axis; a triangle is off its scale.",
+)
+PUBLISHED = Column("published", "published", "The paper's number and the conditions under which the paper measured it.")
+DIFFERENCE = Column(
+    "difference", "difference", "Measured minus published. Where the conditions differ, it measures them too.", "right"
+)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row for the template: the table's cells and what the page adds to them."""
+
+    cells: dict[str, Cell]
+    published: Published | None
+    difference: float | None
+    """Measured minus published, in the unit of print."""
+    low: float
+    mean: float
+    high: float
+    """In the unit of print."""
+
+    @property
+    def printed(self) -> float:
+        """The published number in the unit of print; the measured one where none is known."""
+        return self.mean - (self.difference or 0.0)
+
+    @property
+    def setting(self) -> list[str]:
+        """What was trained and how it is normalised, in short phrases."""
+        parts = [("", "backbone"), ("trained ", "trained"), ("normalisation ", "normalisation"), ("", "settings")]
+        texts = [(name, self.cells[key].text) for name, key in parts]
+        return [name + text for name, text in texts if text not in EMPTY]
+
+
+@dataclass(frozen=True)
+class _Board:
+    """One table for the template."""
+
+    id: str
+    table: Table
+    rows: list[_Row]
+    axis: Axis
+    csv: str
+    """The table's values as a data URI."""
+
+
+def write_page(records: Sequence[Record], folder: Path) -> Path:
+    """Write `index.html` into `folder` (made where missing) and return its path.
+
+    Raises `UsageError` where there is no result, `DataError` for a damaged record, `FewshotError` where `folder`
+    refuses.
+    """
+    html = page(records)
+    path = folder / "index.html"
+    with atomic(path) as temporary:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+    return path
+
+
+def page(records: Sequence[Record]) -> str:
+    """The page as HTML; raises `UsageError` where there is no result, `DataError` for a damaged record."""
+    boards = [_board(table) for table in sorted(results_tables(records), key=_order)]
+    if not boards:
+        raise UsageError("No records with results found. Make one: fsbench run --method maml --ways 5 --shots 1")
+    by_protocol = groupby(boards, key=lambda board: str(board.table.about["protocol"]))
+    style, script = _asset("style.css"), _asset("sort.js")
+    environment = Environment(
+        loader=PackageLoader("fewshot_leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html").render(
+        sections=[(name, _explained(name), list(group)) for name, group in by_protocol],
+        definitions={c.header: c.definition for board in boards for c in _columns(board)},
+        results=sum(len(board.rows) for board in boards),
+        runs=len({record.run_id for record in records}),
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+        plot_width=WIDTH,
+        plot_margin=MARGIN,
+        columns=_columns,
+    )
+
+
+def _explained(protocol: str) -> str:
+    """The sentence that explains a protocol."""
+    summary = PROTOCOLS[protocol].summary if protocol in PROTOCOLS else "conditions of a plugin or an older version"
+    return summary[:1].upper() + summary[1:].replace("`", "") + "."
+
+
+def _columns(board: _Board) -> list[Column]:
+    """The page's columns: some of the table's own, the plot and, where there is one, the published number."""
+    own = {column.key: column for column in board.table.visible()}
+    printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
+    first = [own[key] for key in ("rank", "method", "mean") if key in own]
+    return [*first, PLOT, own["episodes"], own["seeds"], *printed]
+
+
+def _order(table: Table) -> tuple[Any, ...]:
+    about, names = table.about, list(PROTOCOLS)
+    place = names.index(about["protocol"]) if about["protocol"] in names else len(names)  # others last, by name
+    return place, about["protocol"], about["dataset"], about["ways"], about["shots"], about["metric"]
+
+
+def _board(table: Table) -> _Board:
+    scale = 100 if table.about["metric"] == "accuracy" else 1
+    rows = [_row(dict(cells), table.about, scale) for cells in table.rows]
+    axis = Axis.around([[row.mean, row.low, row.high, row.printed] for row in rows])
+    csv = "data:text/csv;charset=utf-8," + quote(table.csv())
+    return _Board(f"table-{short_hash(dict(table.about))}", table, rows, axis, csv)
+
+
+def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:
+    variants = [
+        VARIANTS.get((cells["method"].value, name)) for name, on in cells["hparams"].value.items() if on is True
+    ]
+    name = next((variant for variant in variants if variant), cells["method"].value)
+    found = published(name, about["dataset"], about["ways"], about["shots"])
+    if found is not None and found.metric != about["metric"]:
+        found = None
+    low, mean, high = (cells[key].value * scale for key in ("low", "mean", "high"))
+    return _Row(cells, found, mean - found.value * scale if found else None, low, mean, high)
+
+
+def _asset(name: str) -> str:
+    return files("fewshot_leaderboard").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """A Content-Security-Policy under which only this very style and script run, and nothing is fetched."""
+    style_hash, script_hash = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
+    )
+    return (
+        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )

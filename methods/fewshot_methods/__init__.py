@@ -1,0 +1,1 @@
+"""Few-shot learning methods, one file each, with its card and recipes (YAML) beside it."""

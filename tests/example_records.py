@@ -1,0 +1,74 @@
+"""Example records for tests, written as a run writes them."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot_bench.records import Record, load_record, write_json, write_scores
+from fewshot_bench.specs import short_hash
+
+Scores = npt.NDArray[np.float64]
+
+
+def draw_scores(name: str, mean: float, episodes: int = 200, predictions: int = 75) -> Scores:
+    """Accuracies [episodes] of `predictions` each around `mean`; the same for the same name."""
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    return random.binomial(predictions, mean, episodes) / predictions
+
+
+def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Record:
+    """Write and read back a record of one result; `changes` override fields wherever the record has them.
+
+    A change that belongs to the training, as `seed`, or to the test, as `protocol`, is given as `train_…` or `test_…`.
+    """
+    train = {
+        "method": method,
+        "hparams": {"inner_lr": 0.4},
+        "backbone": "conv4-64",
+        "dataset": "omniglot",
+        "data": {},
+        "split": "train",
+        "ways": 5,
+        "shots": 1,
+        "queries": 5,
+        "normalisation": "support",
+        "updates": 8000,
+        "seed": 0,
+    }
+    test = {
+        "protocol": "standard",
+        "dataset": "omniglot",
+        "data": {},
+        "ways": 5,
+        "shots": 1,
+        "queries": 15,
+        "episodes": len(scores),
+        "seed": 0,
+        "normalisation": "support",
+        "inner_steps": 3,
+    }
+    result = {"metric": "accuracy", "direction": "max", "digest": "d" * 64}
+    others = {"source": "a" * 64}
+    for name, value in changes.items():
+        prefix, _, rest = name.partition("_")
+        if prefix in ("train", "test"):
+            {"train": train, "test": test}[prefix][rest] = value
+        else:
+            (result if name in result else others)[name] = value
+    run_id, result_id = short_hash(train, others), short_hash(test, result)
+    content = {
+        "schema": 1,
+        "run_id": run_id,
+        "train": train,
+        "method": {"name": method, "title": method, "source_sha256": others["source"]},
+        "data": {"name": train["dataset"], "identity": "omniglot-v1"},
+        "results": [{"id": result_id, "test": test, **result}],
+        "provenance": {"command": f"fsbench run --method {method} --seeds {train['seed']}"},
+    }
+    folder = root / f"{run_id}-{result_id}"
+    write_scores(folder, {result_id: scores})
+    write_json(folder / "record.json", content)
+    return load_record(folder)
