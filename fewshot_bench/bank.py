@@ -26,9 +26,7 @@ class ImageBank(Protocol):
 class MemmapBank:
     """A split as a slice of one class-sorted memory map on disk."""
 
-    def __init__(
-        self, images: npt.NDArray[np.uint8], class_names: tuple[str, ...], starts: Ids, structure_id: str
-    ) -> None:
+    def __init__(self, images: npt.NDArray[np.uint8], class_names: tuple[str, ...], starts: Ids, structure_id: str) -> None:
         self.images, self.class_names, self.starts, self.structure_id = images, class_names, starts, structure_id
 
     def gather(self, ids: Ids) -> Tensor:

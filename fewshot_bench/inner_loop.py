@@ -46,7 +46,9 @@ class InnerLoop:
                 gathered = merged(gathered, used, step) if self.mode == "episode-running" else None
                 loss = F.cross_entropy(scores.mT, tasks.support_y, reduction="none").mean(1)  # [T]
                 adapting = [fast[name] for name in self.rates]
-                grads = torch.autograd.grad(loss.sum(), adapting, create_graph=self.second_order)
+                # A first-order gradient too passes through the gathered statistics: their graph outlives the step.
+                keep = self.second_order or gathered is not None
+                grads = torch.autograd.grad(loss.sum(), adapting, retain_graph=keep, create_graph=self.second_order)
                 for (name, rate), grad in zip(self.rates.items(), grads, strict=True):
                     fast[name] = fast[name] - rate * grad  # [T, ...]
         return fast, gathered
@@ -62,7 +64,7 @@ class InnerLoop:
                 scores, used = self.network(torch.cat([tasks.support_x, tasks.query_x], 1), params, None)
                 return scores[:, size:], used
             case "support+1":  # each query beside the support alone
-                singles = [torch.cat([tasks.support_x, query], 1) for query in tasks.query_x.split(1, dim=1)]
+                singles = [torch.cat([tasks.support_x, query], 1) for query in torch.split(tasks.query_x, 1, dim=1)]
                 passes = [self.network(images, params, None) for images in singles]
                 return torch.cat([scores[:, size:] for scores, _ in passes], 1), passes[0][1]
             case "support":

@@ -44,7 +44,7 @@ class Moments(torch.autograd.Function):
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance [G, C] of x [G, M, C], one for each group and channel."""
-    mean, variance = Moments.apply(x)  # type: ignore[no-untyped-call]
+    mean, variance = Moments.apply(x)
     return mean[:, 0], variance[:, 0]
 
 

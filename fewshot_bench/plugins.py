@@ -65,9 +65,7 @@ def find(group: Group, name: str) -> Plugin:
             if not path.is_file():
                 raise UsageError(f"No such file: {module} (from {name!r}).")
             card = path.with_suffix(".yaml")
-            return Plugin(
-                f"{path.stem}:{attribute}", group, name, f"file {path.name}", card if card.is_file() else None
-            )
+            return Plugin(f"{path.stem}:{attribute}", group, name, f"file {path.name}", card if card.is_file() else None)
         return Plugin(name, group, name, f"module {module}")
     plugins = registered(group)
     if name not in plugins:

@@ -77,9 +77,7 @@ def _entries(record: Record) -> list[_Entry]:
     try:
         return [_entry(record, result) for result in record.results]
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{record.folder}: the record is incomplete or damaged: {type(error).__name__} {error}."
-        ) from None
+        raise DataError(f"{record.folder}: the record is incomplete or damaged: {type(error).__name__} {error}.") from None
 
 
 def _entry(record: Record, result: dict[str, Any]) -> _Entry:
@@ -100,9 +98,7 @@ def _entry(record: Record, result: dict[str, Any]) -> _Entry:
 
 def _pooled(group: list[_Entry]) -> Pooled:
     # The scores are part of the order, so that of two records of one run the same one is counted whatever came first.
-    group = sorted(
-        group, key=lambda entry: (entry.run.seed, entry.run.run_id, entry.scores.tobytes(), entry.run.command)
-    )
+    group = sorted(group, key=lambda entry: (entry.run.seed, entry.run.run_id, entry.scores.tobytes(), entry.run.command))
     counted: dict[tuple[int, str], _Entry] = {}
     conflicts = set()
     for entry in group:

@@ -137,7 +137,7 @@ def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:
     filled = 0
     for block in dataset.images(progress):
         store[filled : filled + len(block)] = block
-        sha.update(np.ascontiguousarray(block))
+        sha.update(block.tobytes())
         filled += len(block)
     if filled != first:
         raise DataError(f"{type(dataset).__name__} made {filled} images where its classes name {first}.")

@@ -94,9 +94,7 @@ def _table(results: Sequence[Pooled]) -> Table:
     return Table(
         title=f"{dataset}, {ways}-way {shots}-shot, protocol {protocol}",
         columns=[replace(_RANK, shown=ranks), _METHOD, score, *_REST],
-        rows=[
-            _row(pooled, _rank(pooled, results) if ranks else None, _differences(pooled, results)) for pooled in results
-        ],
+        rows=[_row(pooled, _rank(pooled, results) if ranks else None, _differences(pooled, results)) for pooled in results],
         notes=_notes(protocol, results),
         about=about,
     )
@@ -110,9 +108,7 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
         "rank": Cell.of(rank),
         "method": Cell.of(train["method"]),
         "mean": Cell(interval.mean, interval_text(interval, pooled.metric)),
-        "settings": Cell(
-            dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())
-        ),
+        "settings": Cell(dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())),
         "backbone": Cell.of(train["backbone"]),
         "trained": Cell.of(f"{train['ways']}-way {train['shots']}-shot" if train["updates"] else None),
         "normalisation": Cell.of(test["normalisation"]),
@@ -174,8 +170,7 @@ def _notes(protocol: str, results: Sequence[Pooled]) -> list[str]:
     for pooled in results:
         methods[pooled.interval.method].append(pooled.train["method"])
     said = [
-        f"Interval: {method}" + (f" ({', '.join(names)})." if len(methods) > 1 else ".")
-        for method, names in methods.items()
+        f"Interval: {method}" + (f" ({', '.join(names)})." if len(methods) > 1 else ".") for method, names in methods.items()
     ]
     digests = sorted({pooled.digest for pooled in results})
     one = f"test episodes of digest {digests[0][:12]}, the same for every row."

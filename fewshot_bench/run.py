@@ -16,7 +16,7 @@ from fewshot_bench.dataset import Progress
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.plan import Plan, choose_plan
-from fewshot_bench.prepare import Prepared, prepare
+from fewshot_bench.prepare import Prepared, open_prepared, prepare
 from fewshot_bench.provenance import environment, now, peak_mib
 from fewshot_bench.randomness import ForkedGenerator, derive_seed
 from fewshot_bench.records import SCHEMA, Record, Scores, atomic, load_record, read_scores, write_json, write_scores
@@ -178,7 +178,7 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
             listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
             return record
         return _test_again(record, resolved, resolved.test, listener)
-    prepared = prepare(resolved.train.dataset, resolved.dataset, listener.preparing(resolved.train.dataset))
+    prepared = _open_data(resolved, listener)
     check_sizes(prepared, resolved.train, resolved.test)
     _check_writable(folder)
     started = now()
@@ -249,6 +249,12 @@ def reproduce_command(request: Request) -> str:
     return shlex.join(["fsbench", "run", *words, *settings])
 
 
+def _open_data(resolved: Resolved, listener: Listener) -> Prepared:
+    name = resolved.train.dataset
+    ready = open_prepared(name, resolved.dataset)
+    return ready or prepare(name, resolved.dataset, listener.preparing(name))
+
+
 def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progressed, list[str]]:
     if not session.method.trained:
         return Progressed(), []
@@ -263,7 +269,7 @@ def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progress
 def _test_again(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener) -> Record:
     if resolved.source_sha256 != record.content["method"]["source_sha256"]:
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
-    prepared = prepare(spec.dataset, resolved.dataset, listener.preparing(spec.dataset))
+    prepared = _open_data(resolved, listener)
     check_size(prepared.bank("test"), spec.ways, spec.shots, spec.queries)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         listener.note(f"The pixels of {spec.dataset} differ from those that {record.run_id} was trained on.")
@@ -331,4 +337,3 @@ def _check_writable(folder: Path) -> None:
 def _discard(folder: Path) -> None:
     for name in ("record.json", "state.safetensors", "checkpoint.safetensors", "episodes.parquet", "log.jsonl"):
         (folder / name).unlink(missing_ok=True)
-

@@ -58,7 +58,7 @@ class EpisodeSampler:
         """Episodes `first` to `first + count - 1`."""
         n, k, q = self.ways, self.shots, self.queries
         stream = np.random.Philox(key=self.philox_key, counter=first * self.words // 4)
-        words = stream.random_raw(count * self.words).reshape(count, self.words)
+        words = np.asarray(stream.random_raw(count * self.words), np.uint64).reshape(count, self.words)
         class_words, image_words, support_words, query_words, key = np.split(
             words[:, : n + 2 * n * (k + q) + 1], np.cumsum([n, n * (k + q), n * k, n * q]), axis=1
         )
@@ -101,22 +101,28 @@ def draw(words: Words, sizes: Ids) -> Ids:
     the size of the population.
     """
     rows, k = words.shape
-    upper = words >> np.uint64(32)
-    left = sizes.astype(np.uint64)[:, None] - np.arange(k, dtype=np.uint64)  # how many are left at each step
-    places = (np.arange(k) + ((upper * left) >> np.uint64(32)).astype(np.int64)).T  # [k, R]: rows contiguous
+    left: Words = sizes.astype(np.uint64)[:, None] - np.arange(k).astype(np.uint64)  # how many are left at each step
+    offsets: Words = ((words >> np.uint64(32)) * left) >> np.uint64(32)
+    places = (np.arange(k) + offsets.astype(np.int64)).T.copy()  # [k, R]: the place that each step swaps with
     moved = np.empty((k, rows), np.int64)  # what the swap of step s left at places[s]
     taken = np.empty((k, rows), np.int64)
     for step in range(k):
-        taken[step] = places[step]
-        moved[step] = step
-        for earlier in range(step):  # the latest swap of a place wins
-            np.copyto(taken[step], moved[earlier], where=places[earlier] == places[step])
-            np.copyto(moved[step], moved[earlier], where=places[earlier] == step)
+        taken[step] = _content(places[step], places[:step], moved[:step])
+        moved[step] = _content(np.full(rows, step), places[:step], moved[:step])
     return taken.T
+
+
+def _content(wanted: Ids, places: Ids, moved: Ids) -> Ids:
+    """What lies at place `wanted` [R] after the swaps at `places` [s, R] left `moved` [s, R] there; the latest wins."""
+    swapped = (places == wanted)[::-1]  # [s, R], latest first
+    if not swapped.any():
+        return wanted
+    latest = len(places) - 1 - swapped.argmax(0)  # [R]
+    return np.where(swapped.any(0), moved[latest, np.arange(len(wanted))], wanted)
 
 
 def _shuffled(images: Ids, words: Words) -> tuple[Ids, Ids]:
     """Images [B, N, n] by class -> image ids [B, N*n] and labels [B, N*n] in an order that tells nothing."""
-    count, ways, each = images.shape
+    count, _, each = images.shape
     order = np.argsort(words, axis=1, kind="stable")  # [B, N*n]
     return np.take_along_axis(images.reshape(count, -1), order, 1), order // each

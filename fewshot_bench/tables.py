@@ -68,9 +68,7 @@ class Table:
 
     def visible(self) -> list[Column]:
         """The columns for people: the shown ones that say something in at least one row."""
-        return [
-            c for c in self.columns if c.shown and (c.leads or any(row[c.key].text not in EMPTY for row in self.rows))
-        ]
+        return [c for c in self.columns if c.shown and (c.leads or any(row[c.key].text not in EMPTY for row in self.rows))]
 
     def text(self, width: int = 80) -> str:
         """Plain text for a terminal, `width` characters wide unless a leading column is wider.
@@ -101,10 +99,7 @@ class Table:
         rule = ["---:" if c.align == "right" else ":---" for c in columns]
         body = [[_markdown(row[c.key].text) for c in columns] for row in self.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
-        return (
-            "\n".join([f"### {_markdown(self.title)}", "", *lines, "", *(f"- {_markdown(n)}" for n in self.notes)])
-            + "\n"
-        )
+        return "\n".join([f"### {_markdown(self.title)}", "", *lines, "", *(f"- {_markdown(n)}" for n in self.notes)]) + "\n"
 
     def csv(self) -> str:
         """The values, one row a line under a header; accuracies in [0, 1], nested values as JSON."""
@@ -139,9 +134,7 @@ class Table:
 
     def _line(self, texts: Sequence[str], columns: Sequence[Column]) -> str:
         widths = map(self._column_width, columns)
-        aligned = [
-            f"{t:{'>' if c.align == 'right' else '<'}{w}}" for t, c, w in zip(texts, columns, widths, strict=True)
-        ]
+        aligned = [f"{t:{'>' if c.align == 'right' else '<'}{w}}" for t, c, w in zip(texts, columns, widths, strict=True)]
         return GAP.join(aligned).rstrip()
 
     def _named(self, columns: Sequence[Column], row: Mapping[str, Cell]) -> str:

@@ -18,7 +18,8 @@ def conv2d(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
     if weight.dim() == 5:
         maps = [_conv(images, w, stride, padding).permute(0, 2, 3, 1) for images, w in zip(x, weight, strict=True)]
         return torch.stack(maps).permute(0, 1, 4, 2, 3)  # stacked as [T, n, H', W', O]: still channels-last
-    return _conv(x.flatten(0, 1), weight, stride, padding).unflatten(0, x.shape[:2])
+    shared = _conv(x.flatten(0, 1), weight, stride, padding)
+    return shared.view(*x.shape[:2], *shared.shape[1:])
 
 
 def _conv(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:

@@ -148,7 +148,7 @@ class Trainer:
         for start in range(0, size, self.plan.train_chunk):
             chunk = self.tasks.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
             loss = self.method.loss(chunk).sum() / size
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += loss.item()
         if not math.isfinite(total):
             raise FewshotError(
@@ -192,4 +192,3 @@ def plan_of(path: Path) -> Plan:
     """The plan under which the state at `path` was trained."""
     _, about = load_tensors(path)
     return Plan(**about["plan"])
-

@@ -35,9 +35,9 @@ def draw(curves: Ints, present: Bools, radius: Ints, count: int = 48) -> npt.NDA
     for stroke in range(curves.shape[1]):
         drawn = np.flatnonzero(present[:, stroke])
         path = points(curves[drawn, stroke], count) + wide * PIXEL // 2  # [drawn, P, 2]
-        path = path.clip(2 * PIXEL, (wide - 2) * PIXEL - 1).astype(np.int32)
+        pen = path.clip(2 * PIXEL, (wide - 2) * PIXEL - 1).astype(np.int32)  # [drawn, P, 2]
         for point in range(count):
-            _stamp(canvas, drawn * wide * wide, path[:, point], radius[drawn].astype(np.int32), wide)
+            _stamp(canvas, drawn * wide * wide, pen[:, point], radius[drawn].astype(np.int32), wide)
     images = canvas.reshape(-1, wide, wide)
     return images[:, MARGIN:-MARGIN, MARGIN:-MARGIN]  # [n, SIDE, SIDE]
 

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-import pooch  # type: ignore[import-untyped]
+import pooch
 from PIL import Image
 
 from fewshot_bench.errors import DataError
@@ -104,9 +104,7 @@ def download(part: str) -> Path:
 def open_part(path: Path) -> Iterator[Part]:
     """Opens an archive or folder; raises `DataError` naming an archive that is truncated or none at all."""
     if path.is_dir():
-        yield Part(
-            lambda: [p.relative_to(path.parent).as_posix() for p in path.glob("*/*/*.png")], read_under(path.parent)
-        )
+        yield Part(lambda: [p.relative_to(path.parent).as_posix() for p in path.glob("*/*/*.png")], read_under(path.parent))
         return
     try:
         archive = ZipFile(path)

@@ -54,7 +54,9 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A method, a data set, or a run.")], out: Out = Path("runs"), as_json: Json = False
+    name: Annotated[str, typer.Argument(help="A method, a data set, or a run.")],
+    out: Out = Path("runs"),
+    as_json: Json = False,
 ) -> int:
     """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
     import yaml

@@ -38,9 +38,7 @@ class Bars(Listener):
             self.handlers[number] = signal.signal(number, self._signalled)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.bars.stop()

@@ -84,7 +84,8 @@ def run(
             try:
                 records.append(execute(request, out, on_existing, bars))  # type: ignore[arg-type]
             except Interrupted as stopped:
-                bars.note(f"Stopped after update {stopped.update:,}; saved. The same command goes on:\n{reproduce_command(request)} --out {out}")
+                again = f"{reproduce_command(request)} --out {out}"
+                bars.note(f"Stopped after update {stopped.update:,}; saved. The same command goes on:\n{again}")
                 return 130
     if as_json:
         print(json.dumps([record.content for record in records], indent=1))

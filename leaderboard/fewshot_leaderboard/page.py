@@ -149,9 +149,7 @@ def _board(table: Table) -> _Board:
 
 
 def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:
-    variants = [
-        VARIANTS.get((cells["method"].value, name)) for name, on in cells["hparams"].value.items() if on is True
-    ]
+    variants = [VARIANTS.get((cells["method"].value, name)) for name, on in cells["hparams"].value.items() if on is True]
     name = next((variant for variant in variants if variant), cells["method"].value)
     found = published(name, about["dataset"], about["ways"], about["shots"])
     if found is not None and found.metric != about["metric"]:
@@ -166,9 +164,7 @@ def _asset(name: str) -> str:
 
 def _policy(style: str, script: str) -> str:
     """A Content-Security-Policy under which only this very style and script run, and nothing is fetched."""
-    style_hash, script_hash = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
-    )
+    style_hash, script_hash = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     return (
         f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"

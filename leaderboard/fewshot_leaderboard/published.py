@@ -26,9 +26,7 @@ class Published:
     def conditions(self) -> str:
         """The paper's test conditions in one phrase."""
         episodes = f"{self.test_episodes} test episodes" if self.test_episodes else "test episodes not stated"
-        queries = {None: "queries not stated", 1: "1 query a class"}.get(
-            self.queries, f"{self.queries} queries a class"
-        )
+        queries = {None: "queries not stated", 1: "1 query a class"}.get(self.queries, f"{self.queries} queries a class")
         kind = "transductive" if self.transductive else "inductive"
         return ", ".join(part for part in (episodes, queries, kind, self.backbone) if part)
 

@@ -8,9 +8,10 @@ What the authors' code (cbfinn/maml) does and the paper does not say, and what i
 - Their inner loss is a sum over the ways of mean losses, so their inner rate 0.4 is 0.4 * ways here, where every loss is
   a mean: 2.0 for 5-way and 20-way Omniglot (whose rate is 0.1), 0.05 for 5-way mini-ImageNet.
 - They normalise with batch statistics, support and query apart, at test too (mode `separate`, transductive). The default
-  here is `support`, whose test is inductive; the recipe `paper` is theirs.
-- The shift of the normalisation is meta-learned but does not adapt (`adapt_shift: false`).
-- The head is drawn from N(0, 1) there; `head_std` says what it is here.
+  here is `support`, whose test is inductive; the recipes `transductive` and `paper` are theirs.
+- The shift of the normalisation is meta-learned but does not adapt (`adapt_shift: false`), as there.
+- Their head starts from N(0, 1). Here it starts from N(0, 0.1^2): after 300 updates on Omniglot validation stood at 0.75
+  against 0.59. The recipe `paper` keeps theirs.
 
 Legend: T tasks, Q query images in all, N ways, D features.
 """
@@ -20,13 +21,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from fewshot_bench.backbone import Backbone, Parameters
 from fewshot_bench.inner_loop import InnerLoop
 from fewshot_bench.method import Method, MethodInfo
 from fewshot_bench.normalisation import RunningStatistics, Statistics
 from fewshot_bench.task_ops import linear
 from fewshot_bench.tasks import Tasks
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class MamlHparams:
     test_inner_steps: int = 3
     first_order: bool = False  # FOMAML: the gradient of the inner step is a constant
     adapt_shift: bool = False  # whether the shift (and scale) of the normalisation adapts
-    head_std: float = 1.0  # of the head's initial weights
+    head_std: float = 0.1  # of the head's initial weights; the authors' code: 1
 
     def __post_init__(self) -> None:
         if self.inner_steps < 1 or self.test_inner_steps < 1:

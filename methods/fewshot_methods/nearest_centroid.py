@@ -5,10 +5,10 @@ A query belongs to the class whose mean support image is nearest in Euclidean di
 Legend: T tasks, S support images, Q query images in all, N ways, D pixels.
 """
 
-from fewshot_bench.method import Method
-from fewshot_bench.tasks import Tasks
 from torch import Tensor
 
+from fewshot_bench.method import Method
+from fewshot_bench.tasks import Tasks
 from fewshot_methods.prototypical_networks import prototypes, squared_distances
 
 

@@ -13,8 +13,9 @@ Legend: T tasks, S support images, Q query images in all, N ways, D features.
 
 import torch
 import torch.nn.functional as F
-from fewshot_bench.method import EmbeddingMethod
 from torch import Tensor
+
+from fewshot_bench.method import EmbeddingMethod
 
 
 class PrototypicalNetworks(EmbeddingMethod):

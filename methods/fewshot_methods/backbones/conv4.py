@@ -15,18 +15,17 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from fewshot_bench.backbone import Backbone, Parameters
 from fewshot_bench.normalisation import Statistics, moments
 from fewshot_bench.task_ops import channels_last, conv2d, per_channel
-from torch import Tensor, nn
 
 
 class Conv4(Backbone):
     """Four blocks of `filters` maps; `strided` convolutions or max-pooling; a learned `scale` or the shift alone."""
 
-    def __init__(
-        self, input_shape: tuple[int, int, int], *, filters: int, strided: bool, scale: bool, eps: float
-    ) -> None:
+    def __init__(self, input_shape: tuple[int, int, int], *, filters: int, strided: bool, scale: bool, eps: float) -> None:
         super().__init__()
         self.strided, self.eps = strided, eps
         channels, height, width = input_shape
