@@ -1,0 +1,136 @@
+"""The trainer's own rules; interruptions are in test_resume.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import SHAPE, blobs, build
+
+from fewshot_bench.errors import FewshotError
+from fewshot_bench.method import Conditions
+from fewshot_bench.plan import Plan
+from fewshot_bench.randomness import ForkedGenerator
+from fewshot_bench.run import Listener
+from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.specs import TrainSpec
+from fewshot_bench.tasks import TaskSource
+from fewshot_bench.testing import episode_scores
+from fewshot_bench.training import Interrupted, Trainer
+
+CPU = torch.device("cpu")
+VALIDATION = {"every": 2, "episodes": 6, "ways": 5, "shots": 1, "queries": 3, "normalisation": "running", "inner_steps": None}
+
+
+def trainer(folder: Path, *, chunk: int = 2, validate: bool = True, **changes: object) -> Trainer:
+    """A trainer of prototypical networks on blobs in float64."""
+    fields = {"method": "prototypical-networks", "hparams": {}, "backbone": "conv4-64", "dataset": "blobs", "data": {}}
+    fields |= {"ways": 5, "shots": 1, "queries": 3, "normalisation": "joint", "meta_batch_size": 2, "updates": 6, "seed": 0}
+    fields |= {"validation": VALIDATION if validate else None, "dtype": "float64"}
+    spec = TrainSpec.checked(fields | changes)
+    source = TaskSource(blobs(), EpisodeSampler(blobs(), 5, 1, 3, 0), CPU, torch.float64)
+    validation = TaskSource(blobs(seed=1), EpisodeSampler(blobs(seed=1), 5, 1, 3, 0), CPU, torch.float64)
+    plan = Plan("cpu", 1, chunk, 4)
+    return Trainer(spec, build(spec.method), plan, ForkedGenerator(0, CPU), source, validation if validate else None, folder)
+
+
+def test_the_best_model_by_validation_is_the_one_that_is_left(tmp_path: Path) -> None:
+    """After training the method scores on validation what the log's best line says."""
+    run = trainer(tmp_path)
+    run.train(Listener())
+    lines = [json.loads(line) for line in run.log]
+    assert [line["update"] for line in lines] == [2, 4, 6]
+    best = max(lines, key=lambda line: line["validation"])
+    assert (run.at.best_update, run.at.best_score) == (best["update"], best["validation"])
+    assert run.validation is not None
+    scores = [block.mean() for block in episode_scores(run.method, run.validation, Conditions("running"), 6, 6)]
+    assert scores == [pytest.approx(best["validation"], abs=1e-12)]
+
+
+def test_selection_last_leaves_the_last_model(tmp_path: Path) -> None:
+    """Without validation the weights are those of the last update."""
+    run = trainer(tmp_path, validate=False, selection="last", split="train+val")
+    run.train(Listener())
+    assert run.at.best_update == 6
+    assert run.log == []
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_the_first_update_is_adams_on_the_mean_loss(tmp_path: Path, chunk: int) -> None:
+    """One update equals torch's Adam on the mean loss of the same tasks, whatever the chunk."""
+    run = trainer(tmp_path, chunk=chunk, updates=1, lr=0.01)
+    reference = build("prototypical-networks").train()
+    reference.conditions = Conditions("joint")
+    adam = torch.optim.Adam(reference.parameters(), lr=0.01)
+    reference.loss(run.tasks.tasks(0, 2)).mean().backward()
+    adam.step()
+    run.train(Listener())
+    for got, wanted in zip(run.method.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_the_learning_rate_halves_as_often_as_asked(tmp_path: Path) -> None:
+    """Update u runs at lr * 0.5 ** (u // lr_halve_every)."""
+    seen: list[float] = []
+
+    class Watch(Listener):
+        def stopped(self) -> bool:
+            seen.append(run.optimiser.param_groups[0]["lr"])
+            return False
+
+    run = trainer(tmp_path, lr=0.008, lr_halve_every=2)
+    run.train(Watch())
+    assert seen == [0.008, 0.008, 0.004, 0.004, 0.002, 0.002]
+
+
+def test_the_gradient_is_clipped_elementwise_where_asked(tmp_path: Path) -> None:
+    """No element of the gradient passes the bound."""
+    run = trainer(tmp_path, gradient_clip=1e-4, updates=1)
+    run.train(Listener())
+    largest = max(p.grad.abs().max().item() for p in run.method.parameters() if p.grad is not None)
+    assert largest == pytest.approx(1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_saved_state(tmp_path: Path) -> None:
+    """The message says at which update, and what to do."""
+    run = trainer(tmp_path)
+    run.save()
+    saved = run.state_path.read_bytes()
+    with torch.no_grad():
+        next(run.method.parameters()).fill_(float("nan"))
+    with pytest.raises(FewshotError, match=r"nan at update 1.*diverged"):
+        run.train(Listener())
+    assert run.state_path.read_bytes() == saved
+
+
+def test_a_request_to_stop_saves_and_the_next_trainer_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    """Stopped after update 3 and resumed, training ends bit for bit where it would have."""
+
+    class Stop(Listener):
+        def stopped(self) -> bool:
+            return first.at.update == 3
+
+    first = trainer(tmp_path)
+    with pytest.raises(Interrupted):
+        first.train(Stop())
+    second, whole = trainer(tmp_path), trainer(tmp_path / "whole")
+    second.resume()
+    assert second.at.update == 3
+    second.train(Listener())
+    (tmp_path / "whole").mkdir()
+    whole.train(Listener())
+    for key, value in whole.method.state_dict().items():
+        assert torch.equal(value, second.method.state_dict()[key]), key
+    losses = [[json.loads(line)["loss"] for line in run.log] for run in (whole, second)]
+    assert losses[0] == losses[1]
+
+
+def test_initial_weights_come_from_the_seed_and_leave_the_global_state_alone() -> None:
+    """The forked generator repeats itself and torch's global stream does not move."""
+    before = torch.get_rng_state()
+    draws = []
+    for _ in range(2):
+        with ForkedGenerator(7, CPU).active():
+            draws.append(torch.rand(SHAPE))
+    assert torch.equal(draws[0], draws[1])
+    assert torch.equal(before, torch.get_rng_state())
