@@ -3,6 +3,7 @@
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -102,6 +103,8 @@ def build_hparams(cls: type, given: Mapping[str, Any]) -> Any:
         whole_number = expected is float and type(value) is int
         if not whole_number and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):
             raise UsageError(f"{key} must be {getattr(expected, '__name__', expected)}, got {value!r}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{key} must be a finite number, got {value!r}.")
     missing = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING and f.name not in given]
     if missing:
         raise UsageError(f"{cls.__name__} needs a value for: {', '.join(missing)}.")

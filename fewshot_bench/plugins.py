@@ -1,6 +1,6 @@
 """Plugins: methods, data sets, backbones and commands, found through entry points; ours exactly as a third party's.
 
-A card (`<module>.yaml` beside the code) is found through the distribution's list of files, without importing anything.
+A card (`<module>.yaml` beside the code) is found where Python would find the code, without importing anything.
 `path/to/file.py:Class` and `package.module:Class` name a plugin that is not installed.
 """
 
@@ -8,9 +8,9 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,9 @@ import yaml
 from fewshot_bench.errors import UsageError, unknown
 
 Group = Literal["methods", "datasets", "backbones", "commands"]
+
+BASES = {"methods": "fewshot_bench.method:Method", "datasets": "fewshot_bench.dataset:Dataset"}
+"""What a plugin of a group must subclass."""
 
 
 @dataclass(frozen=True)
@@ -32,41 +35,57 @@ class Plugin:
     distribution: str
     """Name and version of the distribution that brings it, or where else it comes from."""
     card_path: Path | None = field(compare=False, default=None)
+    ambiguous: bool = False
+    """Whether several distributions register this name."""
 
     def card(self) -> dict[str, Any]:
         """The card's content, {} where there is none; raises `UsageError` where it is not a YAML mapping."""
         return read_yaml(self.card_path) if self.card_path else {}
 
     def load(self) -> Any:
-        """Import it; raises `UsageError` with the reason where that fails."""
-        module, _, attribute = self.reference.partition(":")
-        try:
-            loaded = _import_file(module) if module.endswith(".py") else importlib.import_module(module)
-            return getattr(loaded, attribute)
-        except Exception as error:  # whatever a plugin raises is its reason, and no fault of the user's
+        """Import it; raises `UsageError` with the reason where that fails or what it finds is no such plugin."""
+        if self.ambiguous:
             raise UsageError(
-                f"The {self.group[:-1]} {self.name!r} ({self.distribution}) cannot be imported: "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                f"The {self.group[:-1]} {self.name!r} is registered by {self.distribution}.\n"
+                "Uninstall all but one, or name the one that you mean by package.module:Class."
+            )
+        try:
+            found = _resolve(self.reference)
+        except (Exception, SystemExit) as error:  # whatever a plugin raises is its reason, and no fault of the user's
+            reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
+            raise UsageError(
+                f"The {self.group[:-1]} {self.name!r} ({self.distribution}) cannot be imported: {reason}"
             ) from error
+        self._check(found)
+        return found
+
+    def _check(self, found: Any) -> None:
+        if self.group not in BASES:
+            return
+        base = _resolve(BASES[self.group])
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise UsageError(
+                f"{self.reference} is not a {base.__name__}: a {self.group[:-1]} subclasses fewshot_bench.{base.__name__}."
+            )
+        if missing := ", ".join(sorted(found.__abstractmethods__)):
+            raise UsageError(f"{self.reference} is no complete {base.__name__}: it must define {missing}.")
 
 
 def registered(group: Group) -> dict[str, Plugin]:
     """Every installed plugin of a group, by name, sorted."""
-    found = sorted(entry_points(group=f"fewshot_bench.{group}"), key=lambda point: point.name)
-    return {point.name: _from_entry_point(point, group) for point in found}
+    found: dict[str, Plugin] = {}
+    for point in sorted(entry_points(group=f"fewshot_bench.{group}"), key=lambda point: point.name):
+        plugin = _from_entry_point(point, group)
+        if rival := found.get(plugin.name):
+            plugin = replace(rival, distribution=f"{rival.distribution} and {plugin.distribution}", ambiguous=True)
+        found[plugin.name] = plugin
+    return found
 
 
 def find(group: Group, name: str) -> Plugin:
     """The plugin of that name, or the one at `file.py:Class` or `package.module:Class`; raises `UsageError`."""
     if ":" in name:
-        module, _, attribute = name.partition(":")
-        path = Path(module)
-        if module.endswith(".py"):
-            if not path.is_file():
-                raise UsageError(f"No such file: {module} (from {name!r}).")
-            card = path.with_suffix(".yaml")
-            return Plugin(f"{path.stem}:{attribute}", group, name, f"file {path.name}", card if card.is_file() else None)
-        return Plugin(name, group, name, f"module {module}")
+        return _uninstalled(group, name)
     plugins = registered(group)
     if name not in plugins:
         see = f"fsbench list {group}" if group in ("methods", "datasets") else ""
@@ -78,7 +97,7 @@ def source_sha256(*objects: Any) -> str:
     """Hash of the source files that define the given classes, so that an edited method is another method."""
     sha = hashlib.sha256()
     for one in objects:
-        path = inspect.getsourcefile(one if inspect.isclass(one) else type(one))
+        path = inspect.getsourcefile(one if inspect.isclass(one) or inspect.isfunction(one) else type(one))
         assert path is not None
         sha.update(Path(path).read_bytes().replace(b"\r\n", b"\n"))
     return sha.hexdigest()
@@ -100,33 +119,41 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _from_entry_point(point: EntryPoint, group: Group) -> Plugin:
-    distribution = point.dist
-    label = f"{distribution.name} {distribution.version}" if distribution else "unknown distribution"
-    card = _card_path(distribution, point.module) if distribution else None
-    return Plugin(point.name, group, point.value, label, card)
+    label = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
+    reference = point.value.partition("[")[0].strip()  # without extras
+    return Plugin(point.name, group, reference, label, _card_path(reference.partition(":")[0]))
 
 
-def _card_path(distribution: Distribution, module: str) -> Path | None:
-    """Where the distribution keeps `<module>.yaml`: among its files, or below a folder of an editable install."""
+def _uninstalled(group: Group, reference: str) -> Plugin:
+    module, _, attribute = reference.rpartition(":")
+    if not module.endswith(".py"):
+        return Plugin(reference, group, reference, f"module {module}", _card_path(module))
+    path = Path(module)
+    if not path.is_file():
+        raise UsageError(f"No such file: {module} (from {reference!r}).")
+    card = path.with_suffix(".yaml")
+    return Plugin(f"{path.stem}:{attribute}", group, reference, f"file {path.name}", card if card.is_file() else None)
+
+
+def _card_path(module: str) -> Path | None:
+    """`<module>.yaml` beside the module's code, however that is installed; None where there is none."""
+    try:
+        spec = importlib.util.find_spec(module.partition(".")[0])  # a top-level name: nothing is imported
+    except ValueError:  # not the name of a module
+        return None
+    if spec is None:
+        return None
+    packages = [Path(folder).parent for folder in spec.submodule_search_locations or []]
+    folders = packages or [Path(spec.origin or "").parent]
     wanted = module.replace(".", "/") + ".yaml"
-    for folder in _roots(distribution):
-        if (path := folder / wanted).is_file():
-            return path
-    return None
+    return next((path for folder in folders if (path := folder / wanted).is_file()), None)
 
 
-@cache
-def _roots(distribution: Distribution) -> tuple[Path, ...]:
-    files = distribution.files or []
-    site = Path(str(distribution.locate_file("")))
-    editable = [
-        Path(line.strip())
-        for file in files
-        if file.suffix == ".pth"
-        for line in Path(str(file.locate())).read_text(encoding="utf-8").splitlines()
-        if line.strip() and not line.startswith("import")
-    ]
-    return (site, *editable)
+def _resolve(reference: str) -> Any:
+    """The object at `package.module:attribute` or `file.py:attribute`, imported."""
+    module, _, attributes = reference.rpartition(":")
+    loaded = _import_file(module) if module.endswith(".py") else importlib.import_module(module)
+    return reduce(getattr, attributes.split("."), loaded)
 
 
 def _import_file(path: str) -> Any:

@@ -3,11 +3,13 @@
 The words of numpy's Philox-4x64 are read with `random_raw`, whose stream numpy guarantees, and mapped to integers by a rule
 of our own, because numpy promises no stable stream for `Generator.choice` and its like:
 
-- key: the first 128 bits of the sha256 of the canonical JSON of [structure id, ways, shots, queries, seed];
+- key: the first 128 bits, read little-endian, of the sha256 of the canonical JSON of [structure id, ways, shots,
+  queries, seed];
 - episode i reads `words` raw 64-bit words from counter i * words / 4, where `words` is rounded up to a multiple of 4,
   in this order: class draws, image draws class by class, support order, query order, task key;
 - a word w becomes an integer in [0, n) as ((w >> 32) * n) >> 32; its bias is at most n / 2^32;
-- a draw without replacement is a Fisher-Yates shuffle that stops after k steps.
+- a draw without replacement is a Fisher-Yates shuffle that stops after k steps;
+- an order is the stable argsort of its words.
 
 Legend: B episodes of a block, N ways, K shots, Q queries per class.
 """

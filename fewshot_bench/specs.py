@@ -23,7 +23,7 @@ Seed = Field(ge=0, lt=2**32)
 class Spec(BaseModel):
     """Base of the specs: frozen, no unknown field, no coercion of text to numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def checked(cls, fields: Mapping[str, Any]) -> Self:

@@ -63,9 +63,8 @@ def used_images(source: TaskSource, episodes: int, total: int) -> np.typing.NDAr
 
 def accuracies(scores: Tensor, labels: Tensor) -> Scores:
     """Share of queries whose highest score [T, Q, N] is that of their label [T, Q]: [T]. A tie goes to the first way,
-    which the shuffled labels make a random one; a score that is not a number is a wrong answer."""
-    known = torch.isfinite(scores).all(-1)
-    right = (scores.argmax(-1) == labels) & known
+    which the shuffled labels make a random one; a query with a score that is not a number is answered wrongly."""
+    right = (scores.argmax(-1) == labels) & ~scores.isnan().any(-1)
     return right.double().mean(-1).cpu().numpy()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fewshot_bench import plugins
+from fewshot_bench.cli.help import Command
 from fewshot_bench.cli.listing import list_app, show
 from fewshot_bench.cli.run import run
 from fewshot_bench.cli.table import table
@@ -30,11 +31,11 @@ BadUse = typer.BadParameter.__bases__[0]  # click's UsageError, whether typer de
 BadCommandLine: type[Exception] = BadUse.__bases__[0]  # click's ClickException
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-app.command()(run)
-app.command()(test)
+app.command(cls=Command)(run)
+app.command(cls=Command)(test)
 app.add_typer(list_app, name="list")
-app.command()(show)
-app.command()(table)
+app.command(cls=Command)(show)
+app.command(cls=Command)(table)
 
 
 @app.callback()

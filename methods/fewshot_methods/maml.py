@@ -16,6 +16,7 @@ What the authors' code (cbfinn/maml) does and the paper does not say, and what i
 Legend: T tasks, Q query images in all, N ways, D features.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,11 @@ class MamlHparams:
     head_std: float = 0.1  # of the head's initial weights; the authors' code: 1
 
     def __post_init__(self) -> None:
+        if not 0 < self.inner_lr < math.inf:
+            raise ValueError(f"inner_lr must be positive and finite, got {self.inner_lr}.")
         if self.inner_steps < 1 or self.test_inner_steps < 1:
-            raise ValueError("inner_steps and test_inner_steps must be at least 1.")
+            given = f"{self.inner_steps} and {self.test_inner_steps}"
+            raise ValueError(f"inner_steps and test_inner_steps must be at least 1, got {given}.")
 
 
 class Maml(Method):
