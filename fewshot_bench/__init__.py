@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from fewshot_bench.bank import ImageBank
     from fewshot_bench.dataset import Dataset, ImageClass
     from fewshot_bench.errors import DataError, FewshotError, UsageError
+    from fewshot_bench.execution import run
     from fewshot_bench.inner_loop import InnerLoop
     from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo
     from fewshot_bench.records import Record, find_records, load_record
-    from fewshot_bench.run import run
     from fewshot_bench.tasks import Tasks
 
 _HOME = {
@@ -35,7 +35,7 @@ _HOME = {
     "UsageError": "errors",
     "find_records": "records",
     "load_record": "records",
-    "run": "run",
+    "run": "execution",
 }
 
 __all__ = [

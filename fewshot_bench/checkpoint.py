@@ -16,7 +16,7 @@ from fewshot_bench.records import atomic
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-able `about` in one atomic step."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # none share memory
     with atomic(path) as temporary:
         try:
             save_file(plain, temporary, metadata={"about": json.dumps(about)})

@@ -67,7 +67,7 @@ class Plugin:
             raise UsageError(
                 f"{self.reference} is not a {base.__name__}: a {self.group[:-1]} subclasses fewshot_bench.{base.__name__}."
             )
-        if missing := ", ".join(sorted(found.__abstractmethods__)):
+        if missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
             raise UsageError(f"{self.reference} is no complete {base.__name__}: it must define {missing}.")
 
 
@@ -157,7 +157,8 @@ def _resolve(reference: str) -> Any:
 
 
 def _import_file(path: str) -> Any:
-    name = f"fewshot_plugin_{Path(path).stem}"
+    place = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:12]
+    name = f"fewshot_plugin_{place}_{Path(path).stem}"  # two files of one name are two modules
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

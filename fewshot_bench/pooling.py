@@ -92,7 +92,8 @@ def _entry(record: Record, result: dict[str, Any]) -> _Entry:
         "direction": str(result["direction"]),
         "digest": str(result["digest"]),
     }
-    run = Run(record.run_id, int(content["train"]["seed"]), str(content["provenance"]["command"]))
+    command = result.get("command", content["provenance"]["command"])
+    run = Run(record.run_id, int(content["train"]["seed"]), str(command))
     return _Entry(canonical_json(fields), run, fields, record.scores(result["id"]))
 
 

@@ -75,7 +75,7 @@ def cache_folder() -> Path:
 
 def prepared_folder(name: str, dataset: Dataset) -> Path:
     """The folder of the cache where this data set lies once it is prepared."""
-    return cache_folder() / f"{name}-{short_hash(FORMAT, dataset.options, dataset.identity())}"
+    return cache_folder() / f"{name.replace(':', '-')}-{short_hash(FORMAT, dataset.options, dataset.identity())}"
 
 
 def open_prepared(name: str, dataset: Dataset) -> Prepared | None:
@@ -100,7 +100,7 @@ def prepare(name: str, dataset: Dataset, progress: Progress = lambda done, total
     folder = prepared_folder(name, dataset)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise FewshotError(f"Cannot write the cache {folder.parent}: {error.strerror}. Set FSBENCH_CACHE.") from error
     try:
@@ -133,15 +133,21 @@ def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:
         first += sum(sizes)
     sha = hashlib.sha256()
     path = work / "images.npy"
-    store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(first, *dataset.shape))
     filled = 0
-    for block in dataset.images(progress):
-        store[filled : filled + len(block)] = block
-        sha.update(block.tobytes())
-        filled += len(block)
+    with path.open("wb") as store:  # written, not mapped: a full disk is then an error and no SIGBUS
+        header = {"descr": "|u1", "fortran_order": False, "shape": (first, *dataset.shape)}
+        np.lib.format.write_array_header_1_0(store, header)
+        for block in dataset.images(progress):
+            if block.shape[1:] != dataset.shape or block.dtype != np.uint8:
+                raise DataError(
+                    f"{type(dataset).__name__} made images {block.dtype} {block.shape[1:]}, not uint8 {dataset.shape}."
+                )
+            pixels = block.tobytes()
+            store.write(pixels)
+            sha.update(pixels)
+            filled += len(block)
     if filled != first:
         raise DataError(f"{type(dataset).__name__} made {filled} images where its classes name {first}.")
-    store.flush()
     meta = {"shape": dataset.shape, "splits": splits, "fingerprint": sha.hexdigest(), "bytes": path.stat().st_size}
     (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     return meta

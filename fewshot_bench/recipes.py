@@ -84,7 +84,7 @@ def apply_settings(sections: Sections, settings: Iterable[str], own: Mapping[str
         if not equals:
             raise UsageError(f"--set needs key=value, got {setting!r}.")
         section, key = _locate(given.strip(), keys)
-        sections[section][key] = _value(text)
+        sections[section][key] = _plain(_value(text))
     return sections
 
 
@@ -108,10 +108,13 @@ def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:
 
 def _value(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-        return float(text) if isinstance(value, str) and _is_number(value) else value
+        return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and _is_number(value) else value
 
 
 def _is_number(text: str) -> bool:  # YAML 1.1 reads 1e-3 as text
@@ -128,12 +131,12 @@ def _checked(sections: Mapping[str, Any], where: str) -> Sections:
             raise unknown(f"section in {where}", str(name), DEFAULTS)
         if not isinstance(values, dict):
             raise UsageError(f"{where}: section {name!r} must be a mapping, not {type(values).__name__}.")
-        for key, value in values.items():
+        for key in values:
+            if not isinstance(key, str):
+                raise UsageError(f"{where}: a key of section {name!r} must be a name, got {key!r}.")
             if name in KEYS and key not in KEYS[name]:
-                raise unknown(f"key of section {name!r} in {where}", str(key), KEYS[name])
-            if isinstance(value, str) and _is_number(value):
-                values[key] = float(value)
-    return {name: dict(values) for name, values in sections.items()}
+                raise unknown(f"key of section {name!r} in {where}", key, KEYS[name])
+    return {name: {key: _plain(value) for key, value in values.items()} for name, values in sections.items()}
 
 
 def _datasets(entries: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -44,6 +44,7 @@ class Resolved:
     method: plugins.Plugin
     method_class: type[Method]
     backbone_factory: Any
+    data_plugin: plugins.Plugin
     dataset: Dataset
     train: TrainSpec
     test: TestSpec
@@ -63,8 +64,7 @@ class Resolved:
     @property
     def folder_name(self) -> str:
         """The name of the run's folder: readable, and unique through the run id."""
-        plain = self.method.name.replace(":", "-").replace("/", "-")
-        return f"{plain}-{self.train.dataset}-{self.run_id}"
+        return f"{self.method.name}-{self.train.dataset}-{self.run_id}".replace(":", "-")
 
     def build(self, input_shape: tuple[int, int, int], training_classes: int) -> Method:
         """The method with fresh parameters, drawn from torch's present generator."""
@@ -75,7 +75,10 @@ class Resolved:
             input_shape,
             training_classes,
         )
-        backbone = self.backbone_factory(input_shape) if self.backbone_factory else None
+        try:
+            backbone = self.backbone_factory(input_shape) if self.backbone_factory else None
+        except ValueError as error:  # how a backbone refuses images
+            raise UsageError(f"Backbone {self.train.backbone!r} with data set {self.train.dataset!r}: {error}.") from None
         return self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
 
     def build_meta(self, input_shape: tuple[int, int, int]) -> Method:
@@ -101,12 +104,12 @@ class TestRequest:
 def resolve(request: Request) -> Resolved:
     """Check a request and expand it; raises `UsageError` or `DataError` before any work is done."""
     for name in ("ways", "shots"):
-        if getattr(request, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, got {getattr(request, name)}.")
+        if not isinstance(given := getattr(request, name), int) or given < 1:
+            raise UsageError(f"--{name} must be a whole number of at least 1, got {given!r}.")
     plugin = plugins.find("methods", request.method)
+    data_plugin = plugins.find("datasets", request.dataset)
     recipe = recipe_sections(plugin, request.recipe, request.dataset, request.ways, request.shots)
     method_class = _load_method(plugin)
-    data_plugin = plugins.find("datasets", request.dataset)
     dataset_class = _load_dataset(data_plugin)
     target = {"ways": request.ways, "shots": request.shots}
     sections = merge(DEFAULTS, {"train": target, "validation": target, "test": target}, recipe)
@@ -118,17 +121,17 @@ def resolve(request: Request) -> Resolved:
     dataset = dataset_class(sections["data"], data_root(request.data_root))
     device = resolve_device(request.device)
     hparams = build_hparams(method_class.Hparams, sections["method"])
-    test = _test_spec(method_class, hparams, request.dataset, dataset, sections, _train_mode(method_class, sections))
-    train = _train_spec(plugin, method_class, hparams, request, dataset, sections, test, device.split(":")[0])
-    return Resolved(plugin, method_class, _load_backbone(train.backbone), dataset, train, test, device)
+    test = _test_spec(method_class, hparams, data_plugin.name, dataset, sections, _train_mode(method_class, sections))
+    train = _train_spec(plugin, method_class, hparams, request.seed, sections, test, device.split(":")[0])
+    return Resolved(plugin, method_class, _load_backbone(train.backbone), data_plugin, dataset, train, test, device)
 
 
-def resolve_again(reference: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
-    """The run of a record, resolved on this machine under the record's own specs."""
-    plugin = plugins.find("methods", reference)
-    dataset = _load_dataset(plugins.find("datasets", train.dataset))(train.data, data_root(root))
+def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
+    """The run of a record, resolved on this machine under the record's own specs; `method` and `data` are references."""
+    plugin, data_plugin = plugins.find("methods", method), plugins.find("datasets", data)
+    dataset = _load_dataset(data_plugin)(train.data, data_root(root))
     backbone = _load_backbone(train.backbone)
-    return Resolved(plugin, _load_method(plugin), backbone, dataset, train, test, resolve_device(device))
+    return Resolved(plugin, _load_method(plugin), backbone, data_plugin, dataset, train, test, resolve_device(device))
 
 
 def data_root(given: Path | None) -> Path | None:
@@ -142,11 +145,17 @@ def data_root(given: Path | None) -> Path | None:
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec) -> TestSpec:
     """The spec of another test of the run `run`, whose own test was `made`."""
-    sections = merge(DEFAULTS, {"test": {"ways": made.ways, "shots": made.shots, "protocol": made.protocol}})
-    sections = apply_settings(sections, request.settings, {})
+    sections = apply_settings(merge(), request.settings, {})
+    if others := [name for name in sections if sections[name] and name != "test"]:
+        raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
+    wanted = sections["test"]
     for key in ("protocol", "ways", "shots", "queries", "episodes"):
         if getattr(request, key) is not None:
-            sections["test"][key] = getattr(request, key)
+            wanted[key] = getattr(request, key)
+    kept = {"protocol", "ways", "shots", "inner_steps"}
+    if wanted.get("protocol", made.protocol) == made.protocol:  # another has conditions of its own
+        kept |= {"queries", "episodes", "seed", "normalisation"}
+    sections["test"] = made.model_dump(include=kept) | wanted
     hparams = build_hparams(run.method_class.Hparams, run.train.hparams)
     test = _test_spec(run.method_class, hparams, run.train.dataset, run.dataset, sections, run.train.normalisation)
     _check_ways(run.method.name, run.method_class, run.train.ways, test.ways)
@@ -214,8 +223,7 @@ def _train_spec(
     plugin: plugins.Plugin,
     method_class: type[Method],
     hparams: Any,
-    request: Request,
-    dataset: Dataset,
+    seed: int,
     sections: Sections,
     test: TestSpec,
     device: str,
@@ -234,13 +242,16 @@ def _train_spec(
         | {
             "method": plugin.name,
             "hparams": vars(hparams),
-            "dataset": request.dataset,
-            "data": dataset.options,
+            "dataset": test.dataset,
+            "data": test.data,
             "validation": validation,
-            "seed": request.seed,
+            "seed": seed,
             "device": device,
         }
     )
+    if method_class.needs_backbone and spec.backbone is None:
+        valid = ", ".join(plugins.registered("backbones"))
+        raise UsageError(f"{plugin.name} needs a backbone: --set backbone=NAME, one of {valid}.")
     _check_ways(plugin.name, method_class, spec.ways, test.ways)
     return spec
 

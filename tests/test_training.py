@@ -8,10 +8,10 @@ import torch
 from tiny import SHAPE, blobs, build
 
 from fewshot_bench.errors import FewshotError
+from fewshot_bench.execution import Listener
 from fewshot_bench.method import Conditions
 from fewshot_bench.plan import Plan
 from fewshot_bench.randomness import ForkedGenerator
-from fewshot_bench.run import Listener
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import TaskSource

@@ -1,11 +1,8 @@
 """The help text of a command: plain, 80 columns, options by panel. Rich's own panels would take help over its time."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typer.core import TyperCommand
-
-if TYPE_CHECKING:
-    Record = tuple[str, str]
 
 
 class Command(TyperCommand):
@@ -13,7 +10,7 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the panels, in the order in which they first occur among the parameters."""
-        panels: dict[str, list[Record]] = {}
+        panels: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             if record := parameter.get_help_record(ctx):
                 panels.setdefault(_panel(parameter), []).append(record)

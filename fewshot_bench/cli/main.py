@@ -38,11 +38,19 @@ app.command(cls=Command)(show)
 app.command(cls=Command)(table)
 
 
-@app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         print(f"fewshot-bench {plugins.version()}")
         raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+]
+
+
+@app.callback()
+def _options(version: Version = False) -> None: ...
 
 
 def main() -> None:
@@ -53,7 +61,7 @@ def main() -> None:
 def _main(arguments: list[str]) -> int:
     try:
         _add_commands()
-        result = app(arguments, standalone_mode=False)
+        result = app(arguments, prog_name="fsbench", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except FewshotError as error:
         return _complain(str(error), error.exit_code)

@@ -14,21 +14,34 @@ if TYPE_CHECKING:
 
 ADVANCED = "Advanced"
 
+
+def whole_number(text: str | int) -> int:
+    """An option's value; raises what typer reports, with the value that was given."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number.") from None
+
+
+NUMBER: dict[str, Any] = {"parser": whole_number, "metavar": "<int>"}
+
 Out = Annotated[Path, typer.Option(help="Folder of the records.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key (repeatable).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data's files (else FSBENCH_DATA).")]
 Protocol = Annotated[str | None, typer.Option(help="Test conditions: standard, standard-transductive, custom.")]
-Queries = Annotated[int | None, typer.Option(help="Test queries a class (protocol custom).", rich_help_panel=ADVANCED)]
-Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol custom).", rich_help_panel=ADVANCED)]
+Queries = Annotated[
+    int | None, typer.Option(help="Test queries a class (protocol custom).", rich_help_panel=ADVANCED, **NUMBER)
+]
+Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol custom).", rich_help_panel=ADVANCED, **NUMBER)]
 
 
 def run(
     method: Annotated[str, typer.Option(help="A name of `fsbench list methods`, or file.py:Class.")],
     dataset: Annotated[str, typer.Option(help="A name of `fsbench list datasets`.")] = "glyphs",
-    ways: Annotated[int, typer.Option(help="Classes in a test episode.")] = 5,
-    shots: Annotated[int, typer.Option(help="Support images a class.")] = 1,
+    ways: Annotated[int, typer.Option(help="Classes in a test episode.", **NUMBER)] = 5,
+    shots: Annotated[int, typer.Option(help="Support images a class.", **NUMBER)] = 1,
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
     recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card, or my.yaml.")] = None,
     settings: Settings = None,
@@ -50,8 +63,6 @@ def run(
 
     Example: fsbench run --method maml --ways 5 --shots 1 --seeds 0-2
     """
-    if on_existing not in ("reuse", "error", "overwrite"):
-        raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
     numbers = parse_seeds(seeds)
     from fewshot_bench.resolve import Request
 
@@ -76,16 +87,20 @@ def run(
         return _dry_run(requests, out, as_json)
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.summary import summary
-    from fewshot_bench.run import Interrupted, execute, reproduce_command, result_of
+    from fewshot_bench.execution import Interrupted, execute, reproduce_command, result_of
 
     records: list[Record] = []
     for request in requests:
         with Bars(f"{method} seed {request.seed}") as bars:
             try:
                 records.append(execute(request, out, on_existing, bars))  # type: ignore[arg-type]
-            except Interrupted as stopped:
-                again = f"{reproduce_command(request)} --out {out}"
-                bars.note(f"Stopped after update {stopped.update:,}; saved. The same command goes on:\n{again}")
+            except (Interrupted, KeyboardInterrupt) as stopped:
+                at = (
+                    f"Stopped after update {stopped.update:,}; saved."
+                    if isinstance(stopped, Interrupted)
+                    else "Interrupted."
+                )
+                bars.note(f"{at} The same command goes on:\n{reproduce_command(request, seeds, out)}")
                 return 130
     if as_json:
         print(json.dumps([record.content for record in records], indent=1))
@@ -110,9 +125,9 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _dry_run(requests: list["Request"], out: Path, as_json: bool) -> int:
+    from fewshot_bench.execution import check_sizes
     from fewshot_bench.prepare import open_prepared
     from fewshot_bench.resolve import resolve
-    from fewshot_bench.run import check_sizes
 
     plans: list[dict[str, Any]] = []
     for request in requests:

@@ -15,6 +15,9 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
     interval = score_interval(scores, trials=test["ways"] * test["queries"], metric=result["metric"])
     train_s = sum(record.content["cost"]["train_s"] for record in records)
     test_s = sum(made["cost"]["test_s"] for made in results)
+    commands = [
+        made.get("command", record.content["provenance"]["command"]) for record, made in zip(records, results, strict=True)
+    ]
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
         result["metric"]: f"{interval_text(interval, result['metric'])} % ({interval.method})",
@@ -24,7 +27,7 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
         "seeds": seeds,
         "time": f"{train_s:.0f} s training, {test_s:.1f} s testing",
         "record": "\n".join(str(record.folder) for record in records),
-        "again": "\n".join(record.content["provenance"]["command"] for record in records),
+        "again": "\n".join(commands),
     }
     width = max(map(len, lines)) + 2
     indent = "\n" + " " * width

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from fewshot_bench.cli.run import DataRoot, Device, Episodes, Json, Out, Protocol, Queries, Settings
+from fewshot_bench.cli.run import NUMBER, DataRoot, Device, Episodes, Json, Out, Protocol, Queries, Settings
 from fewshot_bench.errors import UsageError
 
 
 def test(
     run: Annotated[str, typer.Argument(help="A run: its folder, its name, or the start of its id.")],
     protocol: Protocol = None,
-    ways: Annotated[int | None, typer.Option(help="Classes in a test episode.")] = None,
-    shots: Annotated[int | None, typer.Option(help="Support images a class.")] = None,
+    ways: Annotated[int | None, typer.Option(help="Classes in a test episode.", **NUMBER)] = None,
+    shots: Annotated[int | None, typer.Option(help="Support images a class.", **NUMBER)] = None,
     settings: Settings = None,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
@@ -30,8 +30,8 @@ def test(
     folder = find_run(run, out)
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.summary import summary
+    from fewshot_bench.execution import test_run
     from fewshot_bench.resolve import TestRequest
-    from fewshot_bench.run import test_run
 
     request = TestRequest(protocol, ways, shots, queries, episodes, tuple(settings or ()))
     with Bars(folder.name) as bars:

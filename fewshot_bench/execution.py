@@ -4,16 +4,17 @@ import json
 import os
 import shlex
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.dataset import Progress
-from fewshot_bench.errors import FewshotError, UsageError
+from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.plan import Plan, choose_plan
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
@@ -165,32 +166,32 @@ def run(
 
 def execute(request: Request, out: Path, on_existing: OnExisting, listener: Listener) -> Record:
     """Carry out one request in `out`; a finished run is not run again, an unfinished one goes on."""
+    if on_existing not in get_args(OnExisting):
+        raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
     resolved = resolve(request)
     folder = out / resolved.folder_name
-    finished = (folder / "record.json").is_file()
+    state = folder / "state.safetensors"
+    finished = (folder / "record.json").is_file() and not state.is_file()  # with a state: it is being overwritten
     if finished and on_existing == "error":
         raise UsageError(f"{folder} exists already; --on-existing reuse takes it, overwrite replaces it.")
-    if on_existing == "overwrite":
-        _discard(folder)
-    elif finished:
+    if finished and on_existing == "reuse":
         record = load_record(folder)
         if result_id(resolved.test) in {result["id"] for result in record.results}:
             listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
             return record
-        return _test_again(record, resolved, resolved.test, listener)
+        return _test_again(record, resolved, resolved.test, _command(request, resolved), listener)
     prepared = _open_data(resolved, listener)
     check_sizes(prepared, resolved.train, resolved.test)
     _check_writable(folder)
     started = now()
-    state = folder / "state.safetensors"
     session = Session.open(resolved, prepared, _stored_plan(state) if state.is_file() else None)
     at, log = _train(session, folder, listener)
     result, scores = session.test(resolved.test, listener)
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
-    write_scores(folder, {result["id"]: scores})
-    write_json(folder / "record.json", _content(session, request, at, result, started))
+    result["command"] = _command(request, resolved)
+    _replace_record(folder, _content(session, request, at, result, started), {result["id"]: scores})
     state.unlink(missing_ok=True)
     return load_record(folder)
 
@@ -202,12 +203,14 @@ def test_run(
     record = load_record(folder)
     made = TestSpec.checked(record.results[0]["test"])
     train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
-    resolved = resolve_again(record.content["method"]["reference"], train, made, device, data_root)
+    method, data = record.content["method"]["reference"], record.content["data"].get("reference", train.dataset)
+    resolved = resolve_again(method, data, train, made, device, data_root)
     spec = another_test(resolved, request, made)
     if result_id(spec) in {result["id"] for result in record.results}:
         listener.note(f"Already done: {folder} holds this result.")
     else:
-        record = _test_again(record, resolved, spec, listener)
+        command = f"{record.content['provenance']['command']} && {_test_command(record, request)}"
+        record = _test_again(record, resolved, spec, command, listener)
     return record, next(result for result in record.results if result["id"] == result_id(spec))
 
 
@@ -231,22 +234,44 @@ def result_id(spec: TestSpec) -> str:
     return short_hash(spec.model_dump())
 
 
-def reproduce_command(request: Request) -> str:
-    """The command that makes this record again (without where it is written)."""
-    options: dict[str, Any] = {
+def reproduce_command(request: Request, seeds: str | None = None, out: Path | None = None) -> str:
+    """The command that carries out this request, for all of `seeds` where they are given.
+
+    Folders of this machine are named only where `out` is given: a record names none.
+    """
+    here = {"--data-root": request.data_root, "--out": out} if out is not None else {}
+    options = {
         "--method": request.method,
         "--dataset": request.dataset,
         "--ways": request.ways,
         "--shots": request.shots,
-        "--protocol": request.protocol,
-        "--queries": request.queries,
-        "--episodes": request.episodes,
+        **_test_options(request),
         "--recipe": request.recipe,
-        "--seeds": request.seed,
+        "--seeds": request.seed if seeds is None else seeds,
+        "--device": None if request.device == "auto" else request.device,
+        **here,
     }
+    return _join("run", options, request.settings)
+
+
+def _command(request: Request, resolved: Resolved) -> str:
+    """The command for the record: on any machine the same run, so with the type of device that `auto` found here."""
+    return reproduce_command(replace(request, device=resolved.train.device))
+
+
+def _test_command(record: Record, request: TestRequest) -> str:
+    options = {"--ways": request.ways, "--shots": request.shots, **_test_options(request)}
+    return _join(f"test {record.run_id}", options, request.settings)
+
+
+def _test_options(request: Request | TestRequest) -> dict[str, Any]:
+    return {"--protocol": request.protocol, "--queries": request.queries, "--episodes": request.episodes}
+
+
+def _join(command: str, options: dict[str, Any], settings: tuple[str, ...]) -> str:
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
-    settings = [word for setting in request.settings for word in ("--set", setting)]
-    return shlex.join(["fsbench", "run", *words, *settings])
+    words += [word for setting in settings for word in ("--set", setting)]
+    return f"fsbench {command} {shlex.join(words)}"
 
 
 def _open_data(resolved: Resolved, listener: Listener) -> Prepared:
@@ -266,7 +291,7 @@ def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progress
     return trainer.at, trainer.log
 
 
-def _test_again(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener) -> Record:
+def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str, listener: Listener) -> Record:
     if resolved.source_sha256 != record.content["method"]["source_sha256"]:
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
     prepared = _open_data(resolved, listener)
@@ -279,6 +304,7 @@ def _test_again(record: Record, resolved: Resolved, spec: TestSpec, listener: Li
         tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
         session.method.load_state_dict(tensors)
     result, scores = session.test(spec, listener)
+    result["command"] = command
     content = record.content | {"results": [*record.content["results"], result]}
     write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores})
     write_json(record.folder / "record.json", content)
@@ -295,7 +321,7 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
         "train": resolved.train.model_dump(),
         "method": {
             "name": resolved.method.name,
-            "reference": resolved.method.name if ":" not in resolved.method.name else request.method,
+            "reference": request.method,
             "title": resolved.method.card().get("title", resolved.method.name),
             "plugin": resolved.method.distribution,
             "source_sha256": resolved.source_sha256,
@@ -303,6 +329,7 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
         },
         "data": {
             "name": resolved.train.dataset,
+            "reference": request.dataset,
             "identity": resolved.dataset.identity(),
             "fingerprint": session.prepared.fingerprint,
             "splits": session.prepared.describe(*splits),
@@ -312,7 +339,7 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
         "cost": {"train_s": round(at.train_s, 3), "peak_mib": peak_mib()},
         "plan": session.plan.as_json(),
         "provenance": {
-            "command": reproduce_command(request),
+            "command": result["command"],
             "started": started,
             "finished": now(),
             **environment(),
@@ -321,7 +348,10 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
 
 
 def _stored_plan(state: Path) -> Plan:
-    return Plan(**load_tensors(state)[1]["plan"])
+    try:
+        return Plan(**load_tensors(state)[1]["plan"])
+    except DataError as error:
+        raise DataError(f"{error}\nDelete it to train from the start.") from None
 
 
 def _check_writable(folder: Path) -> None:
@@ -334,6 +364,13 @@ def _check_writable(folder: Path) -> None:
         raise FewshotError(f"Cannot write {folder}: permission denied. Choose another folder with --out.")
 
 
-def _discard(folder: Path) -> None:
-    for name in ("record.json", "state.safetensors", "checkpoint.safetensors", "episodes.parquet", "log.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+def _replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:
+    """Write a record; one that was there stays readable, its scores beside the new ones, until it is replaced."""
+    kept: dict[str, Scores] = {}
+    if (folder / "record.json").is_file():
+        with suppress(DataError):  # damaged: what it was overwritten for
+            kept = read_scores(folder)
+    write_scores(folder, kept | scores)
+    write_json(folder / "record.json", content)
+    if kept.keys() - scores.keys():
+        write_scores(folder, scores)

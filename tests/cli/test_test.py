@@ -1,0 +1,159 @@
+"""`fsbench test`: another result of the same checkpoint."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import TINY, Said, call, content, finished, only_run, snapshot
+
+from fewshot_bench.records import load_record
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of seed 0."""
+    out = tmp_path_factory.mktemp("trained")
+    finished(*TINY, "--out", out)
+    return only_run(out)
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change, alone in its folder of records."""
+    return Path(shutil.copytree(trained, tmp_path / "runs" / trained.name))
+
+
+def last_test(folder: Path) -> dict[str, object]:
+    """The spec of the result that was added last."""
+    test: dict[str, object] = load_record(folder).results[-1]["test"]
+    return test
+
+
+def test_a_result_is_added_and_the_earlier_one_and_the_checkpoint_stay(folder: Path) -> None:
+    """Training is never touched."""
+    before, files = content(folder), snapshot(folder)
+    said = finished("test", folder, "--shots", "5")
+    after = content(folder)
+    assert after["results"][:1] == before["results"]
+    assert {**after, "results": []} == {**before, "results": []}
+    assert len(after["results"]) == 2
+    for name in ("checkpoint.safetensors", "log.jsonl"):
+        assert snapshot(folder)[name] == files[name]
+    assert "5-way 5-shot" in said.out
+    record = load_record(folder)
+    assert [len(record.scores(result["id"])) for result in record.results] == [8, 8]
+
+
+def test_what_is_not_asked_stays_as_the_run_was_tested(folder: Path) -> None:
+    """`--shots 5` changes the shots alone, and with them the episodes."""
+    finished("test", folder, "--shots", "5")
+    first, second = load_record(folder).results
+    assert second["test"] == {**first["test"], "shots": 5}
+    assert first["digest"] != second["digest"]
+
+
+def test_another_protocol_brings_its_own_conditions(folder: Path) -> None:
+    """2,000 episodes of 15 queries, whatever the run was tested on."""
+    finished("test", folder, "--protocol", "standard-transductive")
+    test = last_test(folder)
+    assert (test["protocol"], test["episodes"], test["queries"]) == ("standard-transductive", 2000, 15)
+    assert (test["ways"], test["shots"]) == (5, 1)
+
+
+def test_settings_of_the_test_can_be_set(folder: Path) -> None:
+    """The seed of the episodes makes other episodes."""
+    finished("test", folder, "--set", "test.seed=1")
+    first, second = load_record(folder).results
+    assert second["test"] == {**first["test"], "seed": 1}
+    assert first["digest"] != second["digest"]
+
+
+def test_the_same_test_twice_is_one_result(folder: Path) -> None:
+    """Nothing is written the second time."""
+    finished("test", folder, "--shots", "5")
+    before = snapshot(folder)
+    said = finished("test", folder, "--shots", "5")
+    assert snapshot(folder) == before
+    assert "holds this result" in said.err
+
+
+def test_json_on_stdout_is_the_record_with_the_result(folder: Path) -> None:
+    """And nothing else."""
+    said = finished("test", folder, "--ways", "3", "--json")
+    assert json.loads(said.out) == load_record(folder).content
+
+
+def test_the_result_says_the_commands_that_make_it(folder: Path) -> None:
+    """The training's command, then the test's by run id."""
+    said = finished("test", folder, "--shots", "5", "--set", "test.seed=2")
+    record = load_record(folder)
+    first, second = (result["command"] for result in record.results)
+    assert second == f"{first} && fsbench test {record.run_id} --shots 5 --set test.seed=2"
+    assert second in said.out
+
+
+def test_a_test_of_a_loaded_checkpoint_equals_that_of_the_trained_model(folder: Path) -> None:
+    """The weights on disk are those that were tested: the same episodes asked for again have the same scores."""
+    finished("test", folder, "--episodes", "12")
+    record = load_record(folder)
+    first, second = (record.scores(result["id"]) for result in record.results)
+    assert (first == second[:8]).all()
+    assert first.std() > 0
+
+
+def named(how: str, folder: Path) -> tuple[str, ...]:
+    """The ways to name a run."""
+    run_id = load_record(folder).run_id
+    return {
+        "folder": (str(folder),),
+        "name": (folder.name, "--out", str(folder.parent)),
+        "id": (run_id, "--out", str(folder.parent)),
+        "start of its id": (run_id[:4], "--out", str(folder.parent)),
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["folder", "name", "id", "start of its id"])
+def test_a_run_is_named_by(how: str, folder: Path) -> None:
+    """Its folder anywhere, or its name or id below `--out`."""
+    finished("test", *named(how, folder), "--ways", "2")
+    assert last_test(folder)["ways"] == 2
+
+
+def refused(said: Said) -> str:
+    """The complaint of a command that was refused."""
+    assert said.code == 2, said.err
+    assert said.out == ""
+    return said.complaint
+
+
+def test_a_name_of_two_runs_is_refused(folder: Path) -> None:
+    """Both are named, and neither is changed."""
+    other = Path(shutil.copytree(folder, folder.parent / folder.name.replace(folder.name[-6:], "ffffff")))
+    before = snapshot(folder.parent)
+    common = load_record(folder).run_id[:4]
+    complaint = refused(call("test", common, "--out", folder.parent, "--ways", "2"))
+    assert "2 runs" in complaint
+    assert folder.name in complaint
+    assert other.name in complaint
+    assert snapshot(folder.parent) == before
+
+
+def test_a_run_that_is_not_finished_is_refused(folder: Path) -> None:
+    """It has no record yet."""
+    (folder / "record.json").unlink()
+    assert "No finished run" in refused(call("test", folder, "--out", folder.parent))
+
+
+def test_a_method_that_has_changed_since_is_tested_with_a_word_about_it(folder: Path, tmp_path: Path) -> None:
+    """The new result carries the hash of the source that made it."""
+    source = tmp_path / "linear_method.py"
+    source.write_text(Path(TINY[2].rpartition(":")[0]).read_text() + "\n# edited\n")
+    record = json.loads((folder / "record.json").read_text())
+    record["method"]["reference"] = f"{source}:Linear"
+    (folder / "record.json").write_text(json.dumps(record))
+    said = finished("test", folder, "--shots", "5")
+    assert "source" in said.err
+    assert "has changed" in said.err
+    results = load_record(folder).results
+    assert results[0]["source_sha256"] != results[1]["source_sha256"]

@@ -1,0 +1,101 @@
+"""`python kill_at.py MOMENT SIGNAL ARGUMENTS…` runs `fsbench ARGUMENTS` and sends itself the signal at that moment.
+
+`before NAME` and `after NAME` are the moments around the rename that puts the file NAME in its place.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from command_line import one_thread
+
+from fewshot_bench import checkpoint, execution, training
+from fewshot_bench.cli.main import _main
+from fewshot_datasets import glyphs
+
+Function = Callable[..., Any]
+
+
+def send() -> None:
+    """Send this process the signal that it was told."""
+    os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+
+
+def nth(function: Function, n: int) -> Function:
+    """`function`, before whose n-th call the signal is sent."""
+    calls = iter(range(1, sys.maxsize))
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        if next(calls) == n:
+            send()
+        return function(*arguments, **named)
+
+    return wrapped
+
+
+def between_blocks(function: Function) -> Function:
+    """A generator function that sends the signal after its first value."""
+
+    def wrapped(*arguments: Any) -> Iterator[Any]:
+        for value in function(*arguments):
+            yield value
+            send()
+
+    return wrapped
+
+
+def half_written(function: Function) -> Function:
+    """A function that saves a file at `path`, interrupted in the middle of its second call."""
+    second = nth(lambda: None, 2)
+
+    def wrapped(tensors: Any, path: Path, **named: Any) -> None:
+        function(tensors, path, **named)
+        os.truncate(path, path.stat().st_size // 2)
+        second()
+        function(tensors, path, **named)
+
+    return wrapped
+
+
+def around_rename(when: str, name: str) -> Function:
+    """`Path.replace` that sends the signal before or after the file of that name is put in its place."""
+    rename = Path.replace
+
+    def wrapped(source: Path, target: Path) -> Path:
+        if (when, target.name) == ("before", name):
+            send()
+        placed = rename(source, target)
+        if (when, target.name) == ("after", name):
+            send()
+        return placed
+
+    return wrapped
+
+
+def arrange(moment: str) -> None:
+    """Have the signal sent at `moment`."""
+    training.SAVE_EVERY_S = float("inf") if moment == "before the first save" else 0.0
+    match moment.split():
+        case ["preparing"]:
+            glyphs.write = nth(glyphs.write, 2)
+        case ["before", "the", "first", "save"] | ["training"]:
+            training.Trainer._update = nth(training.Trainer._update, 4)  # type: ignore[method-assign]
+        case ["saving"]:
+            checkpoint.save_file = half_written(checkpoint.save_file)
+        case ["validation"]:
+            training.episode_scores = between_blocks(training.episode_scores)
+        case ["testing"]:
+            execution.episode_scores = between_blocks(execution.episode_scores)
+        case [("before" | "after") as when, name]:
+            Path.replace = around_rename(when, name)  # type: ignore[method-assign, assignment]
+        case _:
+            raise SystemExit(f"no such moment: {moment}")
+
+
+if __name__ == "__main__":
+    arrange(sys.argv[1])
+    with one_thread():
+        sys.exit(_main(sys.argv[3:]))
