@@ -2,127 +2,25 @@
 
 import json
 import os
-import shlex
-import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
-
 from fewshot_bench.checkpoint import load_tensors, save_tensors
-from fewshot_bench.dataset import Progress
 from fewshot_bench.errors import DataError, FewshotError, UsageError
-from fewshot_bench.method import Conditions, Method
-from fewshot_bench.plan import Plan, choose_plan
+from fewshot_bench.plan import Plan
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
 from fewshot_bench.provenance import environment, now, peak_mib
-from fewshot_bench.randomness import ForkedGenerator, derive_seed
 from fewshot_bench.records import SCHEMA, Record, Scores, atomic, load_record, read_scores, write_json, write_scores
+from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
-from fewshot_bench.sampling import EpisodeSampler, check_size
-from fewshot_bench.specs import TestSpec, TrainSpec, short_hash
-from fewshot_bench.statistics import score_interval
-from fewshot_bench.tasks import TaskSource
-from fewshot_bench.testing import episode_scores
-from fewshot_bench.training import Interrupted, Progressed, Trainer
-
-__all__ = ["Interrupted", "Listener", "execute", "run", "test_run"]
+from fewshot_bench.sampling import check_size
+from fewshot_bench.session import Listener, Session, result_id
+from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.training import Progressed
 
 OnExisting = Literal["reuse", "error", "overwrite"]
-
-
-class Listener:
-    """Who hears how a run goes; this one hears nothing and never asks to stop."""
-
-    def preparing(self, name: str) -> Progress:
-        """Called before a data set is prepared; the result is called with (done, total) images."""
-        return lambda done, total: None
-
-    def training(self, at: Progressed, updates: int) -> None:
-        """Called before training, with the state that it starts from."""
-
-    def trained(self, at: Progressed, loss: float) -> None:
-        """Called after each update."""
-
-    def stopped(self) -> bool:
-        """Whether training should stop after the present update."""
-        return False
-
-    def testing(self, spec: TestSpec) -> None:
-        """Called before a test."""
-
-    def tested(self, scores: Scores) -> None:
-        """Called after each block with all scores so far."""
-
-    def note(self, text: str) -> None:
-        """Called with something that a user should know."""
-
-
-@dataclass
-class Session:
-    """A resolved run with its data open: what training and testing need."""
-
-    resolved: Resolved
-    prepared: Prepared
-    plan: Plan
-    method: Method
-    generator: ForkedGenerator
-
-    @classmethod
-    def open(cls, resolved: Resolved, prepared: Prepared, plan: Plan | None) -> "Session":
-        """Build the method with fresh parameters under `plan`, or under one chosen now."""
-        train, test = resolved.train, resolved.test
-        if plan is None:
-            images = train.ways * (train.shots + train.queries)
-            plan = choose_plan(resolved.device, images, train.meta_batch_size, test.ways * (test.shots + test.queries))
-        device = plan.apply()
-        generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
-        classes = len(prepared.bank(train.split).class_names)
-        with generator.active():
-            method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
-        return cls(resolved, prepared, plan, method, generator)
-
-    def source(self, split: str, ways: int, shots: int, queries: int, seed: int) -> TaskSource:
-        """Tasks of one size from a split."""
-        bank = self.prepared.bank(split)
-        sampler = EpisodeSampler(bank, ways, shots, queries, seed)
-        return TaskSource(bank, sampler, torch.device(self.plan.device), getattr(torch, self.resolved.train.dtype))
-
-    def trainer(self, folder: Path) -> Trainer:
-        """The trainer of this run."""
-        spec, rules = self.resolved.train, self.resolved.train.validation
-        tasks = self.source(spec.split, spec.ways, spec.shots, spec.queries, spec.seed)
-        validation = self.source("val", rules.ways, rules.shots, rules.queries, 0) if rules else None
-        return Trainer(spec, self.method, self.plan, self.generator, tasks, validation, folder)
-
-    def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], Scores]:
-        """Test under `spec`: the result for the record, and the score of each episode."""
-        source = self.source("test", spec.ways, spec.shots, spec.queries, spec.seed)
-        conditions = Conditions(spec.normalisation, spec.inner_steps)
-        listener.testing(spec)
-        started, scores = time.perf_counter(), np.empty(0)
-        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk):
-            scores = np.concatenate([scores, block])
-            listener.tested(scores)
-        interval = score_interval([scores], trials=spec.ways * spec.queries)
-        result = {
-            "id": result_id(spec),
-            "test": spec.model_dump(),
-            "metric": "accuracy",
-            "direction": "max",
-            "mean": interval.mean,
-            "low": interval.low,
-            "high": interval.high,
-            "level": interval.level,
-            "interval": interval.method,
-            "digest": source.sampler.digest(spec.episodes),
-            "source_sha256": self.resolved.source_sha256,
-            "cost": {"test_s": round(time.perf_counter() - started, 3)},
-        }
-        return result, scores
 
 
 def run(
@@ -179,7 +77,7 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
         if result_id(resolved.test) in {result["id"] for result in record.results}:
             listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
             return record
-        return _test_again(record, resolved, resolved.test, _command(request, resolved), listener)
+        return _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
     prepared = _open_data(resolved, listener)
     check_sizes(prepared, resolved.train, resolved.test)
     _check_writable(folder)
@@ -190,7 +88,7 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
-    result["command"] = _command(request, resolved)
+    result["command"] = run_command(request, resolved)
     _replace_record(folder, _content(session, request, at, result, started), {result["id"]: scores})
     state.unlink(missing_ok=True)
     return load_record(folder)
@@ -209,8 +107,7 @@ def test_run(
     if result_id(spec) in {result["id"] for result in record.results}:
         listener.note(f"Already done: {folder} holds this result.")
     else:
-        command = f"{record.content['provenance']['command']} && {_test_command(record, request)}"
-        record = _test_again(record, resolved, spec, command, listener)
+        record = _test_again(record, resolved, spec, test_command(record, request), listener)
     return record, next(result for result in record.results if result["id"] == result_id(spec))
 
 
@@ -227,51 +124,6 @@ def result_of(record: Record, request: Request) -> dict[str, Any]:
     """The result of `record` that `request` asked for."""
     wanted = result_id(resolve(request).test)
     return next(result for result in record.results if result["id"] == wanted)
-
-
-def result_id(spec: TestSpec) -> str:
-    """The identity of a result within its record."""
-    return short_hash(spec.model_dump())
-
-
-def reproduce_command(request: Request, seeds: str | None = None, out: Path | None = None) -> str:
-    """The command that carries out this request, for all of `seeds` where they are given.
-
-    Folders of this machine are named only where `out` is given: a record names none.
-    """
-    here = {"--data-root": request.data_root, "--out": out} if out is not None else {}
-    options = {
-        "--method": request.method,
-        "--dataset": request.dataset,
-        "--ways": request.ways,
-        "--shots": request.shots,
-        **_test_options(request),
-        "--recipe": request.recipe,
-        "--seeds": request.seed if seeds is None else seeds,
-        "--device": None if request.device == "auto" else request.device,
-        **here,
-    }
-    return _join("run", options, request.settings)
-
-
-def _command(request: Request, resolved: Resolved) -> str:
-    """The command for the record: on any machine the same run, so with the type of device that `auto` found here."""
-    return reproduce_command(replace(request, device=resolved.train.device))
-
-
-def _test_command(record: Record, request: TestRequest) -> str:
-    options = {"--ways": request.ways, "--shots": request.shots, **_test_options(request)}
-    return _join(f"test {record.run_id}", options, request.settings)
-
-
-def _test_options(request: Request | TestRequest) -> dict[str, Any]:
-    return {"--protocol": request.protocol, "--queries": request.queries, "--episodes": request.episodes}
-
-
-def _join(command: str, options: dict[str, Any], settings: tuple[str, ...]) -> str:
-    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
-    words += [word for setting in settings for word in ("--set", setting)]
-    return f"fsbench {command} {shlex.join(words)}"
 
 
 def _open_data(resolved: Resolved, listener: Listener) -> Prepared:
@@ -314,7 +166,8 @@ def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str
 def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
     resolved = session.resolved
     splits = [resolved.train.split, *(["val"] if resolved.train.validation else []), "test"]
-    training = {"updates": at.update, "best_update": at.best_update, "validation_score": at.best_score}
+    score = at.best_score if resolved.train.validation else None
+    training = {"updates": at.update, "best_update": at.best_update, "validation_score": score}
     return {
         "schema": SCHEMA,
         "run_id": resolved.run_id,

@@ -101,6 +101,7 @@ def prepare(name: str, dataset: Dataset, progress: Progress = lambda done, total
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        work.chmod(0o755)  # the cache may be shared; mkdtemp's own mode shuts others out
     except OSError as error:
         raise FewshotError(f"Cannot write the cache {folder.parent}: {error.strerror}. Set FSBENCH_CACHE.") from error
     try:

@@ -14,8 +14,8 @@ class Protocol:
     queries: int | None
     episodes: int | None
     seed: int | None
-    transductive: bool
-    """Whether normalisation may use the other queries of an episode."""
+    transductive: bool | None
+    """Whether normalisation uses the other queries of an episode; None: it may where that is asked for."""
 
 
 PROTOCOLS = {
@@ -23,7 +23,7 @@ PROTOCOLS = {
     for protocol in (
         Protocol("standard", "2,000 fixed episodes, 15 queries a class, inductive; the one that ranks", 15, 2000, 0, False),
         Protocol("standard-transductive", "the episodes of `standard`; queries may normalise each other", 15, 2000, 0, True),
-        Protocol("custom", "your own episodes and queries; compared with nothing else", None, None, None, True),
+        Protocol("custom", "your own episodes and queries; compared with nothing else", None, None, None, None),
     )
 }
 

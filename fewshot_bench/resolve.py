@@ -109,8 +109,8 @@ def resolve(request: Request) -> Resolved:
     plugin = plugins.find("methods", request.method)
     data_plugin = plugins.find("datasets", request.dataset)
     recipe = recipe_sections(plugin, request.recipe, request.dataset, request.ways, request.shots)
-    method_class = _load_method(plugin)
-    dataset_class = _load_dataset(data_plugin)
+    method_class: type[Method] = plugin.load()
+    dataset_class: type[Dataset] = data_plugin.load()
     target = {"ways": request.ways, "shots": request.shots}
     sections = merge(DEFAULTS, {"train": target, "validation": target, "test": target}, recipe)
     own = {"method": [f.name for f in fields(method_class.Hparams)], "data": dataset_class.defaults}
@@ -129,9 +129,9 @@ def resolve(request: Request) -> Resolved:
 def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
     """The run of a record, resolved on this machine under the record's own specs; `method` and `data` are references."""
     plugin, data_plugin = plugins.find("methods", method), plugins.find("datasets", data)
-    dataset = _load_dataset(data_plugin)(train.data, data_root(root))
+    dataset = data_plugin.load()(train.data, data_root(root))
     backbone = _load_backbone(train.backbone)
-    return Resolved(plugin, _load_method(plugin), backbone, data_plugin, dataset, train, test, resolve_device(device))
+    return Resolved(plugin, plugin.load(), backbone, data_plugin, dataset, train, test, resolve_device(device))
 
 
 def data_root(given: Path | None) -> Path | None:
@@ -166,20 +166,6 @@ def _load_backbone(name: str | None) -> Any:
     return plugins.find("backbones", name).load() if name else None
 
 
-def _load_dataset(plugin: plugins.Plugin) -> type[Dataset]:
-    dataset_class = plugin.load()
-    if not (isinstance(dataset_class, type) and issubclass(dataset_class, Dataset)):
-        raise UsageError(f"{plugin.reference} is not a Dataset: a data set subclasses fewshot_bench.Dataset.")
-    return dataset_class
-
-
-def _load_method(plugin: plugins.Plugin) -> type[Method]:
-    method_class = plugin.load()
-    if not (isinstance(method_class, type) and issubclass(method_class, Method)):
-        raise UsageError(f"{plugin.reference} is not a Method: a method subclasses fewshot_bench.Method.")
-    return method_class
-
-
 def _train_mode(method_class: type[Method], sections: Sections) -> Normalisation:
     mode: Normalisation = sections["train"].setdefault("normalisation", method_class.default_mode)
     allowed = [m for m in ("none", *TRAIN_MODES) if m in method_class.modes]
@@ -195,7 +181,7 @@ def _test_spec(
     asked = {key: wanted.get(key) for key in ("queries", "episodes", "seed")}
     rules = conditions(str(wanted["protocol"]), **asked)
     protocol = PROTOCOLS[wanted["protocol"]]
-    mode = wanted.get("normalisation") or test_default(trained, protocol.transductive)
+    mode = wanted.get("normalisation") or test_default(trained, transductive=bool(protocol.transductive))
     spec = TestSpec.checked(
         {
             "protocol": protocol.name,
@@ -213,8 +199,8 @@ def _test_spec(
         raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")
     if spec.inner_steps is not None and method_class.inner_steps(hparams) is None:
         raise UsageError("test.inner_steps is for methods that take inner steps; this one takes none.")
-    check_test_mode(spec.normalisation, protocol.name, protocol.transductive)
-    if method_class.transductive and not protocol.transductive:
+    check_test_mode(spec.normalisation, protocol.name, transductive=protocol.transductive is not False)
+    if method_class.transductive and protocol.transductive is False:
         raise UsageError(f"The method is transductive; protocol {protocol.name!r} is not: --protocol standard-transductive.")
     return spec
 

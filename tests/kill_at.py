@@ -12,7 +12,7 @@ from typing import Any
 
 from command_line import one_thread
 
-from fewshot_bench import checkpoint, execution, training
+from fewshot_bench import checkpoint, session, training
 from fewshot_bench.cli.main import _main
 from fewshot_datasets import glyphs
 
@@ -88,7 +88,7 @@ def arrange(moment: str) -> None:
         case ["validation"]:
             training.episode_scores = between_blocks(training.episode_scores)
         case ["testing"]:
-            execution.episode_scores = between_blocks(execution.episode_scores)
+            session.episode_scores = between_blocks(session.episode_scores)
         case [("before" | "after") as when, name]:
             Path.replace = around_rename(when, name)  # type: ignore[method-assign, assignment]
         case _:

@@ -47,18 +47,13 @@ def test_results_of_different_protocols_never_share_a_table(records: list[Record
     assert [table.about["protocol"] for table in results_tables(records)] == ["standard", "standard-transductive"]
 
 
-@pytest.mark.parametrize(
-    "change", [{"test_dataset": "glyphs"}, {"test_ways": 20}, {"test_shots": 5}, {"metric": "mse"}]
-)
+@pytest.mark.parametrize("change", [{"test_dataset": "glyphs"}, {"test_ways": 20}, {"test_shots": 5}, {"metric": "mse"}])
 def test_results_of_another_size_data_set_or_metric_have_a_table_of_their_own(
     tmp_path: Path, change: dict[str, object]
 ) -> None:
     """Data set, ways, shots and metric separate tables too."""
     scores = draw_scores("a", 0.9)
-    assert (
-        len(results_tables([make_record(tmp_path, "maml", scores), make_record(tmp_path, "maml", scores, **change)]))
-        == 2
-    )
+    assert len(results_tables([make_record(tmp_path, "maml", scores), make_record(tmp_path, "maml", scores, **change)])) == 2
 
 
 def test_seeds_are_pooled_over_crossed_episodes(records: list[Record]) -> None:
@@ -189,10 +184,7 @@ def strange(text: str) -> Table:
 
 def test_latex_escapes_what_it_would_execute() -> None:
     """Every special character of LaTeX arrives as itself."""
-    assert (
-        r"\textbackslash{}input\{x\}\_\%\&\#\$\textasciitilde{}\textasciicircum{}"
-        in strange(r"\input{x}_%&#$~^").latex()
-    )
+    assert r"\textbackslash{}input\{x\}\_\%\&\#\$\textasciitilde{}\textasciicircum{}" in strange(r"\input{x}_%&#$~^").latex()
 
 
 def test_markdown_keeps_a_cell_in_its_column() -> None:

@@ -8,18 +8,26 @@ import torch
 from tiny import SHAPE, blobs, build
 
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.execution import Listener
 from fewshot_bench.method import Conditions
 from fewshot_bench.plan import Plan
 from fewshot_bench.randomness import ForkedGenerator
 from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.session import Listener
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import TaskSource
 from fewshot_bench.testing import episode_scores
 from fewshot_bench.training import Interrupted, Trainer
 
 CPU = torch.device("cpu")
-VALIDATION = {"every": 2, "episodes": 6, "ways": 5, "shots": 1, "queries": 3, "normalisation": "running", "inner_steps": None}
+VALIDATION: dict[str, object] = {
+    "every": 2,
+    "episodes": 6,
+    "ways": 5,
+    "shots": 1,
+    "queries": 3,
+    "normalisation": "running",
+    "inner_steps": None,
+}
 
 
 def trainer(folder: Path, *, chunk: int = 2, validate: bool = True, **changes: object) -> Trainer:

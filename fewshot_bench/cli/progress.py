@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fewshot_bench.dataset import Progress as Made
-from fewshot_bench.execution import Listener
 from fewshot_bench.records import Scores
+from fewshot_bench.session import Listener
 from fewshot_bench.specs import TestSpec
 from fewshot_bench.training import Progressed
 

@@ -87,7 +87,9 @@ def run(
         return _dry_run(requests, out, as_json)
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.summary import summary
-    from fewshot_bench.execution import Interrupted, execute, reproduce_command, result_of
+    from fewshot_bench.execution import execute, result_of
+    from fewshot_bench.reproduce import reproduce_command
+    from fewshot_bench.training import Interrupted
 
     records: list[Record] = []
     for request in requests:

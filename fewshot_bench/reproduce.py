@@ -1,0 +1,51 @@
+"""The command that makes a record again."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fewshot_bench.records import Record
+from fewshot_bench.resolve import Request, Resolved, TestRequest
+
+
+def reproduce_command(request: Request, seeds: str | None = None, out: Path | None = None) -> str:
+    """The command that carries out this request, for all of `seeds` where they are given.
+
+    Folders of this machine are named only where `out` is given: a record names none.
+    """
+    here = {"--data-root": request.data_root, "--out": out} if out is not None else {}
+    options = {
+        "--method": request.method,
+        "--dataset": request.dataset,
+        "--ways": request.ways,
+        "--shots": request.shots,
+        **_test_options(request),
+        "--recipe": request.recipe,
+        "--seeds": request.seed if seeds is None else seeds,
+        "--device": None if request.device == "auto" else request.device,
+        **here,
+    }
+    return _join("run", options, request.settings)
+
+
+def run_command(request: Request, resolved: Resolved) -> str:
+    """The command for the record: on any machine the same run, so with the type of device that `auto` found here."""
+    return reproduce_command(replace(request, device=resolved.train.device))
+
+
+def test_command(record: Record, request: TestRequest) -> str:
+    """The command that makes this run again and adds this test to it."""
+    options = {"--ways": request.ways, "--shots": request.shots, **_test_options(request)}
+    again = _join(f"test {record.run_id}", options, request.settings)
+    return f"{record.content['provenance']['command']} && {again}"
+
+
+def _test_options(request: Request | TestRequest) -> dict[str, Any]:
+    return {"--protocol": request.protocol, "--queries": request.queries, "--episodes": request.episodes}
+
+
+def _join(command: str, options: dict[str, Any], settings: tuple[str, ...]) -> str:
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    words += [word for setting in settings for word in ("--set", setting)]
+    return f"fsbench {command} {shlex.join(words)}"
