@@ -33,6 +33,8 @@ from fewshot_bench.testing import episode_scores
 
 SAVE_EVERY_S = 30.0
 """The most work that an interruption can lose, beside one update and one validation."""
+LOG_EVERY = 250
+"""Updates between two points of the learning curve where there is no validation."""
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Progressed:
     best_score: float = 0.0
     last_score: float | None = None
     loss_sum: float = 0.0
-    """Of the updates since the last validation."""
+    """Of the updates since the last point of the learning curve."""
     losses: int = 0
     train_s: float = 0.0
 
@@ -114,7 +116,7 @@ class Trainer:
         """Train to the end; raises `Interrupted` where the watcher asks to stop, `FewshotError` where the loss is not
         finite (the last saved state stays)."""
         spec = self.spec
-        every = spec.validation.every if spec.validation else 0
+        every = spec.validation.every if spec.validation else LOG_EVERY
         started = saved = time.perf_counter()
         before = self.at.train_s
         while self.at.update < spec.updates:
@@ -123,8 +125,8 @@ class Trainer:
             self.at.update += 1
             self.at.loss_sum, self.at.losses = self.at.loss_sum + loss, self.at.losses + 1
             self.at.train_s = before + time.perf_counter() - started
-            if every and (self.at.update % every == 0 or self.at.update == spec.updates):
-                self._validate()
+            if self.at.update % every == 0 or self.at.update == spec.updates:
+                self._log(self._validate() if spec.validation else None)
             watcher.trained(self.at, loss)
             stop = watcher.stopped()
             if stop or time.perf_counter() - saved > SAVE_EVERY_S:
@@ -166,23 +168,23 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self.spec.lr * 0.5**halvings
 
-    def _validate(self) -> None:
-        """Score the validation episodes; keep the best weights, the earlier of two equal ones."""
+    def _validate(self) -> float:
+        """Mean score on the validation episodes; keeps the best weights, the earlier of two equal ones."""
         rules = self.spec.validation
         assert rules is not None and self.validation is not None
         conditions = Conditions(rules.normalisation, rules.inner_steps)
         blocks = episode_scores(self.method, self.validation, conditions, rules.episodes, self.plan.test_chunk)
-        score = float(np.concatenate(list(blocks)).mean())
+        score = self.at.last_score = float(np.concatenate(list(blocks)).mean())
         if not self.at.best_update or score > self.at.best_score:
             self.at.best_score, self.at.best_update, self.best = score, self.at.update, self._weights()
-        line = {
-            "update": self.at.update,
-            "loss": self.at.loss_sum / self.at.losses,
-            "validation": score,
-            "train_s": round(self.at.train_s, 3),
-        }
+        return score
+
+    def _log(self, score: float | None) -> None:
+        """A point of the learning curve: the mean loss since the last one, and the validation score."""
+        loss = self.at.loss_sum / self.at.losses
+        line = {"update": self.at.update, "loss": loss, "validation": score, "train_s": round(self.at.train_s, 3)}
         self.log.append(json.dumps(line))
-        self.at.last_score, self.at.loss_sum, self.at.losses = score, 0.0, 0
+        self.at.loss_sum, self.at.losses = 0.0, 0
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.method.state_dict().items()}

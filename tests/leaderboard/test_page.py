@@ -1,5 +1,6 @@
 """The page is right, safe, deterministic, and works in a real browser with no network."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -125,6 +126,7 @@ def test_an_unknown_published_number_is_none() -> None:
 def browser_page(records: list[Record], tmp_path: Path) -> Iterator[object]:
     """The page in Chromium, offline; any message on its console, a refusal of its policy too, fails the test."""
     if CHROMIUM is None:
+        assert os.environ.get("FSBENCH_REQUIRE_BROWSER") != "1", "FSBENCH_REQUIRE_BROWSER is set: install chromium"
         pytest.skip("no chromium on the PATH")
     playwright = pytest.importorskip("playwright.sync_api")
     path = write_page(records, tmp_path / "site")

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.normalisation import Statistics, moments
-from fewshot_bench.task_ops import channels_last, conv2d, per_channel
+from fewshot_bench.normalisation import Statistics
+from fewshot_bench.task_ops import conv2d, conv2d_moments, per_channel
 
 
 class Conv4(Backbone):
@@ -62,8 +62,11 @@ class Conv4(Backbone):
             sign = torch.where(scale.detach() < 0, -1.0, 1.0).to(scale.dtype)
             weight, scale = weight * sign[..., None, None, None], scale * sign
             given = given and (given[0] * sign, given[1])
-        x = conv2d(x, weight, stride=2 if self.strided else 1)  # [T, n, C, H, W]
-        mean, variance = given or moments(channels_last(x))  # [T or 1, C]
+        stride = 2 if self.strided else 1
+        if given is None:
+            x, mean, variance = conv2d_moments(x, weight, stride)  # [T, n, C, H, W], [T, C], [T, C]
+        else:
+            x, (mean, variance) = conv2d(x, weight, stride), given
         if not self.strided:
             x = F.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])  # [T, n, C, H/2, W/2]
         factor = torch.rsqrt(variance + self.eps)
