@@ -17,11 +17,12 @@ def conv2d(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
     Weight [O, C, k, k] serves all tasks in one large convolution; [T, O, C, k, k] is a convolution of its own a task.
     """
-    if weight.dim() == 4:
+    own = weight.dim() == 5
+    if _narrow(weight) or (own and stride > 1):
+        return _matrix_conv(x, weight, stride)
+    if not own:
         shared = _conv(x.flatten(0, 1), weight, stride)
         return shared.view(*x.shape[:2], *shared.shape[1:])
-    if stride > 1:
-        return _matrix_conv(x, weight, stride)
     maps = [_conv(images, w, stride).permute(0, 2, 3, 1) for images, w in zip(x, weight, strict=True)]
     return torch.stack(maps).permute(0, 1, 4, 2, 3)  # stacked as [T, n, H', W', O]: still channels-last
 
@@ -33,7 +34,7 @@ def conv2d_moments(x: Tensor, weight: Tensor, stride: int = 1) -> tuple[Tensor, 
     patches, of which the maps are linear: mean(p W) = mean(p) W, var(p w) = w' cov(p) w. The maps, the largest tensors
     of a network, are then neither read again for their moments nor touched by the moments' gradient.
     """
-    if weight.shape[-3:].numel() >= weight.shape[-4]:
+    if not _narrow(weight):
         maps = conv2d(x, weight, stride)
         return maps, *moments(channels_last(maps))
     patches, filters = _patches(x, weight.shape[-1], stride), _filters(weight)  # [T, n, H', W', P], [T or 1, P, O]
@@ -43,6 +44,11 @@ def conv2d_moments(x: Tensor, weight: Tensor, stride: int = 1) -> tuple[Tensor, 
     centred = rows - mean
     covariance = centred.mT @ centred / rows.shape[1]  # [T, P, P]
     return maps, (mean @ filters)[:, 0], (filters * (covariance @ filters)).sum(1)
+
+
+def _narrow(weight: Tensor) -> bool:
+    """Whether a patch has fewer values than there are filters: a first layer, fastest as a matrix product."""
+    return weight.shape[-3:].numel() < weight.shape[-4]
 
 
 def _conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
