@@ -61,9 +61,10 @@ class _Row:
     @property
     def setting(self) -> list[str]:
         """What was trained and how it is normalised, in short phrases."""
-        parts = [("", "backbone"), ("trained ", "trained"), ("normalisation ", "normalisation"), ("", "settings")]
+        parts = [("", "backbone"), ("trained ", "trained"), ("normalisation ", "normalisation")]
         texts = [(name, self.cells[key].text) for name, key in parts]
-        return [name + text for name, text in texts if text not in EMPTY]
+        texts += [("", setting) for setting in self.cells["settings"].text.split(", ")]
+        return [name + text for name, text in texts if text not in EMPTY]  # each wraps as a whole
 
 
 @dataclass(frozen=True)
