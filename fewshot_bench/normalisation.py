@@ -1,7 +1,13 @@
 """Batch normalisation with its statistics in the open: which images normalise which is never left to `train()`/`eval()`.
 
 A pass through a backbone normalises with the statistics that it is given, or with its own, and returns what it used. The
-modes of DESIGN.md are then a matter of which pass's statistics are handed to which (`EmbeddingMethod`, `InnerLoop`).
+modes are then a matter of which pass's statistics are handed to which (`EmbeddingMethod`, `InnerLoop`):
+
+- `running`: those gathered in training; `support`: the support's, for support and query;
+- `separate`: support by support, query by query (Finn et al. 2017); `joint`: support and query together (Snell et al. 2017,
+  in training); both are transductive at test;
+- `support+1`: each query beside the support alone (Nichol et al. 2018); `episode-running`: reset for each episode, gathered
+  in its inner steps (Ravi & Larochelle 2017; here as a plain mean over the steps).
 
 Legend: G groups that share statistics (tasks), M values of a channel in a group (images times places), C channels.
 """

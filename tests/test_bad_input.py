@@ -403,4 +403,4 @@ def test_an_untrained_checkpoint_that_is_damaged_is_named(tmp_path: Path) -> Non
 
 def test_the_linear_method_of_these_tests_is_accepted() -> None:
     """So that the refusals above are not those of a command that never works."""
-    finished("run", "--method", LINEAR, "--dry-run")
+    assert "run_id" in finished("run", "--method", LINEAR, "--dry-run").out
