@@ -12,7 +12,18 @@ from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.plan import Plan
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
 from fewshot_bench.provenance import environment, now, peak_mib
-from fewshot_bench.records import SCHEMA, Record, Scores, atomic, load_record, read_scores, write_json, write_scores
+from fewshot_bench.records import (
+    SCHEMA,
+    Record,
+    Scores,
+    add_result,
+    atomic,
+    load_record,
+    locked,
+    read_scores,
+    write_json,
+    write_scores,
+)
 from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
 from fewshot_bench.sampling import check_size
@@ -82,7 +93,7 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
     check_sizes(prepared, resolved.train, resolved.test)
     _check_writable(folder)
     started = now()
-    session = Session.open(resolved, prepared, _stored_plan(state) if state.is_file() else None)
+    session = Session.open(resolved, prepared, _stored_plan(state) if state.is_file() else None, listener)
     at, log = _train(session, folder, listener)
     result, scores = session.test(resolved.test, listener)
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
@@ -98,17 +109,24 @@ def test_run(
     folder: Path, request: TestRequest, device: str, data_root: Path | None, listener: Listener
 ) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
+    record, resolved, spec = resolve_test(folder, request, device, data_root)
+    if record.find(result_id(spec)) is not None:
+        listener.note(f"Already done: {folder} holds this result.")
+    else:
+        record = _test_again(record, resolved, spec, test_command(record, request), listener)
+    return record, next(result for result in record.results if result["id"] == result_id(spec))
+
+
+def resolve_test(
+    folder: Path, request: TestRequest, device: str, data_root: Path | None
+) -> tuple[Record, Resolved, TestSpec]:
+    """A finished run's record, the run as it is on this machine, and the spec of the test that is asked of it."""
     record = load_record(folder)
     made = TestSpec.checked(record.results[0]["test"])
     train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
     method, data = record.content["method"]["reference"], record.content["data"].get("reference", train.dataset)
     resolved = resolve_again(method, data, train, made, device, data_root)
-    spec = another_test(resolved, request, made)
-    if result_id(spec) in {result["id"] for result in record.results}:
-        listener.note(f"Already done: {folder} holds this result.")
-    else:
-        record = _test_again(record, resolved, spec, test_command(record, request), listener)
-    return record, next(result for result in record.results if result["id"] == result_id(spec))
+    return record, resolved, another_test(resolved, request, made)
 
 
 def check_sizes(prepared: Prepared, train: TrainSpec, test: TestSpec) -> None:
@@ -143,7 +161,8 @@ def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progress
     return trainer.at, trainer.log
 
 
-def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str, listener: Listener) -> Record:
+def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener) -> Session:
+    """A finished run with its data open and its weights loaded, for the test `spec`."""
     if resolved.source_sha256 != record.content["method"]["source_sha256"]:
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
     prepared = _open_data(resolved, listener)
@@ -151,16 +170,16 @@ def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         listener.note(f"The pixels of {spec.dataset} differ from those that {record.run_id} was trained on.")
     plan = Plan(**(record.content["plan"] | {"device": resolved.device}))
-    session = Session.open(resolved, prepared, plan)
+    session = Session.open(resolved, prepared, plan, listener)
     if session.method.trained:
         tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
         session.method.load_state_dict(tensors)
-    result, scores = session.test(spec, listener)
-    result["command"] = command
-    content = record.content | {"results": [*record.content["results"], result]}
-    write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores})
-    write_json(record.folder / "record.json", content)
-    return load_record(record.folder)
+    return session
+
+
+def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str, listener: Listener) -> Record:
+    result, scores = reopen(record, resolved, spec, listener).test(spec, listener)
+    return add_result(record, result | {"command": command}, scores)
 
 
 def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
@@ -220,10 +239,13 @@ def _check_writable(folder: Path) -> None:
 def _replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:
     """Write a record; one that was there stays readable, its scores beside the new ones, until it is replaced."""
     kept: dict[str, Scores] = {}
-    if (folder / "record.json").is_file():
-        with suppress(DataError):  # damaged: what it was overwritten for
-            kept = read_scores(folder)
-    write_scores(folder, kept | scores)
-    write_json(folder / "record.json", content)
+    with locked(folder):
+        if (folder / "record.json").is_file():
+            with suppress(DataError):  # damaged: what it was overwritten for
+                kept = read_scores(folder)
+        write_scores(folder, kept | scores)
+        write_json(folder / "record.json", content)
     if kept.keys() - scores.keys():
-        write_scores(folder, scores)
+        with locked(folder):  # the new record: another process may have added to it
+            held = load_record(folder)
+            write_scores(folder, {name: one for name, one in read_scores(folder).items() if held.find(name)})

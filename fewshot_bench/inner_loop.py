@@ -3,10 +3,13 @@
 All tasks of a batch step together: the adapted parameters carry a task axis, and the gradient of the sum of the tasks'
 losses is each task's own gradient, because no parameter is shared between two tasks.
 
+A method says what adapts and how (`InnerLoop`'s fields); MAML is `rates` of one number, Meta-SGD `rates` of learned tensors,
+ANIL `rates` of the head alone, MT-net a mask as `direction` (and a network that transforms its activations).
+
 Legend: T tasks, S support images, Q query images in all, N ways.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,11 +23,22 @@ from fewshot_bench.tasks import Tasks
 
 Network = Callable[[Tensor, Parameters, Statistics | None], tuple[Tensor, Statistics]]
 """Images [T, n, ...], parameters and statistics -> outputs [T, n, N] and the statistics that were used."""
+Direction = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""The gradients of the adapting parameters, each [T, *shape] -> the directions to step against, of the same shapes."""
+Adapted = tuple[dict[str, Tensor], Statistics | None]
+"""Parameters after a step, those that adapt with a task axis [T, ...], and the statistics gathered so far (mode
+`episode-running`)."""
+
+
+def steepest(grads: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Plain gradient descent."""
+    return grads
 
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """How tasks adapt. `rates` names the parameters that adapt and their rates; the others stay as they are."""
+    """How tasks adapt. `rates` names the parameters that adapt and their rates, one number or one for each value
+    (broadcast against [T, *shape]); the others stay as they are. `direction` transforms the gradients first."""
 
     network: Network
     mode: Normalisation
@@ -32,26 +46,38 @@ class InnerLoop:
     rates: Mapping[str, float | Tensor]
     steps: int
     second_order: bool
+    direction: Direction = steepest
 
-    def adapt(self, tasks: Tasks, params: Parameters) -> tuple[dict[str, Tensor], Statistics | None]:
-        """Parameters after `steps` steps on the support, those that adapt with a task axis [T, ...] (Finn et al. 2017,
-        eq. 1), and the statistics that the passes gathered (mode `episode-running`)."""
+    def adapt(self, tasks: Tasks, params: Parameters) -> Adapted:
+        """What `steps` steps on the support lead to (Finn et al. 2017, eq. 1)."""
+        *_, last = self.trajectory(tasks, params)
+        return last
+
+    def trajectory(self, tasks: Tasks, params: Parameters) -> Iterator[Adapted]:
+        """The adapted parameters after each step."""
         fast = {name: p.expand(len(tasks), *p.shape) if name in self.rates else p for name, p in params.items()}
+        if not any(p.requires_grad for p in fast.values()):
+            fast = {name: p.detach().requires_grad_() for name, p in fast.items()}
         gathered: Statistics | None = None
-        with torch.enable_grad():
-            if not any(p.requires_grad for p in fast.values()):
-                fast = {name: p.detach().requires_grad_() for name, p in fast.items()}
-            for step in range(1, self.steps + 1):
-                scores, used = self._support_scores(tasks, fast)
-                gathered = merged(gathered, used, step) if self.mode == "episode-running" else None
-                loss = F.cross_entropy(scores.mT, tasks.support_y, reduction="none").mean(1)  # [T]
-                adapting = [fast[name] for name in self.rates]
-                # A first-order gradient too passes through the gathered statistics: their graph outlives the step.
-                keep = self.second_order or gathered is not None
-                grads = torch.autograd.grad(loss.sum(), adapting, retain_graph=keep, create_graph=self.second_order)
-                for (name, rate), grad in zip(self.rates.items(), grads, strict=True):
-                    fast[name] = fast[name] - rate * grad  # [T, ...]
-        return fast, gathered
+        for step in range(1, self.steps + 1):
+            fast, gathered = self._step(tasks, fast, gathered, step)
+            yield fast, gathered
+
+    def scores_by_step(self, tasks: Tasks, params: Parameters) -> Tensor:
+        """Scores of the queries after each step: [steps, T, Q, N]."""
+        return torch.stack([self.query_scores(tasks, *adapted)[0] for adapted in self.trajectory(tasks, params)])
+
+    @torch.enable_grad()
+    def _step(self, tasks: Tasks, fast: dict[str, Tensor], gathered: Statistics | None, step: int) -> Adapted:
+        scores, used = self._support_scores(tasks, fast)
+        gathered = merged(gathered, used, step) if self.mode == "episode-running" else None
+        loss = F.cross_entropy(scores.mT, tasks.support_y, reduction="none").mean(1)  # [T]
+        # A first-order gradient too passes through the gathered statistics: their graph outlives the step.
+        keep = self.second_order or gathered is not None
+        adapting = [fast[name] for name in self.rates]
+        found = torch.autograd.grad(loss.sum(), adapting, retain_graph=keep, create_graph=self.second_order)
+        directions = self.direction(dict(zip(self.rates, found, strict=True)))
+        return fast | {name: fast[name] - rate * directions[name] for name, rate in self.rates.items()}, gathered
 
     def query_scores(self, tasks: Tasks, params: Parameters, gathered: Statistics | None) -> tuple[Tensor, Statistics]:
         """Scores of the queries [T, Q, N] under adapted parameters, and the statistics of the support or of all."""

@@ -1,34 +1,45 @@
 """The execution plan: how the work is laid out on this machine. Chosen once, stored, and used again on resume.
 
-Two runs are equal bit for bit only under one plan, because the order of floating-point sums depends on it.
+Two runs are equal bit for bit only under one plan, because the order of floating-point sums depends on it. So it is chosen
+from what is the same on every machine of a kind: how much memory a task needs is measured, how much is free is not asked.
 """
 
+import copy
 import ctypes
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from fewshot_bench import kernels
 from fewshot_bench.errors import UsageError
+from fewshot_bench.method import Conditions, Method
+from fewshot_bench.specs import TrainSpec
+from fewshot_bench.tasks import Tasks
 
-IMAGES_AT_ONCE = {"cpu": 1024, "cuda": 16384, "mps": 4096}
-"""How many images a chunk of tasks may hold: what keeps a training step of Conv4-64 under about 1 GiB on a CPU."""
+ROOM_MIB = {"cpu": 1024, "mps": 2048, "cuda": 16384}
+"""What a chunk of tasks may keep for its gradient."""
+IMAGES_AT_ONCE = {"cpu": 1024, "mps": 4096, "cuda": 16384}
+"""How many images a chunk of tasks may hold in a test."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Device, threads, and tasks computed at once in training and in testing."""
+    """Device, threads, tasks computed at once in training and in testing, and whether our kernels serve (on a CPU)."""
 
     device: str
     threads: int
     train_chunk: int
     test_chunk: int
+    kernels: bool = False
 
     def apply(self) -> torch.device:
-        """Set the process up for this plan and return its device."""
+        """Set the process up for this plan and return its device; raises `kernels.Unavailable`."""
         torch.set_num_threads(self.threads)
+        kernels.use(self.kernels)
         keep_freed_memory()
         return torch.device(self.device)
 
@@ -36,12 +47,57 @@ class Plan:
         """The plan as it stands in a record."""
         return asdict(self)
 
+    def with_chunk_for(self, method: Method, spec: TrainSpec) -> "Plan":
+        """This plan with as many tasks at once in training as have room, by what one task of `spec` keeps."""
+        if not (method.trained and spec.updates):
+            return self
+        room = ROOM_MIB[torch.device(self.device).type] * 2**20
+        return replace(self, train_chunk=max(1, min(spec.meta_batch_size, room // max(1, kept_bytes(method, spec)))))
 
-def choose_plan(device: str, train_images: int, meta_batch_size: int, test_images: int) -> Plan:
-    """A plan for tasks of `train_images` and `test_images` images each."""
-    room = IMAGES_AT_ONCE[torch.device(device).type]
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Plan(device, threads, min(meta_batch_size, max(1, room // train_images)), max(1, room // test_images))
+
+def choose_plan(device: str, test_images: int) -> Plan:
+    """A plan for tests of `test_images` images a task; one task at once in training (see `with_chunk_for`)."""
+    kind = torch.device(device).type
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Plan(device, cores, 1, max(1, IMAGES_AT_ONCE[kind] // test_images), kernels=kind == "cpu")
+
+
+def kept_bytes(method: Method, spec: TrainSpec) -> int:
+    """Bytes that the loss of one training task keeps for its gradient: every tensor that autograd saves, once."""
+    trial = copy.deepcopy(method).train()  # it may count what it sees
+    trial.conditions = Conditions(spec.normalisation)
+    saved: dict[int, int] = {}
+
+    def save(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = max(saved.get(storage.data_ptr(), 0), storage.nbytes())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        loss = trial.loss(_blank_task(method, spec))
+    del loss
+    return sum(saved.values())
+
+
+def _blank_task(method: Method, spec: TrainSpec) -> Tasks:
+    """A task of the size of `spec` whose images are noise (of a generator of its own)."""
+    like = next(method.parameters())
+    generator = torch.Generator().manual_seed(0)
+
+    def images(count: int) -> Tensor:
+        return torch.rand(1, count, *method.info.input_shape, generator=generator).to(like)
+
+    def labels(count: int) -> Tensor:
+        return torch.arange(spec.ways, device=like.device).repeat(1, count)
+
+    return Tasks(
+        support_x=images(spec.ways * spec.shots),
+        support_y=labels(spec.shots),
+        query_x=images(spec.ways * spec.queries),
+        query_y=labels(spec.queries),
+        ways=spec.ways,
+        key=torch.zeros(1, dtype=torch.int64, device=like.device),
+    )
 
 
 def resolve_device(given: str) -> str:

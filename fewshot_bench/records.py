@@ -4,13 +4,14 @@ A record is written atomically (a temporary file, fsync, rename) and holds no pi
 brings older ones up to date with `MIGRATIONS`.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,10 @@ class Record:
     def results(self) -> list[dict[str, Any]]:
         """The results, one a test spec, in the order in which they were made."""
         return list(self.content["results"])
+
+    def find(self, result_id: str) -> dict[str, Any] | None:
+        """The result of that id, if it is there."""
+        return next((result for result in self.results if result["id"] == result_id), None)
 
     def scores(self, result_id: str) -> Scores:
         """Score of each test episode [episodes] of one result: accuracy in [0, 1], or mean squared error."""
@@ -105,10 +110,73 @@ def write_scores(folder: Path, scores: dict[str, Scores]) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
+def add_result(record: Record, result: dict[str, Any], scores: Scores) -> Record:
+    """Add a result to a record on disk, beside those that others added since it was read; twice is once.
+
+    Raises `FewshotError` where the run was made again since: the result is of weights that are gone.
+    """
+    with locked(record.folder):
+        present = load_record(record.folder)
+        if present.content["provenance"] != record.content["provenance"]:
+            raise FewshotError(f"{record.folder} was made again meanwhile: the result of its old weights is not added.")
+        if present.find(result["id"]) is None:
+            write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores})
+            write_json(record.folder / "record.json", present.content | {"results": [*present.results, result]})
+    remove_parts(record.folder, result["id"])
+    return load_record(record.folder)
+
+
+def part_files(folder: Path, result_id: str) -> list[Path]:
+    """The parts of a result that is computed in shards: they lie beside the record until they are merged."""
+    return sorted(folder.glob(f"shard-{result_id}-*-of-*.parquet"))
+
+
+def remove_parts(folder: Path, result_id: str) -> None:
+    """Delete the parts of a result, which the record holds whole."""
+    for path in part_files(folder, result_id):
+        with suppress(OSError):  # deleted by another, or another's: one that stays is never read again
+            path.unlink()
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write readable JSON atomically; never NaN."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other process of any machine from replacing the record of `folder` meanwhile, if there is one.
+
+    The lock is on `record.json` itself: no file stays behind, and the lock ends with its process, however that ends.
+    """
+    path = folder / "record.json"
+    file = _lock(path)
+    while file is not None and not _is_at(file, path):  # replaced by whom this process waited for
+        file.close()
+        file = _lock(path)
+    try:
+        yield
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _lock(path: Path) -> IO[bytes] | None:
+    try:
+        file = path.open("rb+" if os.access(path, os.W_OK) else "rb")  # NFS locks only what is open for writing
+    except OSError:  # no record; one that cannot be read is reported by who reads it
+        return None
+    with suppress(OSError):  # a file system without locks, as on some clusters
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -117,7 +185,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Raises `FewshotError` that names the path where the system refuses (disk full, folder not writable).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    here = f"{os.getpid()}-{os.urandom(4).hex()}"  # machines that share a folder may share process numbers
+    temporary = path.with_name(f".{path.name}.{here}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

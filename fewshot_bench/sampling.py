@@ -22,6 +22,8 @@ import numpy.typing as npt
 
 from fewshot_bench.bank import Ids, ImageBank
 from fewshot_bench.errors import UsageError
+from fewshot_bench.kernels.build import Unavailable
+from fewshot_bench.kernels.episodes import draw_episodes
 from fewshot_bench.specs import canonical_json
 
 Words = npt.NDArray[np.uint64]
@@ -49,7 +51,7 @@ class EpisodeSampler:
 
     def __init__(self, bank: ImageBank, ways: int, shots: int, queries: int, seed: int) -> None:
         check_size(bank, ways, shots, queries)
-        self.starts, self.sizes = bank.starts[:-1], np.diff(bank.starts)
+        self.starts, self.sizes = np.ascontiguousarray(bank.starts[:-1], np.int64), np.diff(bank.starts).astype(np.int64)
         self.ways, self.shots, self.queries = ways, shots, queries
         text = canonical_json([bank.structure_id, ways, shots, queries, seed])
         self.philox_key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
@@ -58,6 +60,25 @@ class EpisodeSampler:
 
     def block(self, first: int, count: int) -> EpisodeIndices:
         """Episodes `first` to `first + count - 1`."""
+        try:
+            if (first + count) * self.words < 2**63:
+                return self._kernel_block(first, count)
+        except Unavailable:
+            pass
+        return self._numpy_block(first, count)
+
+    def _kernel_block(self, first: int, count: int) -> EpisodeIndices:
+        """By a kernel of the same words and mapping, and so of the same episodes."""
+        n, k, q = self.ways, self.shots, self.queries
+        support, support_y = np.empty((count, n * k), np.int64), np.empty((count, n * k), np.int64)
+        query, query_y = np.empty((count, n * q), np.int64), np.empty((count, n * q), np.int64)
+        block = EpisodeIndices(support, support_y, query, query_y, np.empty(count, np.uint64))
+        low, high = self.philox_key & (2**64 - 1), self.philox_key >> 64
+        numbers = (first, count, self.words, n, k + q, k, len(self.sizes))
+        draw_episodes(low, high, numbers, (self.starts, self.sizes), vars(block).values())
+        return block
+
+    def _numpy_block(self, first: int, count: int) -> EpisodeIndices:
         n, k, q = self.ways, self.shots, self.queries
         stream = np.random.Philox(key=self.philox_key, counter=first * self.words // 4)
         words = np.asarray(stream.random_raw(count * self.words), np.uint64).reshape(count, self.words)

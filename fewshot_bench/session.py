@@ -1,7 +1,7 @@
 """A run with its data open: what training and testing need, and who hears how they go."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fewshot_bench.dataset import Progress
+from fewshot_bench.kernels import Unavailable
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.plan import Plan, choose_plan
 from fewshot_bench.prepare import Prepared
@@ -19,7 +20,7 @@ from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.specs import TestSpec, short_hash
 from fewshot_bench.statistics import score_interval
 from fewshot_bench.tasks import TaskSource
-from fewshot_bench.testing import episode_scores
+from fewshot_bench.testing import batch_size, episode_scores
 from fewshot_bench.training import Progressed, Trainer
 
 
@@ -40,8 +41,8 @@ class Listener:
         """Whether training should stop after the present update."""
         return False
 
-    def testing(self, spec: TestSpec) -> None:
-        """Called before a test."""
+    def testing(self, episodes: int) -> None:
+        """Called before a test of so many episodes."""
 
     def tested(self, scores: Scores) -> None:
         """Called after each block with all scores so far."""
@@ -61,18 +62,23 @@ class Session:
     generator: ForkedGenerator
 
     @classmethod
-    def open(cls, resolved: Resolved, prepared: Prepared, plan: Plan | None) -> "Session":
+    def open(cls, resolved: Resolved, prepared: Prepared, plan: Plan | None, listener: Listener | None = None) -> "Session":
         """Build the method with fresh parameters under `plan`, or under one chosen now."""
         train, test = resolved.train, resolved.test
-        if plan is None:
-            images = train.ways * (train.shots + train.queries)
-            plan = choose_plan(resolved.device, images, train.meta_batch_size, test.ways * (test.shots + test.queries))
-        device = plan.apply()
+        chosen = plan or choose_plan(resolved.device, test.ways * (test.shots + test.queries))
+        try:
+            device = chosen.apply()
+        except Unavailable as error:
+            (listener or Listener()).note(f"The fast kernels cannot be had: {error}. torch computes instead, more slowly.")
+            chosen = replace(chosen, kernels=False)
+            device = chosen.apply()
         generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
         classes = len(prepared.bank(train.split).class_names)
         with generator.active():
             method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
-        return cls(resolved, prepared, plan, method, generator)
+        if plan is None:
+            chosen = chosen.with_chunk_for(method, train)
+        return cls(resolved, prepared, chosen, method, generator)
 
     def source(self, split: str, ways: int, shots: int, queries: int, seed: int) -> TaskSource:
         """Tasks of one size from a split."""
@@ -89,15 +95,23 @@ class Session:
 
     def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], Scores]:
         """Test under `spec`: the result for the record, and the score of each episode."""
-        source = self.source("test", spec.ways, spec.shots, spec.queries, spec.seed)
-        conditions = Conditions(spec.normalisation, spec.inner_steps)
-        listener.testing(spec)
+        scores, test_s = self.score(spec, range(spec.episodes), listener)
+        return self.result(spec, scores, test_s), scores
+
+    def score(self, spec: TestSpec, part: range, listener: Listener) -> tuple[Scores, float]:
+        """Score of each episode of `part`, which begins and ends between batches (`batch_size`), and the time taken [s]."""
+        source, conditions = self.test_source(spec), _conditions(spec)
+        listener.testing(len(part))
         started, scores = time.perf_counter(), np.empty(0)
-        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk):
+        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk, part):
             scores = np.concatenate([scores, block])
             listener.tested(scores)
+        return scores, time.perf_counter() - started
+
+    def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
+        """The result of all episodes' scores, for the record."""
         interval = score_interval([scores], trials=spec.ways * spec.queries)
-        result = {
+        return {
             "id": result_id(spec),
             "test": spec.model_dump(),
             "metric": "accuracy",
@@ -107,13 +121,24 @@ class Session:
             "high": interval.high,
             "level": interval.level,
             "interval": interval.method,
-            "digest": source.sampler.digest(spec.episodes),
+            "digest": self.test_source(spec).sampler.digest(spec.episodes),
             "source_sha256": self.resolved.source_sha256,
-            "cost": {"test_s": round(time.perf_counter() - started, 3)},
+            "cost": {"test_s": round(test_s, 3)},
         }
-        return result, scores
+
+    def test_source(self, spec: TestSpec) -> TaskSource:
+        """The tasks of a test."""
+        return self.source("test", spec.ways, spec.shots, spec.queries, spec.seed)
+
+    def batch_size(self, spec: TestSpec) -> int:
+        """How many episodes of a test are computed at once."""
+        return batch_size(self.method, self.test_source(spec), _conditions(spec), self.plan.test_chunk)
 
 
 def result_id(spec: TestSpec) -> str:
     """The identity of a result within its record."""
     return short_hash(spec.model_dump())
+
+
+def _conditions(spec: TestSpec) -> Conditions:
+    return Conditions(spec.normalisation, spec.inner_steps)

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from fewshot_bench.normalisation import moments
+from fewshot_bench.precision import operand
 
 
 def conv2d(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
@@ -17,14 +19,26 @@ def conv2d(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
     Weight [O, C, k, k] serves all tasks in one large convolution; [T, O, C, k, k] is a convolution of its own a task.
     """
-    own = weight.dim() == 5
-    if _narrow(weight) or (own and stride > 1):
-        return _matrix_conv(x, weight, stride)
+    maps = task_maps(x, weight, stride)
+    return (maps[0] if len(maps) == 1 else torch.cat(maps)).permute(0, 1, 4, 2, 3)
+
+
+def task_maps(x: Tensor, weight: Tensor, stride: int = 1) -> list[Tensor]:
+    """`conv2d` as one tensor of all tasks' maps, [T, n, H', W', O], or as one a task, [1, n, H', W', O].
+
+    The products are of the present precision (`products_in`), but for a first layer's; the maps have the type of x.
+    """
+    if is_narrow(weight):
+        return [_matrix_conv(x, weight, stride)]
+    dtype, own = x.dtype, weight.dim() == 5
+    x, weight = operand(x), operand(weight)
     if not own:
-        shared = _conv(x.flatten(0, 1), weight, stride)
-        return shared.view(*x.shape[:2], *shared.shape[1:])
-    maps = [_conv(images, w, stride).permute(0, 2, 3, 1) for images, w in zip(x, weight, strict=True)]
-    return torch.stack(maps).permute(0, 1, 4, 2, 3)  # stacked as [T, n, H', W', O]: still channels-last
+        maps: tuple[Tensor, ...] = (_conv(x.flatten(0, 1), weight, stride).unflatten(0, x.shape[:2]),)
+    elif x.device.type != "cpu":
+        maps = (_matrix_conv(x, weight, stride),)
+    else:
+        maps = TaskConv.apply(x, weight, stride)
+    return [of_task.to(dtype) for of_task in maps]
 
 
 def conv2d_moments(x: Tensor, weight: Tensor, stride: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,10 +48,10 @@ def conv2d_moments(x: Tensor, weight: Tensor, stride: int = 1) -> tuple[Tensor, 
     patches, of which the maps are linear: mean(p W) = mean(p) W, var(p w) = w' cov(p) w. The maps, the largest tensors
     of a network, are then neither read again for their moments nor touched by the moments' gradient.
     """
-    if not _narrow(weight):
+    if not is_narrow(weight):
         maps = conv2d(x, weight, stride)
         return maps, *moments(channels_last(maps))
-    patches, filters = _patches(x, weight.shape[-1], stride), _filters(weight)  # [T, n, H', W', P], [T or 1, P, O]
+    patches, filters = _patches(x, weight.shape[-1], stride), filter_matrix(weight)  # [T, n, H', W', P], [T or 1, P, O]
     rows = patches.flatten(1, 3)  # [T, M, P]
     maps = (rows @ filters).view(*patches.shape[:4], -1).permute(0, 1, 4, 2, 3)
     mean = rows.mean(1, keepdim=True)  # [T, 1, P]
@@ -46,22 +60,84 @@ def conv2d_moments(x: Tensor, weight: Tensor, stride: int = 1) -> tuple[Tensor, 
     return maps, (mean @ filters)[:, 0], (filters * (covariance @ filters)).sum(1)
 
 
-def _narrow(weight: Tensor) -> bool:
+def is_narrow(weight: Tensor) -> bool:
     """Whether a patch has fewer values than there are filters: a first layer, fastest as a matrix product."""
     return weight.shape[-3:].numel() < weight.shape[-4]
 
 
 def _conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Images [n, C, H, W] -> maps [n, H', W', O]."""
     x = x.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+    return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2).permute(0, 2, 3, 1)
+
+
+class TaskConv(torch.autograd.Function):
+    """Maps [T, n, C, H, W] convolved with weights of their own [T, O, C, k, k]: T tensors [1, n, H, W, O].
+
+    Its gradient is a convolution as well, and so is the gradient of that; torch's own double gradient turns the images into
+    the channels of one with filters as large as a map, which is far slower.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return tuple(_conv(images, w, stride)[None] for images, w in zip(x, weight, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return *TaskConvGradient.apply(*ctx.saved_tensors, ctx.stride, ctx.needs_input_grad[0], *grads), None
+
+
+class TaskConvGradient(torch.autograd.Function):
+    """Gradients of `TaskConv` by the maps and by the weights, bilinear in each of them and the gradients of its results."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, stride: int, by_x: bool, *grads: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        ctx.save_for_backward(x, weight, *grads)
+        ctx.stride = stride
+        found = [_conv_gradient(g, images, w, stride, by_x, True) for g, images, w in zip(grads, x, weight, strict=True)]
+        return _stacked([by for by, _ in found]) if by_x else None, _stacked([by for _, by in found])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, for_x: Tensor | None, for_weight: Tensor) -> Any:
+        x, weight, *grads = ctx.saved_tensors
+        by_grads, by_x, by_weight = [], [], []
+        for t, grad in enumerate(grads):
+            by_grad = _conv(x[t], for_weight[t], ctx.stride)
+            if for_x is not None:
+                by_grad = by_grad + _conv(for_x[t], weight[t], ctx.stride)
+                by_weight.append(_conv_gradient(grad, for_x[t], weight[t], ctx.stride, False, True)[1])
+            if ctx.needs_input_grad[0]:
+                by_x.append(_conv_gradient(grad, x[t], for_weight[t], ctx.stride, True, False)[0])
+            by_grads.append(by_grad[None])
+        return _stacked(by_x) if by_x else None, _stacked(by_weight) if by_weight else None, None, None, *by_grads
+
+
+def _conv_gradient(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, by_x: bool, by_weight: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients of a convolution of images [n, C, H, W], from that of its maps [1, n, H, W, O]."""
+    grad = grad[0].permute(0, 3, 1, 2)
+    pad = [weight.shape[-1] // 2] * 2
+    mask = [by_x, by_weight, False]
+    found = torch.ops.aten.convolution_backward(grad, x, weight, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, mask)
+    return found[0], found[1]
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    return parts[0][None] if len(parts) == 1 else torch.stack(parts)
 
 
 def _matrix_conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """One matrix product a task: faster than T small convolutions where the patches, (k / stride)^2 times the images'
-    size, are not too many."""
+    """One matrix product a task, [T, n, H', W', O]: for a first layer, and on an accelerator, where T convolutions of a few
+    images each would leave it idle."""
     patches = _patches(x, weight.shape[-1], stride)
-    maps = patches.flatten(1, 3) @ _filters(weight)  # [T, n*H'*W', O]
-    return maps.view(*patches.shape[:4], -1).permute(0, 1, 4, 2, 3)
+    maps = patches.flatten(1, 3) @ filter_matrix(weight)  # [T, n*H'*W', O]
+    return maps.view(*patches.shape[:4], -1)
 
 
 def _patches(x: Tensor, size: int, stride: int) -> Tensor:
@@ -70,7 +146,7 @@ def _patches(x: Tensor, size: int, stride: int) -> Tensor:
     return patches
 
 
-def _filters(weight: Tensor) -> Tensor:
+def filter_matrix(weight: Tensor) -> Tensor:
     """Weight [O, C, k, k] or [T, O, C, k, k] as a matrix [1 or T, k*k*C, O]."""
     weight = weight if weight.dim() == 5 else weight[None]
     return weight.permute(0, 3, 4, 2, 1).flatten(1, 3)
@@ -100,13 +176,14 @@ class Unpatched(torch.autograd.Function):
         ctx.size, ctx.stride = size, stride
         tasks, n, height, width, channels = shape
         pad = size // 2
-        padded = patches.new_zeros(tasks, n, height + 2 * pad, width + 2 * pad, channels)
+        dtype = torch.promote_types(patches.dtype, torch.float32)
+        padded = patches.new_zeros(tasks, n, height + 2 * pad, width + 2 * pad, channels, dtype=dtype)
         parts = patches.unflatten(4, (size, size, channels))  # [T, n, H', W', k, k, C]
         down, right = patches.shape[2] * stride, patches.shape[3] * stride
         for i in range(size):
             for j in range(size):
                 padded[:, :, i : i + down : stride, j : j + right : stride] += parts[:, :, :, :, i, j]
-        return padded[:, :, pad : pad + height, pad : pad + width]
+        return padded[:, :, pad : pad + height, pad : pad + width].to(patches.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fewshot_bench.bank import TensorBank
 from fewshot_bench.method import Conditions, Method
+from fewshot_bench.precision import products_in
 from fewshot_bench.records import Scores
 from fewshot_bench.tasks import TaskSource, to_float
 
@@ -24,39 +25,61 @@ COMPARE_AT_ONCE = 64
 
 
 def episode_scores(
-    method: Method, source: TaskSource, conditions: Conditions, episodes: int, chunk: int
+    method: Method, source: TaskSource, conditions: Conditions, episodes: int, chunk: int, part: range | None = None
 ) -> Iterator[Scores]:
-    """Accuracy of episodes 0 to `episodes - 1`, in blocks of `chunk` tasks or more; no query label reaches the method."""
+    """Accuracy of episodes 0 to `episodes - 1`, in blocks of `chunk` tasks or more; no query label reaches the method.
+
+    Of a `part` of them alone, if one is given: where it begins at a multiple of `batch_size`, and ends at one or with the
+    last episode, its scores are bit for bit those that it has in the whole.
+    """
+    part = range(episodes) if part is None else part
+    chunk = batch_size(method, source, conditions, chunk)
+    with torch.no_grad():
+        source = embedded(method, source, episodes, part) or source
+        for first in range(part.start, part.stop, chunk):
+            tasks = source.tasks(first, min(chunk, part.stop - first))
+            with products_in("highest"):
+                scores = method.predict(tasks.without_query_labels())
+            yield accuracies(scores, tasks.targets)
+
+
+def batch_size(method: Method, source: TaskSource, conditions: Conditions, chunk: int) -> int:
+    """Episodes computed at once under `conditions`, which the method has from here on: `chunk`, or more where their
+    images are embedded once."""
     method.eval()
     method.conditions = conditions
     with torch.no_grad():
-        if (features := embedded(method, source, episodes)) is not None:
-            source, chunk = features, max(chunk, COMPARE_AT_ONCE)
-        for first in range(0, episodes, chunk):
-            tasks = source.tasks(first, min(chunk, episodes - first))
-            yield accuracies(method.predict(tasks.without_query_labels()), tasks.targets)
+        once = _embed(method, source, np.arange(1)) is not None
+    return max(chunk, COMPARE_AT_ONCE) if once else chunk
 
 
-def embedded(method: Method, source: TaskSource, episodes: int) -> TaskSource | None:
-    """A source of the same episodes whose images are embeddings, or None where they depend on the episode."""
+def embedded(method: Method, source: TaskSource, episodes: int, part: range | None = None) -> TaskSource | None:
+    """A source of the same episodes whose images are embeddings, or None where they depend on the episode.
+
+    Which images are embedded together is decided by all episodes, so that a `part` has the embeddings that the whole has;
+    blocks of which it needs no image are left out.
+    """
     total = int(source.bank.starts[-1])
     probe = _embed(method, source, np.arange(1))
     if probe is None:
         return None
-    ids = used_images(source, episodes, total)
+    ids = used_images(source, range(episodes), total)
+    needed = ids if part in (None, range(episodes)) else used_images(source, part, total)
     rows = probe.new_zeros(total, *probe.shape[1:])
     for block in np.array_split(ids, -(-len(ids) // EMBED_AT_ONCE)):
+        if not np.isin(block, needed).any():
+            continue
         features = _embed(method, source, block)
         assert features is not None, "embed_images answers for every image or for none"
         rows[torch.from_numpy(block).to(rows.device)] = features
     return TaskSource(TensorBank(rows, source.bank), source.sampler, source.device, source.dtype)
 
 
-def used_images(source: TaskSource, episodes: int, total: int) -> np.typing.NDArray[np.int64]:
-    """Ids of the images that occur in episodes 0 to `episodes - 1`, ascending."""
+def used_images(source: TaskSource, episodes: range, total: int) -> np.typing.NDArray[np.int64]:
+    """Ids of the images, of `total`, that occur in these episodes, ascending."""
     seen = np.zeros(total, dtype=bool)
-    for first in range(0, episodes, 256):
-        block = source.sampler.block(first, min(256, episodes - first))
+    for first in range(episodes.start, episodes.stop, 256):
+        block = source.sampler.block(first, min(256, episodes.stop - first))
         seen[block.support] = seen[block.query] = True
     return np.flatnonzero(seen)
 
@@ -69,4 +92,5 @@ def accuracies(scores: Tensor, labels: Tensor) -> Scores:
 
 
 def _embed(method: Method, source: TaskSource, ids: np.typing.NDArray[np.int64]) -> Tensor | None:
-    return method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))
+    with products_in("highest"):
+        return method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))

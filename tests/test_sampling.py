@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fewshot_bench.errors import UsageError
+from fewshot_bench.kernels import Unavailable
 from fewshot_bench.prepare import structure_id
 from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler, check_size, draw
 from fewshot_datasets.glyphs import Glyphs
@@ -340,3 +341,25 @@ def test_the_size_that_a_refusal_proposes_fits_and_is_the_largest(sizes: list[in
     assert sum(proposed) == min(sizes)
     assert min(proposed) >= 1
     check_size(bank, 1, *proposed)
+
+
+@pytest.mark.parametrize(
+    ("ways", "shots", "queries", "sizes"),
+    [
+        (5, 1, 15, [20] * 1692),
+        (20, 5, 15, [20] * 30),
+        (1, 1, 1, [2, 3]),
+        (2, 1, 2, [3, 9, 4]),
+        (60, 1, 5, [20] * 100),
+        (2, 100, 300, [600, 500, 400]),
+    ],
+)
+@pytest.mark.parametrize("first", [0, 1, 12_345_678_901])
+def test_the_kernel_draws_the_episodes_of_numpy(ways: int, shots: int, queries: int, sizes: list[int], first: int) -> None:
+    """Word for word: numpy's Philox and argsort against our own."""
+    sampler = EpisodeSampler(make_bank(sizes), ways, shots, queries, seed=3)
+    try:
+        block = sampler._kernel_block(first, 7)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    assert as_bytes(block) == as_bytes(sampler._numpy_block(first, 7))

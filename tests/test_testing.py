@@ -117,7 +117,7 @@ def test_only_images_that_occur_are_embedded() -> None:
     """The ids are those of the episodes' supports and queries, each once, ascending."""
     source = make_source(np.zeros((CLASSES * EACH, 1, SIDE, SIDE), np.uint8))
     block = source.sampler.block(0, 3)
-    ids = used_images(source, 3, CLASSES * EACH)
+    ids = used_images(source, range(3), CLASSES * EACH)
     assert ids.tolist() == sorted({*block.support.ravel().tolist(), *block.query.ravel().tolist()})
 
 

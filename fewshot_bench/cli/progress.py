@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from fewshot_bench.dataset import Progress as Made
 from fewshot_bench.records import Scores
 from fewshot_bench.session import Listener
-from fewshot_bench.specs import TestSpec
 from fewshot_bench.training import Progressed
 
 LINE_EVERY_S = 10.0
@@ -75,10 +74,10 @@ class Bars(Listener):
         """Whether Ctrl-C asked training to stop."""
         return self.asked
 
-    def testing(self, spec: TestSpec) -> None:
+    def testing(self, episodes: int) -> None:
         """A bar of episodes."""
         self.in_training = False
-        self._start("testing", spec.episodes)
+        self._start("testing", episodes)
 
     def tested(self, scores: Scores) -> None:
         """The running mean and the half-width of its 95 % interval."""

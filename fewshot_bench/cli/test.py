@@ -1,13 +1,18 @@
 """`fsbench test`."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fewshot_bench.cli.run import NUMBER, DataRoot, Device, Episodes, Json, Out, Protocol, Queries, Settings
 from fewshot_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from fewshot_bench.resolve import TestRequest
+    from fewshot_bench.shards import Shard, Standing
 
 
 def test(
@@ -16,6 +21,7 @@ def test(
     ways: Annotated[int | None, typer.Option(help="Classes in a test episode.", **NUMBER)] = None,
     shots: Annotated[int | None, typer.Option(help="Support images a class.", **NUMBER)] = None,
     settings: Settings = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/K", help="One part of K, in any order; the last merges.")] = None,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
     as_json: Json = False,
@@ -26,6 +32,8 @@ def test(
     """Test a finished run under other conditions and add the result to its record.
 
     Example: fsbench test 3f2a9c --protocol standard-transductive
+
+    One part of four: fsbench test 3f2a9c --shots 5 --shard 1/4
     """
     folder = find_run(run, out)
     from fewshot_bench.cli.progress import Bars
@@ -34,6 +42,8 @@ def test(
     from fewshot_bench.resolve import TestRequest
 
     request = TestRequest(protocol, ways, shots, queries, episodes, tuple(settings or ()))
+    if shard is not None:
+        return _test_shard(shard, folder, request, device, data_root, as_json)
     with Bars(folder.name) as bars:
         record, result = test_run(folder, request, device, data_root, bars)
     if as_json:
@@ -41,6 +51,41 @@ def test(
     else:
         print(summary([record], [result]))
     return 0
+
+
+def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, data_root: Path | None, as_json: bool) -> int:
+    from fewshot_bench.cli.progress import Bars
+    from fewshot_bench.cli.summary import summary
+    from fewshot_bench.shards import Shard, test_shard
+
+    shard = Shard.parse(text)
+    with Bars(folder.name) as bars:
+        standing = test_shard(folder, request, shard, device, data_root, bars)
+    if as_json:
+        print(json.dumps(_standing_json(shard, standing), indent=1))
+    elif (result := standing.record.find(standing.result_id)) is not None:
+        print(summary([standing.record], [result]))
+    else:
+        print(_standing_text(shard, standing))
+    return 0
+
+
+def _standing_json(shard: "Shard", standing: "Standing") -> dict[str, Any]:
+    done = [i for i in range(1, shard.count + 1) if i not in standing.missing]
+    about = {"shard": str(shard), "result": standing.result_id, "done": done, "missing": standing.missing}
+    return about | {"record": None if standing.missing else standing.record.content}
+
+
+def _standing_text(shard: "Shard", standing: "Standing") -> str:
+    done, parts = shard.count - len(standing.missing), spans(standing.missing)
+    return f"{done} of {shard.count} parts are there; missing: {parts}.\nThe last of them merges all into the record."
+
+
+def spans(numbers: list[int]) -> str:
+    """Ascending whole numbers in short: `1, 3-5`."""
+    ends = [pair for pair in pairwise(numbers) if pair[1] > pair[0] + 1]
+    firsts, lasts = [*numbers[:1], *(b for _, b in ends)], [*(a for a, _ in ends), *numbers[-1:]]
+    return ", ".join(f"{a}-{b}" if b > a else f"{a}" for a, b in zip(firsts, lasts, strict=True))
 
 
 def find_run(name: str, out: Path) -> Path:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import TINY, Said, call, content, finished, only_run, snapshot
+from command_line import PIXELS, TINY, Said, call, content, finished, only_run, snapshot
 
 from fewshot_bench.records import load_record
 
@@ -157,3 +157,93 @@ def test_a_method_that_has_changed_since_is_tested_with_a_word_about_it(folder: 
     assert "has changed" in said.err
     results = load_record(folder).results
     assert results[0]["source_sha256"] != results[1]["source_sha256"]
+
+
+MANY = ("--episodes", "90")
+"""Three batches of up to 34 episodes."""
+
+
+def summary_of(said: Said) -> list[str]:
+    """The lines of a summary but for times and folders."""
+    return [line for line in said.out.splitlines() if not line.startswith(("time", "record"))]
+
+
+def test_shards_are_computed_in_any_order_and_the_last_one_merges_them(folder: Path, trained: Path, tmp_path: Path) -> None:
+    """Until then it says which parts are missing, and the record is untouched; then it says what the whole test says."""
+    before = (folder / "record.json").read_bytes()
+    assert finished("test", folder, *MANY, "--shard", "3/3").out.startswith("1 of 3 parts are there; missing: 1-2.\n")
+    assert finished("test", folder, *MANY, "--shard", "1/3").out.startswith("2 of 3 parts are there; missing: 2.\n")
+    assert (folder / "record.json").read_bytes() == before
+    said = finished("test", folder, *MANY, "--shard", "2/3")
+    whole = Path(shutil.copytree(trained, tmp_path / "whole"))
+    assert summary_of(said) == summary_of(finished("test", whole, *MANY))
+    assert content(folder) == content(whole)
+    assert snapshot(folder).keys() == snapshot(whole).keys()
+    assert "--shard" not in said.out
+
+
+def test_a_shard_in_json_is_its_standing(folder: Path) -> None:
+    """Nothing else on stdout; the record once it is merged, and when it was there already."""
+    first = json.loads(finished("test", folder, *MANY, "--shard", "2/2", "--json").out)
+    assert (first["shard"], first["done"], first["missing"], first["record"]) == ("2/2", [2], [1], None)
+    for shard in ("1/2", "2/2"):
+        said = json.loads(finished("test", folder, *MANY, "--shard", shard, "--json").out)
+        assert (said["shard"], said["done"], said["missing"]) == (shard, [1, 2], [])
+        assert said["record"] == load_record(folder).content
+        assert said["result"] == first["result"] == load_record(folder).results[-1]["id"]
+
+
+def test_a_shard_that_is_there_is_not_computed_again(folder: Path) -> None:
+    """A note says so; nothing is written."""
+    finished("test", folder, *MANY, "--shard", "2/3")
+    before = snapshot(folder)
+    said = finished("test", folder, *MANY, "--shard", "2/3")
+    assert "Already there: part 2/3." in said.err
+    assert snapshot(folder) == before
+
+
+def test_a_result_that_is_there_has_no_shards(folder: Path) -> None:
+    """The run's own test is done; nothing is written."""
+    before = snapshot(folder)
+    said = finished("test", folder, "--shard", "1/2")
+    assert "holds this result" in said.err
+    assert "5-way 1-shot" in said.out
+    assert snapshot(folder) == before
+
+
+BAD_SHARDS = {
+    "none": (["--shard", "0/4"], "i/k with i from 1 to k, such as 1/4; got '0/4'"),
+    "beyond the last": (["--shard", "5/4"], "'5/4'"),
+    "no numbers": (["--shard", "a/b"], "'a/b'"),
+    "one number": (["--shard", "2"], "'2'"),
+    "nothing": (["--shard", ""], "''"),
+    "negative": (["--shard", "-1/4"], "'-1/4'"),
+    "no value": (["--shard"], "--shard"),
+    "more than batches": ([*MANY, "--shard", "2/4"], "The 90 episodes", "3 batches of up to 34", "--shard 1/3, got 2/4"),
+    "transductive under an inductive protocol": (
+        ["--protocol", "standard", "--set", "test.normalisation=joint", "--shard", "1/4"],
+        "'joint'",
+    ),
+    "too many ways": (["--ways", "400", "--shard", "1/4"], "at most --ways 324"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SHARDS)
+def test_a_shard_that_cannot_be_is_refused(name: str, folder: Path) -> None:
+    """In one to three lines, before any episode; nothing is written."""
+    arguments, *words = BAD_SHARDS[name]
+    before = snapshot(folder)
+    said = call("test", folder, *arguments)
+    complaint = refused(said)
+    assert 1 <= len(complaint.splitlines()) <= 3
+    assert "Traceback" not in said.err
+    assert [word for word in words if word not in complaint] == []
+    assert snapshot(folder) == before
+
+
+def test_what_is_not_trained_can_be_tested_in_shards(tmp_path: Path) -> None:
+    """It needs no weights; each batch holds 68 episodes here."""
+    finished(*PIXELS, "--out", tmp_path)
+    folder = only_run(tmp_path)
+    finished("test", folder, "--queries", "2", "--episodes", "70", "--shard", "2/2")
+    assert "5-way 1-shot" in finished("test", folder, "--queries", "2", "--episodes", "70", "--shard", "1/2").out

@@ -14,12 +14,11 @@ Legend: T tasks, n images a task, C channels, H x W a map, D features.
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_bench.backbone import Backbone, Parameters
+from fewshot_bench.conv_block import conv_block
 from fewshot_bench.normalisation import Statistics
-from fewshot_bench.task_ops import conv2d, conv2d_moments, per_channel
 
 
 class Conv4(Backbone):
@@ -54,27 +53,16 @@ class Conv4(Backbone):
     def _block(
         self, name: str, x: Tensor, params: Parameters, given: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        weight, shift = params[f"{name}_weight"], params[f"{name}_shift"]
-        scale = params.get(f"{name}_scale")
-        if scale is not None and not self.strided:
-            # Max-pooling goes before the normalisation, on a quarter of the values. That is the same where the scale
-            # is positive; a negative one first turns its channel over: scale * x == -scale * -x.
-            sign = torch.where(scale.detach() < 0, -1.0, 1.0).to(scale.dtype)
-            weight, scale = weight * sign[..., None, None, None], scale * sign
-            given = given and (given[0] * sign, given[1])
-        stride = 2 if self.strided else 1
-        if given is None:
-            x, mean, variance = conv2d_moments(x, weight, stride)  # [T, n, C, H, W], [T, C], [T, C]
-        else:
-            x, (mean, variance) = conv2d(x, weight, stride), given
-        if not self.strided:
-            x = F.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])  # [T, n, C, H/2, W/2]
-        factor = torch.rsqrt(variance + self.eps)
-        factor = factor if scale is None else factor * scale
-        x = torch.addcmul(per_channel(shift - mean * factor), x, per_channel(factor)).relu_()
-        if scale is not None and not self.strided:
-            mean = mean * sign
-        return x, (mean, variance)
+        return conv_block(
+            x,
+            params[f"{name}_weight"],
+            params.get(f"{name}_scale"),
+            params[f"{name}_shift"],
+            given,
+            eps=self.eps,
+            stride=2 if self.strided else 1,
+            window=1 if self.strided else 2,
+        )
 
 
 conv4_64 = partial(Conv4, filters=64, strided=False, scale=True, eps=1e-5)

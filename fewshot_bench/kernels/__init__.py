@@ -1,0 +1,28 @@
+"""Kernels of our own for what torch has no fast operation for on a CPU; torch has an equivalent of each."""
+
+import torch
+from torch import Tensor
+
+from fewshot_bench.kernels.blocks import FirstBlock, PoolNormalise, PoolScale, patch_moments
+from fewshot_bench.kernels.build import Unavailable, library
+
+__all__ = ["FirstBlock", "PoolNormalise", "PoolScale", "Unavailable", "library", "patch_moments", "serve", "use"]
+
+LANES = 16
+"""Filters come in multiples of this."""
+
+_used = False
+
+
+def use(kernels: bool) -> None:
+    """Let the kernels serve from now on, or torch; raises `Unavailable` where the kernels cannot be had."""
+    global _used
+    if kernels:
+        library()
+    _used = kernels
+
+
+def serve(x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernels compute a block of maps x with this weight [..., O, C, k, k]."""
+    fits = weight.shape[-4] % LANES == 0 and weight.shape[-1] == 3 and x.dtype in (torch.float32, torch.float64)
+    return _used and x.device.type == "cpu" and fits

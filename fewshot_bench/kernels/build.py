@@ -1,0 +1,71 @@
+"""Compiles the kernels (`*.cpp`) once for this machine and loads it; a few seconds on first use, then a cached library.
+
+No torch header is involved: the library is plain C at its border and is called through ctypes. It is linked against
+nothing (`-nostdlib`, no `-fopenmp` when linking), so that its OpenMP symbols resolve to the runtime that torch has loaded:
+one pool of threads, not two that wait for each other.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from fewshot_bench.prepare import cache_folder
+
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.cpp", "sampling.cpp"))
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC")
+TIMEOUT_S = 120
+
+
+class Unavailable(Exception):
+    """The kernels cannot be had on this machine; the message says why."""
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The compiled kernels; raises `Unavailable` where there is no Linux, no C++ compiler, or one that fails."""
+    if not sys.platform.startswith("linux"):
+        raise Unavailable(f"they are built on Linux alone, and this is {sys.platform}")
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        raise Unavailable("there is no C++ compiler (c++, g++ or clang++)")
+    path = cache_folder() / "kernels" / f"kernels-{_key(compiler)}.so"
+    if not path.is_file():
+        _compile(compiler, path)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise Unavailable(f"the compiled library does not load: {error}") from None
+
+
+def _key(compiler: str) -> str:
+    """What the compiled code depends on: its source, the compiler, and the processor that `-march=native` means."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    processor = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    parts = (*(source.read_text(encoding="utf-8") for source in SOURCES), compiler, *FLAGS, *processor)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """Compile to `path`; of two processes that do so at once the later one replaces the earlier one's equal file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            objects = [f"{source.stem}.o" for source in SOURCES]
+            for command in ([*FLAGS, "-c", *map(str, SOURCES)], ["-shared", "-nostdlib", *objects, "-o", path.name]):
+                given = [compiler, *command]
+                subprocess.run(given, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
+            (Path(folder) / path.name).replace(path)
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
+        raise Unavailable(f"{compiler} fails: {reason}") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{compiler} cannot be run: {error}") from None

@@ -1,0 +1,203 @@
+"""Shards: one test in k parts, computed by as many processes or machines, merged into the very result of the whole.
+
+A part holds whole batches of the test's episodes, each batch computed as in the whole. It lies in the run's folder as
+`shard-<result id>-<i>-of-<k>.parquet`: the score of each of its episodes, and in the metadata what they were computed
+from. A part of anything else is never merged. Whoever finds all k parts merges them; two who do so at once write the same.
+
+Bits may still differ between processors of different kinds, as they do for whole tests.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_bench import plugins
+from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.execution import reopen, resolve_test
+from fewshot_bench.method import Method
+from fewshot_bench.records import Record, Scores, add_result, atomic, load_record, part_files, remove_parts
+from fewshot_bench.reproduce import test_command
+from fewshot_bench.resolve import TestRequest
+from fewshot_bench.session import Listener, Session, result_id
+from fewshot_bench.specs import TestSpec
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `index`-th of `count` parts, from 1."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """The shard that `i/k` names; raises `UsageError`."""
+        if found := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text):
+            index, count = map(int, found.groups())
+            if 1 <= index <= count:
+                return cls(index, count)
+        raise UsageError(f"--shard takes i/k with i from 1 to k, such as 1/4; got {text!r}.")
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def part(self, episodes: int, batch: int) -> range:
+        """Its part of `episodes` that are computed `batch` at a time: whole batches, as many as any other's or one less.
+
+        Raises `UsageError` where there are fewer batches than shards.
+        """
+        batches = -(-episodes // batch)
+        if self.count > batches:
+            several = f"{batches} batch{'es' if batches > 1 else ''} of up to {batch}"
+            raise UsageError(
+                f"The {episodes:,} episodes are computed in {several}: at most --shard 1/{batches}, got {self}."
+            )
+        first, last = batches * (self.index - 1) // self.count, batches * self.index // self.count
+        return range(first * batch, min(last * batch, episodes))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a sharded test is: the numbers of its parts that are `missing`; once none is, `record` holds the result."""
+
+    record: Record
+    result_id: str
+    missing: list[int]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one shard leaves."""
+
+    scores: Scores
+    test_s: float
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one test on disk: `count` of them, each computed from `origin`."""
+
+    folder: Path
+    result_id: str
+    origin: dict[str, Any]
+    episodes: int
+    batch: int
+    count: int
+
+    def path(self, index: int) -> Path:
+        """Where part `index` lies."""
+        return self.folder / f"shard-{self.result_id}-{index}-of-{self.count}.parquet"
+
+    def about(self, index: int) -> dict[str, Any]:
+        """What part `index` must say of itself."""
+        shard = Shard(index, self.count)
+        part = shard.part(self.episodes, self.batch)
+        return self.origin | {"shard": str(shard), "episodes": [part.start, part.stop]}
+
+    def write(self, index: int, part: Part) -> None:
+        """Put part `index` in its place, in one atomic step."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        about = self.about(index) | {"test_s": part.test_s}
+        episodes = np.arange(*about["episodes"], dtype=np.int32)
+        table = pa.table({"episode": episodes, "score": part.scores}, metadata={"about": json.dumps(about)})
+        with atomic(self.path(index)) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def read(self, index: int) -> Part | None:
+        """Part `index`, or None where it is not there; raises `DataError` for one that is damaged or not of this test."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path, wanted = self.path(index), self.about(index)
+        try:
+            table = pq.read_table(path)
+            about = dict(json.loads(table.schema.metadata[b"about"]))
+            part = Part(np.asarray(table["score"], np.float64), float(about["test_s"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path.name} cannot be read ({str(error).splitlines()[0]})") from None
+        for key, ours in wanted.items():
+            if (theirs := about.get(key)) != ours:
+                raise DataError(f"{path.name} was computed from something else ({key} {theirs}, here {ours})")
+        if len(part.scores) != wanted["episodes"][1] - wanted["episodes"][0]:
+            raise DataError(f"{path.name} has {len(part.scores)} scores for episodes {wanted['episodes']}")
+        return part
+
+
+def test_shard(
+    folder: Path, request: TestRequest, shard: Shard, device: str, data_root: Path | None, listener: Listener
+) -> Standing:
+    """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
+    record, resolved, spec = resolve_test(folder, request, device, data_root)
+    wanted = result_id(spec)
+    if record.find(wanted) is not None:
+        listener.note(f"Already done: {folder} holds this result.")
+        remove_parts(folder, wanted)
+        return Standing(record, wanted, [])
+    session = reopen(record, resolved, spec, listener)
+    episodes = shard.part(spec.episodes, batch := session.batch_size(spec))
+    parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count)
+    if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:
+        listener.note(f"Already there: part {shard}.")
+    else:
+        parts.write(shard.index, Part(*session.score(spec, episodes, listener)))
+    return _merge(session, spec, parts, record, test_command(record, request), listener)
+
+
+def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, command: str, listener: Listener) -> Standing:
+    """Add the result to the record if every part is there; another process may do the same at this moment."""
+    found = {i: _read(parts, i, lambda reason: listener.note(f"Ignored: {reason}.")) for i in range(1, parts.count + 1)}
+    there = [part for part in found.values() if part is not None]
+    if len(there) < parts.count:
+        record = load_record(parts.folder)  # after the parts: who merged them wrote it before deleting them
+        merged = record.find(parts.result_id) is not None
+        _note_others(parts, listener)
+        return Standing(record, parts.result_id, [] if merged else [i for i, part in found.items() if part is None])
+    scores = np.concatenate([part.scores for part in there])
+    result = session.result(spec, scores, sum(part.test_s for part in there))
+    return Standing(add_result(record, result | {"command": command}, scores), parts.result_id, [])
+
+
+def _read(parts: Parts, index: int, note: Callable[[str], None]) -> Part | None:
+    try:
+        return parts.read(index)
+    except DataError as error:
+        note(str(error))
+        return None
+
+
+def _note_others(parts: Parts, listener: Listener) -> None:
+    ours = {parts.path(index) for index in range(1, parts.count + 1)}
+    if others := [path.name for path in part_files(parts.folder, parts.result_id) if path not in ours]:
+        listener.note(f"Not used, as they are no parts of {parts.count}: {', '.join(others)}.")
+
+
+def _origin(session: Session, spec: TestSpec, record: Record) -> dict[str, Any]:
+    """All that the scores depend on."""
+    return {
+        "run": record.run_id,
+        "result": result_id(spec),
+        "digest": session.test_source(spec).sampler.digest(spec.episodes),
+        "source_sha256": session.resolved.source_sha256,
+        "weights": _weights_sha256(session.method),
+        "pixels": session.prepared.fingerprint,
+        "plan": session.plan.as_json(),
+        "software": f"fewshot-bench {plugins.version()}, torch {torch.__version__}",
+    }
+
+
+def _weights_sha256(method: Method) -> str:
+    sha = hashlib.sha256()
+    for name, tensor in method.state_dict().items():
+        sha.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
