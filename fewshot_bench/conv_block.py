@@ -13,6 +13,8 @@ from torch import Tensor
 from fewshot_bench import kernels
 from fewshot_bench.task_ops import conv2d, conv2d_moments, filter_matrix, is_narrow, per_channel, task_maps
 
+FIRST_LAYERS = ((1, 2), (2, 1))
+"""Strides and windows of first layers that have a kernel."""
 Moments = tuple[Tensor, Tensor]
 """Mean and biased variance [T or 1, O]."""
 
@@ -38,7 +40,7 @@ def conv_block(
     scale, shift = torch.atleast_2d(scale), torch.atleast_2d(shift)  # [T or 1, O]
     if not kernels.serve(x, weight):
         return _torch_block(x, weight, scale, shift, given, eps, stride, window)
-    if is_narrow(weight) and x.shape[2] in (1, 3) and not x.requires_grad:
+    if is_narrow(weight) and x.shape[2] in (1, 3) and (stride, window) in FIRST_LAYERS and not x.requires_grad:
         return _first_block(x, weight, scale, shift, given, eps, stride, window)
     return _later_block(x, weight, scale, shift, given, eps, stride, window)
 

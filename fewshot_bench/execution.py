@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.kernels import Unavailable, library
 from fewshot_bench.plan import Plan
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
 from fewshot_bench.provenance import environment, now, peak_mib
@@ -146,8 +147,11 @@ def result_of(record: Record, request: Request) -> dict[str, Any]:
 
 def _open_data(resolved: Resolved, listener: Listener) -> Prepared:
     name = resolved.train.dataset
-    ready = open_prepared(name, resolved.dataset)
-    return ready or prepare(name, resolved.dataset, listener.preparing(name))
+    if (ready := open_prepared(name, resolved.dataset)) is not None:
+        return ready
+    with suppress(Unavailable):
+        library()  # built now, so that a run on prepared data trains at once; a run that needs it says why it cannot be had
+    return prepare(name, resolved.dataset, listener.preparing(name))
 
 
 def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progressed, list[str]]:

@@ -20,7 +20,7 @@ from fewshot_bench.tasks import TaskSource, to_float
 
 EMBED_AT_ONCE = 256
 """Images embedded at once: their maps stay in a CPU's cache."""
-COMPARE_AT_ONCE = 64
+COMPARE_AT_ONCE = 256
 """Episodes compared at once, once their images are embedded."""
 
 

@@ -15,17 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_bench.checkpoint import (
-    load_tensors,
-    optimiser_tensors,
-    prefixed,
-    restore_optimiser,
-    save_tensors,
-    under,
-)
+from fewshot_bench.adam import Adam
+from fewshot_bench.checkpoint import load_tensors, prefixed, save_tensors, under
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.plan import Plan
+from fewshot_bench.precision import products_in
 from fewshot_bench.randomness import ForkedGenerator
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import TaskSource
@@ -86,7 +81,7 @@ class Trainer:
         self.spec, self.method, self.plan, self.generator = spec, method, plan, generator
         self.tasks, self.validation, self.folder = tasks, validation, folder
         self.at = Progressed()
-        self.optimiser = torch.optim.Adam(method.parameters(), lr=spec.lr)
+        self.optimiser = Adam(method.parameters(), spec.lr)
         self.best = self._weights()
         self.log: list[str] = []
 
@@ -100,7 +95,7 @@ class Trainer:
         tensors, about = load_tensors(self.state_path)
         self.method.load_state_dict(under("model", tensors))
         self.best = under("best", tensors)
-        restore_optimiser(self.optimiser, under("optimiser", tensors))
+        self.optimiser.restore(under("optimiser", tensors))
         self.generator.states = [tensors[f"random.{i}"] for i in range(len(self.generator.states))]
         self.at = Progressed(**about["at"])
         self.log = about["log"]
@@ -108,7 +103,7 @@ class Trainer:
     def save(self) -> None:
         """Save the state and the learning curve."""
         tensors = prefixed("model", self._weights()) | prefixed("best", self.best)
-        tensors |= prefixed("optimiser", optimiser_tensors(self.optimiser))
+        tensors |= prefixed("optimiser", self.optimiser.tensors())
         tensors |= {f"random.{i}": state for i, state in enumerate(self.generator.states)}
         save_tensors(self.state_path, tensors, {"at": asdict(self.at), "log": self.log, "plan": self.plan.as_json()})
 
@@ -145,12 +140,13 @@ class Trainer:
         self.method.train()
         self.method.conditions = Conditions(spec.normalisation)
         self._set_lr()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.method.zero_grad()
         total = 0.0
         for start in range(0, size, self.plan.train_chunk):
             chunk = self.tasks.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
-            loss = self.method.loss(chunk).sum() / size
-            loss.backward()
+            with products_in(spec.precision):
+                loss = self.method.loss(chunk).sum() / size
+                loss.backward()
             total += loss.item()
         if not math.isfinite(total):
             raise FewshotError(
@@ -165,8 +161,7 @@ class Trainer:
 
     def _set_lr(self) -> None:
         halvings = self.at.update // self.spec.lr_halve_every if self.spec.lr_halve_every else 0
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.spec.lr * 0.5**halvings
+        self.optimiser.lr = self.spec.lr * 0.5**halvings
 
     def _validate(self) -> float:
         """Mean score on the validation episodes; keeps the best weights, the earlier of two equal ones."""
@@ -188,9 +183,3 @@ class Trainer:
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.method.state_dict().items()}
-
-
-def plan_of(path: Path) -> Plan:
-    """The plan under which the state at `path` was trained."""
-    _, about = load_tensors(path)
-    return Plan(**about["plan"])

@@ -88,10 +88,13 @@ def test_no_relative_import_climbs_out_of_its_package(package: str, path: Path) 
 
 
 @every_file
-def test_only_the_optional_peer_methods_import_learn2learn(package: str, path: Path) -> None:
-    """learn2learn is imported by the `l2l…` methods, which need it, and by nothing else that ships."""
+def test_only_the_optional_peer_methods_and_its_benchmark_import_learn2learn(package: str, path: Path) -> None:
+    """learn2learn is imported by the `l2l…` methods and by its side of `fsbench bench`, which need it, and by nothing
+    else that ships; `peer_process.py` names it, to see whether it is installed."""
     if package == "fewshot_methods" and path.name.startswith("l2l"):
         pytest.skip("an optional peer method")
+    if path in (PACKAGES[CORE] / "bench" / name for name in ("peer.py", "peer_process.py")):
+        pytest.skip("learn2learn's side of the benchmark")
     assert [name for name in [*imported(parse(path)), *named(parse(path))] if name.split(".")[0] == PEER] == []
 
 

@@ -1,43 +1,54 @@
-"""Peak memory does not grow with the number of test episodes."""
+"""Peak memory does not grow with the number of episodes, in training and in testing.
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-from command_line import LINEAR, environment
-
-SCRIPT = """
-import sys
-from command_line import one_thread
-from fewshot_bench.cli.main import _main
-with one_thread():
-    sys.exit(_main(sys.argv[1:]))
+Each pair of runs differs in the number of episodes alone. They are small, so that whatever is kept of an episode (its
+images, a graph) would be much of the memory.
 """
-FEW, MANY = 100, 2000
-METHODS = {
-    "embedded once": ("--method", "nearest-centroid"),
-    "episode by episode": ("--method", LINEAR, "--set", "updates=0"),
+
+from pathlib import Path
+from typing import Any
+
+import peak_memory
+import pytest
+
+TIMES = 8
+UPDATES, TASKS = 4, 8  # the fewer; tasks of each
+IMAGES_MIB = 5 * 16 * 28 * 28 * 4 / 2**20
+"""The images of one episode of 5 ways, 1 shot and 15 queries, as floats."""
+TRAINING = {
+    "backbone": f"{peak_memory.__file__}:narrow",
+    "train.ways": 5,
+    "train.queries": 15,
+    "meta_batch_size": TASKS,
+    "validation.every": 1000,
+    "validation.episodes": 2,
 }
+TESTED: dict[str, tuple[int, dict[str, Any]]] = {
+    "maml": (60, {}),
+    "prototypical-networks": (60, {"test.normalisation": "support"}),  # images in every episode, not ready embeddings
+    "nearest-centroid": (200, {}),  # each image embedded once, as the image itself
+}
+"""The fewer episodes, which fill several chunks, and the settings of the test."""
 
 
-def peak_mib(out: Path, method: tuple[str, ...], episodes: int) -> float:
-    """Peak memory of a process of its own that tests on so many episodes [MiB]."""
-    size = ("--protocol", "custom", "--episodes", str(episodes), "--queries", "15", "--out", str(out))
-    command = [sys.executable, "-c", SCRIPT, "run", *method, *size, "--json"]
-    tests = str(Path(__file__).parent)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(PYTHONPATH=tests), timeout=100)
-    assert done.returncode == 0, done.stderr
-    (record,) = json.loads(done.stdout)
-    assert record["results"][0]["test"]["episodes"] == episodes
-    return float(record["cost"]["peak_mib"])
+@pytest.mark.parametrize("method", ["maml", "prototypical-networks"])
+def test_eight_times_the_training_episodes_need_no_more_memory(method: str, tmp_path: Path) -> None:
+    """Within half of what the images of the further episodes alone would need."""
+    few, many = (peak_mib(tmp_path, method, 2, updates=updates) for updates in (UPDATES, TIMES * UPDATES))
+    assert many - few < (TIMES - 1) * UPDATES * TASKS * IMAGES_MIB / 2
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_twenty_times_the_episodes_need_no_more_memory(name: str, tmp_path: Path) -> None:
-    """Within 40 MiB. The images alone of all episodes, as floats, would be another 450 MiB."""
-    few, many = (peak_mib(tmp_path / str(episodes), METHODS[name], episodes) for episodes in (FEW, MANY))
-    images_mib = (MANY - FEW) * 5 * 16 * 28 * 28 * 4 / 2**20
-    assert images_mib > 450
-    assert many - few < 40
+@pytest.mark.parametrize("method", TESTED)
+def test_eight_times_the_test_episodes_need_no_more_memory(method: str, tmp_path: Path) -> None:
+    """Within half of what the images of the further episodes alone would need."""
+    fewer, settings = TESTED[method]
+    few, many = (peak_mib(tmp_path, method, episodes, updates=0, **settings) for episodes in (fewer, TIMES * fewer))
+    assert many - few < (TIMES - 1) * fewer * IMAGES_MIB / 2
+
+
+def peak_mib(out: Path, method: str, episodes: int, **settings: Any) -> float:
+    """Peak memory of a run that tests on so many episodes [MiB], in a folder of its own: in a common one the second test
+    would be added to the first run's record."""
+    folder = out / str(len(list(out.iterdir())))
+    return peak_memory.peak_mib(
+        method=method, protocol="custom", queries=15, episodes=episodes, settings=TRAINING | settings, out=folder
+    )

@@ -83,7 +83,7 @@ def test_the_learning_rate_halves_as_often_as_asked(tmp_path: Path) -> None:
 
     class Watch(Listener):
         def stopped(self) -> bool:
-            seen.append(run.optimiser.param_groups[0]["lr"])
+            seen.append(run.optimiser.lr)
             return False
 
     run = trainer(tmp_path, lr=0.008, lr_halve_every=2)

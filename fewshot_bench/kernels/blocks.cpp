@@ -50,39 +50,46 @@ struct First {
 
   int patch() const { return 9 * C; }
   int row() const { return W + 2; } /* of a padded image */
-  long padded() const { return (long)C * (H + 2) * (W + 2); }
-  /* Where value p of a patch lies in a padded image [C, H + 2, W + 2], from the patch's first. */
-  int offset(int p) const { return (p % C * (H + 2) + p / C / 3) * row() + p / C % 3; }
+  long plane() const { return (long)(H + 2) * (W + 2); }
 };
 
-/* An image [C, H, W] inside a border of zeros. */
+/* An image [C, H, W] inside a border of zeros: [C, H + 2, W + 2]. */
 template <typename Real> void pad(const First &s, const Real *image, Real *padded) {
-  memset(padded, 0, sizeof(Real) * s.padded());
+  memset(padded, 0, sizeof(Real) * s.C * s.plane());
   for (int c = 0; c < s.C; c++)
     for (int i = 0; i < s.H; i++)
-      memcpy(padded + (c * (s.H + 2) + i + 1) * s.row() + 1, image + ((long)c * s.H + i) * s.W, sizeof(Real) * s.W);
+      memcpy(padded + c * s.plane() + (i + 1) * s.row() + 1, image + ((long)c * s.H + i) * s.W, sizeof(Real) * s.W);
+}
+
+/* The pixels under one window of channel c, [SIDE, SIDE] of the padded image: those of its k * k patches, S apart. */
+template <typename Real, int SIDE>
+INLINE void window_pixels(const First &s, const Real *from, int c, Real pixels[SIDE][SIDE]) {
+  for (int i = 0; i < SIDE; i++)
+    for (int j = 0; j < SIDE; j++) pixels[i][j] = from[c * s.plane() + i * s.row() + j];
 }
 
 /* One image of a first layer. With `select`, `choice` says which value of each window is taken; else it is written. */
-template <typename Real, int P, int k, int V, bool select>
+template <typename Real, int C, int k, int S, int V, bool select>
 INLINE void first_image(const First &s, const Real *padded, const Real *weight, const Real *bias, Real *out, uint8_t *choice) {
   TYPES
-  int offsets[P];
-  for (int p = 0; p < P; p++) offsets[p] = s.offset(p);
-  const long right = s.stride, down = (long)s.stride * s.row();
+  const int SIDE = (k - 1) * S + 3;
   for (int i = 0; i < s.h; i++)
     for (int j = 0; j < s.w; j++) {
-      const Real *from = padded + i * k * down + j * k * right;
+      const Real *from = padded + (long)i * k * S * s.row() + j * k * S;
       for (int o = 0; o < s.O; o += V * LANES) {
         Values places[k * k][V];
         for (int place = 0; place < k * k; place++)
           for (int v = 0; v < V; v++) places[place][v] = LOAD(bias + o + v * LANES);
-        for (int p = 0; p < P; p++)
-          for (int v = 0; v < V; v++) {
-            const Values filter = LOAD(weight + p * s.O + o + v * LANES);
-            for (int place = 0; place < k * k; place++)
-              places[place][v] += from[offsets[p] + place / k * down + place % k * right] * filter;
-          }
+        for (int c = 0; c < C; c++) {
+          Real pixels[SIDE][SIDE];
+          window_pixels<Real, SIDE>(s, from, c, pixels);
+          for (int p = 0; p < 9; p++)
+            for (int v = 0; v < V; v++) {
+              const Values filter = LOAD(weight + (long)(p * C + c) * s.O + o + v * LANES);
+              for (int place = 0; place < k * k; place++)
+                places[place][v] += pixels[place / k * S + p / 3][place % k * S + p % 3] * filter;
+            }
+        }
         for (int v = 0; v < V; v++, out += LANES, choice += LANES) {
           Values best = places[0][v];
           Mask at = {};
@@ -93,8 +100,9 @@ INLINE void first_image(const First &s, const Real *padded, const Real *weight, 
             continue;
           }
           for (int place = 1; place < k * k; place++) {
-            const Mask more = places[place][v] > best;
-            best = more ? places[place][v] : best, at = (at & ~more) | (more & place);
+            const Values other = places[place][v];
+            const Mask more = (other > best) | (other != other); /* what is not a number wins */
+            best = more ? other : best, at = (at & ~more) | (more & place);
           }
           const Mask cut = best <= zero; /* not a number stays one */
           STORE(out, cut ? zero : best);
@@ -105,38 +113,45 @@ INLINE void first_image(const First &s, const Real *padded, const Real *weight, 
 }
 
 /* Adds one image's gradient to that of the weight [P, O] and of the bias [O]. */
-template <typename Real, int P, int k>
+template <typename Real, int C, int k, int S>
 INLINE void first_image_gradient(const First &s, const Real *padded, const Real *grad, const uint8_t *choice, Real *weight,
                                  Real *bias) {
   TYPES
-  int offsets[P];
-  for (int p = 0; p < P; p++) offsets[p] = s.offset(p);
-  const long right = s.stride, down = (long)s.stride * s.row();
+  const int SIDE = (k - 1) * S + 3;
   for (int o = 0; o < s.O; o += LANES) {
-    Values sums[P], total = LOAD(bias + o);
-    for (int p = 0; p < P; p++) sums[p] = LOAD(weight + p * s.O + o);
+    Values sums[9 * C], total = LOAD(bias + o);
+    for (int p = 0; p < 9 * C; p++) sums[p] = LOAD(weight + (long)p * s.O + o);
     for (int i = 0; i < s.h; i++)
       for (int j = 0; j < s.w; j++) {
-        const Real *from = padded + i * k * down + j * k * right;
+        const Real *from = padded + (long)i * k * S * s.row() + j * k * S;
         const Values g = LOAD(grad + (long)(i * s.w + j) * s.O + o);
         const Mask at = LOAD_CHOICE(choice + (long)(i * s.w + j) * s.O + o);
-        const Values first = at == 0 ? g : zero, second = at == 1 ? g : zero, third = at == 2 ? g : zero,
-                     fourth = at == 3 ? g : zero;
+        Values places[k * k];
+        for (int place = 0; place < k * k; place++) places[place] = at == place ? g : zero;
         total += at == CUT ? zero : g;
-        for (int p = 0; p < P; p++) {
-          const Real *x = from + offsets[p];
-          sums[p] += x[0] * first;
-          if (k == 2) {
-            sums[p] += x[right] * second;
-            sums[p] += x[down] * third;
-            sums[p] += x[down + right] * fourth;
-          }
+        for (int c = 0; c < C; c++) {
+          Real pixels[SIDE][SIDE];
+          window_pixels<Real, SIDE>(s, from, c, pixels);
+          for (int place = 0; place < k * k; place++)
+            for (int p = 0; p < 9; p++)
+              sums[p * C + c] += pixels[place / k * S + p / 3][place % k * S + p % 3] * places[place];
         }
       }
-    for (int p = 0; p < P; p++) STORE(weight + p * s.O + o, sums[p]);
+    for (int p = 0; p < 9 * C; p++) STORE(weight + (long)p * s.O + o, sums[p]);
     STORE(bias + o, total);
   }
 }
+
+/* Calls f<C, k, S> for the shapes that a first layer may have: pooled, or with stride 2. */
+#define FIRST_SHAPES(call)                                                                                                    \
+  if (s.C == 1 && s.window == 2)                                                                                              \
+    call(1, 2, 1);                                                                                                            \
+  else if (s.C == 3 && s.window == 2)                                                                                         \
+    call(3, 2, 1);                                                                                                            \
+  else if (s.C == 1)                                                                                                          \
+    call(1, 1, 2);                                                                                                            \
+  else                                                                                                                        \
+    call(3, 1, 2);
 
 /* ReLU(pool(patches . weight + bias)): images [T, n, C, H, W], weight [T, P, O] and bias [T, O] (`own`) or one for all tasks
    -> out [T, n, h, w, O] and choice, the place in its window that each value came from. With `select`, choice is given. */
@@ -145,11 +160,10 @@ int first_forward(const First &s, const Real *images, const Real *weight, const 
                   uint8_t *choice) {
   TYPES
   const long map = (long)s.h * s.w * s.O, image = (long)s.C * s.H * s.W;
-  const bool even = s.O / LANES % 2 == 0;
   int failed = 0;
 #pragma omp parallel
   {
-    Real *padded = (Real *)malloc(sizeof(Real) * s.padded());
+    Real *padded = (Real *)malloc(sizeof(Real) * s.C * s.plane());
 #pragma omp for schedule(static)
     for (long m = 0; m < s.T * s.n; m++) {
       if (!padded) {
@@ -157,21 +171,14 @@ int first_forward(const First &s, const Real *images, const Real *weight, const 
         continue;
       }
       const Real *w = weight + (own ? m / s.n * s.patch() * s.O : 0), *b = bias + (own ? m / s.n * s.O : 0);
-      Real *to = out + m * map;
-      uint8_t *chosen = choice + m * map;
       pad(s, images + m * image, padded);
-      if (s.C == 1 && s.window == 2 && even)
-        first_image<Real, 9, 2, 2, select>(s, padded, w, b, to, chosen);
-      else if (s.C == 3 && s.window == 2 && even)
-        first_image<Real, 27, 2, 2, select>(s, padded, w, b, to, chosen);
-      else if (s.C == 1 && s.window == 2)
-        first_image<Real, 9, 2, 1, select>(s, padded, w, b, to, chosen);
-      else if (s.C == 3 && s.window == 2)
-        first_image<Real, 27, 2, 1, select>(s, padded, w, b, to, chosen);
-      else if (s.C == 1)
-        first_image<Real, 9, 1, 1, select>(s, padded, w, b, to, chosen);
-      else
-        first_image<Real, 27, 1, 1, select>(s, padded, w, b, to, chosen);
+#define CALL(C, k, S)                                                                                                         \
+  if (s.O / LANES % 2 == 0)                                                                                                   \
+    first_image<Real, C, k, S, 2, select>(s, padded, w, b, out + m * map, choice + m * map);                                  \
+  else                                                                                                                        \
+    first_image<Real, C, k, S, 1, select>(s, padded, w, b, out + m * map, choice + m * map)
+      FIRST_SHAPES(CALL)
+#undef CALL
     }
     free(padded);
   }
@@ -186,23 +193,18 @@ int first_backward(const First &s, const Real *images, const Real *grad, const u
   int failed = 0;
 #pragma omp parallel
   {
-    Real *padded = (Real *)malloc(sizeof(Real) * s.padded());
+    Real *padded = (Real *)malloc(sizeof(Real) * s.C * s.plane());
 #pragma omp for schedule(static)
     for (long b = 0; b < s.T * batches; b++) {
-      Real *weight = partial + b * (s.patch() + 1) * s.O, *bias = weight + s.patch() * s.O;
+      Real *weight = partial + b * (s.patch() + 1) * s.O, *bias = weight + (long)s.patch() * s.O;
       const long t = b / batches, first = b % batches * batch, last = first + batch < s.n ? first + batch : s.n;
       memset(weight, 0, sizeof(Real) * (s.patch() + 1) * s.O);
       if (!padded) failed = 1;
       for (long m = t * s.n + first; padded && m < t * s.n + last; m++) {
         pad(s, images + m * image, padded);
-        if (s.C == 1 && s.window == 2)
-          first_image_gradient<Real, 9, 2>(s, padded, grad + m * map, choice + m * map, weight, bias);
-        else if (s.C == 1)
-          first_image_gradient<Real, 9, 1>(s, padded, grad + m * map, choice + m * map, weight, bias);
-        else if (s.window == 2)
-          first_image_gradient<Real, 27, 2>(s, padded, grad + m * map, choice + m * map, weight, bias);
-        else
-          first_image_gradient<Real, 27, 1>(s, padded, grad + m * map, choice + m * map, weight, bias);
+#define CALL(C, k, S) first_image_gradient<Real, C, k, S>(s, padded, grad + m * map, choice + m * map, weight, bias)
+        FIRST_SHAPES(CALL)
+#undef CALL
       }
     }
     free(padded);
@@ -210,15 +212,15 @@ int first_backward(const First &s, const Real *images, const Real *grad, const u
   return failed;
 }
 
-/* images -> partial [T, n, P + 1, P]: sums over an image's h * k x w * k (or ceil(H / stride) x ...) places of the products
-   of a patch's values and, last, of the values themselves. */
+/* images -> partial [T, n, P + 1, P]: sums over an image's ceil(H / stride) x ceil(W / stride) places of the products of a
+   patch's values and, last, of the values themselves. */
 template <typename Real> int patch_sums(const First &s, const Real *images, Real *partial) {
   const int P = s.patch(), rows = (s.H + s.stride - 1) / s.stride, columns = (s.W + s.stride - 1) / s.stride;
   const int places = rows * columns;
   int failed = 0;
 #pragma omp parallel
   {
-    Real *padded = (Real *)malloc(sizeof(Real) * s.padded());
+    Real *padded = (Real *)malloc(sizeof(Real) * s.C * s.plane());
     Real *patches = (Real *)malloc(sizeof(Real) * P * places); /* [P, places] */
 #pragma omp for schedule(static)
     for (long m = 0; m < s.T * s.n; m++) {
@@ -231,7 +233,8 @@ template <typename Real> int patch_sums(const First &s, const Real *images, Real
       for (int p = 0; p < P; p++)
         for (int i = 0; i < rows; i++)
           for (int j = 0; j < columns; j++)
-            patches[p * places + i * columns + j] = padded[s.offset(p) + (long)i * s.stride * s.row() + j * s.stride];
+            patches[(long)p * places + i * columns + j] =
+                padded[p % s.C * s.plane() + (p / s.C / 3 + i * s.stride) * s.row() + p / s.C % 3 + j * s.stride];
       for (int p = 0; p < P; p++) {
         const Real *a = patches + (long)p * places;
         Real total = 0;
@@ -304,7 +307,7 @@ INLINE void pool_image(const Maps &s, int o, const Real *map, const Real *sign, 
         Mask at = {};
         for (int place = 1; place < k * k; place++) {
           const Values other = turn[v] * LOAD(from + (long)(place / k * s.W + place % k) * s.O);
-          const Mask more = other > best;
+          const Mask more = (other > best) | (other != other);
           best = more ? other : best, at = (at & ~more) | (more & place);
         }
         STORE(pooled + to, turn[v] * best);
