@@ -62,3 +62,9 @@ class Dataset(ABC):
 
         Runs once, before the first use; raises `DataError` naming any source image that is missing or damaged.
         """
+
+    def source_files(self, split: str, classes: int, folder: Path) -> dict[str, list[Path]]:
+        """The image files that the prepared images of a split were made from, for others to read (`fsbench bench`): of
+        its first `classes` classes whose images are whole files, paper high, by class name; unpacked below `folder`
+        where they lie in an archive. {} where there are none. Raises `DataError` where they are missing."""
+        return {}

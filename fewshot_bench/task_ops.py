@@ -3,6 +3,7 @@
 Legend: T tasks, n images a task, C channels, H x W a map, k the side of a filter, O filters, D inputs, N outputs.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -72,7 +73,9 @@ def _conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 
 class TaskConv(torch.autograd.Function):
-    """Maps [T, n, C, H, W] convolved with weights of their own [T, O, C, k, k]: T tensors [1, n, H, W, O].
+    """Maps [T, n, C, H, W] convolved with weights of their own [T, O, C, k, k]: T tensors [1, n, H, W, O], or one of all
+    tasks where the weights are one, expanded (before the first inner step): then one convolution serves every task, and
+    only the weights' gradients are each task's own.
 
     Its gradient is a convolution as well, and so is the gradient of that; torch's own double gradient turns the images into
     the channels of one with filters as large as a map, which is far slower.
@@ -82,6 +85,8 @@ class TaskConv(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
+        if _is_one(weight):
+            return (_conv(x.flatten(0, 1), weight[0], stride).unflatten(0, x.shape[:2]),)
         return tuple(_conv(images, w, stride)[None] for images, w in zip(x, weight, strict=True))
 
     @staticmethod
@@ -98,32 +103,55 @@ class TaskConvGradient(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor]:
         ctx.save_for_backward(x, weight, *grads)
         ctx.stride = stride
-        found = [_conv_gradient(g, images, w, stride, by_x, True) for g, images, w in zip(grads, x, weight, strict=True)]
-        return _stacked([by for by, _ in found]) if by_x else None, _stacked([by for _, by in found])
+        one = _is_one(weight)
+        tasks = list(zip(_by_task(grads), x, weight, strict=True))
+        found = [_conv_gradient(g, images, w, stride, by_x and not one, True) for g, images, w in tasks]
+        by_weight = _stacked([by for _, by in found])
+        if by_x and one:
+            all_x, all_grads = x.flatten(0, 1), grads[0].flatten(0, 1)
+            return _conv_gradient(all_grads, all_x, weight[0], stride, True, False)[0].unflatten(0, x.shape[:2]), by_weight
+        return _stacked([by for by, _ in found]) if by_x else None, by_weight
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, for_x: Tensor | None, for_weight: Tensor) -> Any:
         x, weight, *grads = ctx.saved_tensors
-        by_grads, by_x, by_weight = [], [], []
-        for t, grad in enumerate(grads):
-            by_grad = _conv(x[t], for_weight[t], ctx.stride)
+        stride = ctx.stride
+        tasks = list(zip(_by_task(grads), x, for_weight, strict=True))
+        by_grads = [_conv(images, u, stride) for _, images, u in tasks]
+        by_x = by_weight = None
+        if ctx.needs_input_grad[0]:
+            by_x = _stacked([_conv_gradient(g, images, u, stride, True, False)[0] for g, images, u in tasks])
+        if for_x is not None:
+            others = zip(_by_task(grads), for_x, weight, strict=True)
+            by_weight = _stacked([_conv_gradient(g, u, w, stride, False, True)[1] for g, u, w in others])
+        if len(grads) < len(x):
+            all_grads = _stacked(by_grads)
             if for_x is not None:
-                by_grad = by_grad + _conv(for_x[t], weight[t], ctx.stride)
-                by_weight.append(_conv_gradient(grad, for_x[t], weight[t], ctx.stride, False, True)[1])
-            if ctx.needs_input_grad[0]:
-                by_x.append(_conv_gradient(grad, x[t], for_weight[t], ctx.stride, True, False)[0])
-            by_grads.append(by_grad[None])
-        return _stacked(by_x) if by_x else None, _stacked(by_weight) if by_weight else None, None, None, *by_grads
+                all_grads += _conv(for_x.flatten(0, 1), weight[0], stride).unflatten(0, x.shape[:2])
+            return by_x, by_weight, None, None, all_grads
+        if for_x is not None:
+            by_grads = [by + _conv(u, w, stride) for by, u, w in zip(by_grads, for_x, weight, strict=True)]
+        return by_x, by_weight, None, None, *(by[None] for by in by_grads)
+
+
+def _is_one(weight: Tensor) -> bool:
+    """Whether weights [T, ...] are one weight, expanded."""
+    return len(weight) > 1 and weight.stride(0) == 0
+
+
+def _by_task(maps: Sequence[Tensor]) -> Iterable[Tensor]:
+    """Each task's maps [n, H, W, O] of T tensors [1, n, H, W, O] or one [T, n, H, W, O]."""
+    return (task for part in maps for task in part)
 
 
 def _conv_gradient(
     grad: Tensor, x: Tensor, weight: Tensor, stride: int, by_x: bool, by_weight: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of a convolution of images [n, C, H, W], from that of its maps [1, n, H, W, O]."""
-    grad = grad[0].permute(0, 3, 1, 2)
+    """Gradients of a convolution of images [n, C, H, W], from that of its maps [n, H, W, O]."""
     pad = [weight.shape[-1] // 2] * 2
     mask = [by_x, by_weight, False]
+    grad = grad.permute(0, 3, 1, 2)
     found = torch.ops.aten.convolution_backward(grad, x, weight, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, mask)
     return found[0], found[1]
 

@@ -84,6 +84,13 @@ class Omniglot(Dataset):
                 character, degrees = split_rotation(name)
                 yield np.rot90(drawings[rows[character]], degrees // 90, axes=(1, 2))[:, None]  # [D, 1, S, S]
 
+    def source_files(self, split: str, classes: int, folder: Path) -> dict[str, list[Path]]:
+        """The original drawings of the first `classes` upright characters of a split, unpacked below `folder`."""
+        upright = [name for name in self.class_names(split) if split_rotation(name)[1] == 0][:classes]
+        drawn = {f"{c.name}/rot000": [f"{c.folder}/{stem}.png" for stem in c.stems] for c in parse_manifest(self.manifest())}
+        unpack(self.root, [png for name in upright for png in drawn[name]], folder)
+        return {name: [folder / png for png in drawn[name]] for name in upright}
+
 
 def split_rotation(name: str) -> tuple[str, int]:
     """`Greek/character01/rot090` is ("Greek/character01", 90)."""
@@ -109,6 +116,18 @@ def read_drawings(root: Path | None, characters: list[Character], progress: Prog
     if damage:
         raise DataError(describe(damage, ink.shape[0] * ink.shape[1], list(parts.values())))
     return ink
+
+
+def unpack(root: Path | None, pngs: list[str], folder: Path) -> None:
+    """Write the named drawings below `folder`; raises `DataError` where one is missing."""
+    with ExitStack() as stack:
+        read = {part: stack.enter_context(open_part(path)).read for part, path in find_parts(root).items()}
+        for png in pngs:
+            (folder / png).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                (folder / png).write_bytes(read[png.partition("/")[0]](png))
+            except (KeyError, FileNotFoundError):
+                raise DataError(f"A drawing of Omniglot is missing: {png}.") from None
 
 
 def checked(read: Callable[[str], bytes], png: str, expected: str) -> Image.Image:

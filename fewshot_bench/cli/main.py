@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fewshot_bench import plugins
+from fewshot_bench.cli.bench import bench
 from fewshot_bench.cli.help import Command
 from fewshot_bench.cli.listing import list_app, show
 from fewshot_bench.cli.run import run
@@ -36,6 +37,7 @@ app.command(cls=Command)(test)
 app.add_typer(list_app, name="list")
 app.command(cls=Command)(show)
 app.command(cls=Command)(table)
+app.command(cls=Command)(bench)
 
 
 def _print_version(asked: bool) -> None:

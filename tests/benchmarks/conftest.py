@@ -1,13 +1,16 @@
 """Prints the table of speeds at the end of a run that measured some."""
 
 import pytest
-from benchmarks.speeds import Speed, table
 
-SPEEDS = pytest.StashKey[list[Speed]]()
+from fewshot_bench.bench.measure import Measured
+from fewshot_bench.bench.report import COLUMNS, row
+from fewshot_bench.tables import Table
+
+SPEEDS = pytest.StashKey[list[Measured]]()
 
 
 @pytest.fixture(scope="session")
-def speeds(pytestconfig: pytest.Config) -> list[Speed]:
+def speeds(pytestconfig: pytest.Config) -> list[Measured]:
     """What has been measured so far."""
     return pytestconfig.stash.setdefault(SPEEDS, [])
 
@@ -15,6 +18,9 @@ def speeds(pytestconfig: pytest.Config) -> list[Speed]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table."""
     if speeds := config.stash.get(SPEEDS, []):
-        terminalreporter.section("per second, beside learn2learn with its images from files and in memory")
-        for line in table(speeds):
+        table = Table(
+            "Speed beside learn2learn (l2l), from files and with its images in memory", COLUMNS, [*map(row, speeds)]
+        )
+        terminalreporter.section("speed")
+        for line in table.text().splitlines():
             terminalreporter.line(line)

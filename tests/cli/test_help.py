@@ -17,6 +17,7 @@ QUICK = {
     "--help": (["--help"], 0),
     "--version": (["--version"], 0),
     "run --help": (["run", "--help"], 0),
+    "bench --help": (["bench", "--help"], 0),
     "list": (["list"], 2),
     "list methods": (["list", "methods"], 0),
     "list datasets": (["list", "datasets"], 0),
@@ -67,7 +68,7 @@ def test_the_bare_command_shows_the_help() -> None:
     assert 0 < asked.out.index("fsbench run --method maml") < asked.out.index("Options:") < asked.out.index("Commands:")
 
 
-@pytest.mark.parametrize("command", ["run", "test", "show", "table", "list"])
+@pytest.mark.parametrize("command", ["run", "test", "show", "table", "bench", "list"])
 def test_help_fits_a_terminal_of_80_columns(command: str) -> None:
     """Nothing wraps, and each command says what it is for."""
     said = call(command, "--help")
@@ -88,7 +89,7 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
 
 def test_every_option_has_a_help_text() -> None:
     """In the help of every command."""
-    for command in (["run"], ["test"], ["show"], ["table"], ["list", "runs"], ["list", "methods"]):
+    for command in (["run"], ["test"], ["show"], ["table"], ["bench"], ["list", "runs"], ["list", "methods"]):
         text = call(*command, "--help").out
         options = re.findall(r"^  (--\S+.*(?:\n {10,}.*)*)", text, re.MULTILINE)
         assert options

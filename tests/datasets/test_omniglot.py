@@ -151,6 +151,41 @@ def test_images_come_in_the_order_of_the_classes(folders: Path) -> None:
     assert {(block.dtype.name, block.shape[1:]) for block in blocks} == {("uint8", dataset.shape)}
 
 
+@pytest.mark.parametrize("kind", ["folders", "archives"])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_its_source_files_are_the_upright_drawings(
+    kind: str, split: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Resized and inverted they are the prepared images; a rotation has no file of its own."""
+    tiny = Tiny(root=request.getfixturevalue(kind))
+    files = tiny.source_files(split, 5, tmp_path / "unpacked")
+    assert list(files) == [name for name in CLASSES[split] if name.endswith("rot000")]
+    made = dict(
+        zip(
+            [c.name for classes in tiny.classes().values() for c in classes],
+            images(tiny).reshape(-1, 3, 28, 28),
+            strict=True,
+        )
+    )
+    for name, paths in files.items():
+        assert [path.stem for path in paths] == [image.rpartition("/")[2] for image in image_ids(tiny, name)]
+        for path, image in zip(paths, made[name], strict=True):
+            with Image.open(path) as drawing:
+                assert (prepare(drawing.convert("L")) == image).all()
+
+
+def image_ids(dataset: Omniglot, name: str) -> tuple[str, ...]:
+    """Those of a class."""
+    return next(c.image_ids for classes in dataset.classes().values() for c in classes if c.name == name)
+
+
+def test_a_source_file_that_is_missing_is_named(folders: Path, tmp_path: Path) -> None:
+    """The manifest lists it, the folder lacks it."""
+    (folders / LATIN / "0003_02.png").unlink()
+    with pytest.raises(DataError, match="0003_02"):
+        Tiny(root=folders).source_files("test", 1, tmp_path / "unpacked")
+
+
 def test_rotations_turn_counter_clockwise_as_pillow_does(folders: Path) -> None:
     """`rotDDD` equals `Image.rotate(DDD)` of the upright image."""
     blocks = list(Tiny(root=folders).images(lambda done, total: None))

@@ -1,0 +1,1 @@
+"""`fsbench bench`: how fast this machine could be, how fast we are on it, and how fast learn2learn is at the same work."""

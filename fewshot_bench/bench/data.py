@@ -1,0 +1,81 @@
+"""The data that the works run on: which data set, and its images as files for learn2learn."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from fewshot_bench import plugins
+from fewshot_bench.bank import MemmapBank
+from fewshot_bench.bench.works import CLASSES, SIDE
+from fewshot_bench.dataset import Dataset, Images
+from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.prepare import Prepared, open_prepared, prepare
+from fewshot_bench.resolve import data_root
+
+Say = Callable[[str], None]
+Classes = list[list[Path]]
+"""The image files of each class."""
+
+
+def open_data(name: str | None, root: Path | None, say: Say) -> tuple[str, Dataset, Prepared]:
+    """The named data set, prepared; without a name Omniglot where it is at hand, else glyphs.
+
+    Raises `UsageError` for an unknown one or one of other images than the works', `DataError` where it is missing.
+    """
+    name = name or _at_hand(root, say)
+    dataset = _dataset(name, root)
+    if dataset.shape != (1, SIDE, SIDE):
+        raise UsageError(f"The standard works are of grey images of {SIDE}x{SIDE}; those of {name!r} are {dataset.shape}.")
+    return name, dataset, _prepared(name, dataset, say)
+
+
+def image_files(dataset: Dataset, prepared: Prepared, split: str, folder: Path, say: Say) -> tuple[Classes, str]:
+    """The files of the first classes of a split below `folder`, and what they are: the data set's own, or, where it has
+    none, the prepared images as PNG files (paper high, as drawings are)."""
+    try:
+        if files := dataset.source_files(split, CLASSES, folder):
+            return list(files.values()), "source files"
+    except DataError as error:  # prepared before, and its source is gone
+        say(f"Its source files cannot be had: {str(error).splitlines()[0]}")
+    return _written(prepared.bank(split), folder / split), "prepared images as PNG"
+
+
+def _at_hand(root: Path | None, say: Say) -> str:
+    omniglot = _dataset("omniglot", root)
+    try:
+        if open_prepared("omniglot", omniglot) is None:
+            if omniglot.root is None:
+                raise DataError("it is not prepared, and no --data-root or FSBENCH_DATA is given")
+            _prepared("omniglot", omniglot, say)
+    except DataError as error:
+        say(f"Data set glyphs, because omniglot is not at hand: {str(error).splitlines()[0]}")
+        return "glyphs"
+    say("Data set omniglot.")
+    return "omniglot"
+
+
+def _dataset(name: str, root: Path | None) -> Dataset:
+    dataset: Dataset = plugins.find("datasets", name).load()({}, data_root(root))
+    return dataset
+
+
+def _prepared(name: str, dataset: Dataset, say: Say) -> Prepared:
+    if ready := open_prepared(name, dataset):
+        return ready
+    say(f"Preparing {name}, once.")
+    return prepare(name, dataset)
+
+
+def _written(bank: MemmapBank, folder: Path) -> Classes:
+    classes = [bank.images[first:last] for first, last in zip(bank.starts, bank.starts[1 : CLASSES + 1], strict=False)]
+    return [_write(images, folder / f"{number:04}") for number, images in enumerate(classes)]
+
+
+def _write(images: Images, folder: Path) -> list[Path]:
+    """Images [n, 1, H, W] as grey PNG files."""
+    folder.mkdir(parents=True)
+    paths = [folder / f"{number:04}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(255 - image[0]).save(path)
+    return paths
