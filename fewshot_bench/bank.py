@@ -9,6 +9,11 @@ from torch import Tensor
 
 Ids = npt.NDArray[np.int64]
 
+RESIDENT_BYTES = 4 * 2**30
+"""The largest split that lives on an accelerator, as uint8; a larger one is gathered on the CPU."""
+COPIED_AT_ONCE = 4096
+"""Images of a split that go to an accelerator at once."""
+
 
 class ImageBank(Protocol):
     """The images of one split. Image ids count from 0 within the split; class c owns `starts[c]` to `starts[c + 1]`."""
@@ -43,4 +48,20 @@ class TensorBank:
 
     def gather(self, ids: Ids) -> Tensor:
         """The rows `ids` [n], on the device where the bank lives."""
-        return self.rows[torch.from_numpy(ids).to(self.rows.device)]
+        return self.rows[on_device(torch.from_numpy(ids), self.rows.device)]
+
+
+def resident(bank: MemmapBank, device: torch.device) -> ImageBank:
+    """The bank for work on `device`: on an accelerator one whose images were copied there once, if they are few enough."""
+    if device.type == "cpu" or bank.images.nbytes > RESIDENT_BYTES:
+        return bank
+    rows = torch.empty(bank.images.shape, dtype=torch.uint8, device=device)
+    for first in range(0, len(rows), COPIED_AT_ONCE):
+        rows[first : first + COPIED_AT_ONCE] = torch.tensor(bank.images[first : first + COPIED_AT_ONCE])
+    return TensorBank(rows, bank)
+
+
+def on_device(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`; CUDA copies it while the CPU goes on (from pinned memory: it is there in time for
+    whatever the device is asked next)."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" and x.device.type == "cpu" else x.to(device)

@@ -38,7 +38,7 @@ def conv_block(
     """
     scale = torch.ones_like(shift) if scale is None else scale
     scale, shift = torch.atleast_2d(scale), torch.atleast_2d(shift)  # [T or 1, O]
-    if not kernels.serve(x, weight):
+    if window > 2 or not kernels.serve(x, weight):
         return _torch_block(x, weight, scale, shift, given, eps, stride, window)
     if is_narrow(weight) and x.shape[2] in (1, 3) and (stride, window) in FIRST_LAYERS and not x.requires_grad:
         return _first_block(x, weight, scale, shift, given, eps, stride, window)

@@ -17,6 +17,7 @@ from torch import Tensor
 from fewshot_bench import kernels
 from fewshot_bench.errors import UsageError
 from fewshot_bench.method import Conditions, Method
+from fewshot_bench.randomness import ForkedGenerator
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import Tasks
 
@@ -71,10 +72,12 @@ def kept_bytes(method: Method, spec: TrainSpec) -> int:
     def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         saved[storage.data_ptr()] = max(saved.get(storage.data_ptr(), 0), storage.nbytes())
-        return tensor
+        return tensor.detach()  # with its graph, what an operation saves of its own result would keep itself for ever
 
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        loss = trial.loss(_blank_task(method, spec))
+    task = _blank_task(method, spec)
+    generator = ForkedGenerator(0, task.support_x.device)  # for dropout and its like
+    with generator.active(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        loss = trial.loss(task)
     del loss
     return sum(saved.values())
 

@@ -1,13 +1,14 @@
 """A run with its data open: what training and testing need, and who hears how they go."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from fewshot_bench.bank import ImageBank, resident
 from fewshot_bench.dataset import Progress
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.method import Conditions, Method
@@ -60,6 +61,8 @@ class Session:
     plan: Plan
     method: Method
     generator: ForkedGenerator
+    banks: dict[str, ImageBank] = field(default_factory=dict)
+    """By split, once opened; on an accelerator their images live there."""
 
     @classmethod
     def open(cls, resolved: Resolved, prepared: Prepared, plan: Plan | None, listener: Listener | None = None) -> "Session":
@@ -82,9 +85,12 @@ class Session:
 
     def source(self, split: str, ways: int, shots: int, queries: int, seed: int) -> TaskSource:
         """Tasks of one size from a split."""
-        bank = self.prepared.bank(split)
+        device = torch.device(self.plan.device)
+        if split not in self.banks:
+            self.banks[split] = resident(self.prepared.bank(split), device)
+        bank = self.banks[split]
         sampler = EpisodeSampler(bank, ways, shots, queries, seed)
-        return TaskSource(bank, sampler, torch.device(self.plan.device), getattr(torch, self.resolved.train.dtype))
+        return TaskSource(bank, sampler, device, getattr(torch, self.resolved.train.dtype))
 
     def trainer(self, folder: Path) -> Trainer:
         """The trainer of this run."""

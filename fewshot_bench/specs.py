@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from fewshot_bench.errors import UsageError, unknown
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
+Precision = Literal["highest", "tf32", "bfloat16"]
 TRANSDUCTIVE_MODES = frozenset({"separate", "joint"})
 
 Option = bool | int | float | str | None
@@ -69,11 +70,22 @@ class TrainSpec(Spec):
     seed: int = Seed
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Precision = "highest"  # of convolutions in updates alone; all else, and every score, is computed in `dtype`
 
     @model_validator(mode="after")
     def _selection_needs_a_validation_split(self) -> Self:
         if self.validation is None and self.selection == "best":
             raise ValueError("split 'train+val' leaves nothing to select on: --set selection=last")
+        return self
+
+    @model_validator(mode="after")
+    def _a_lower_precision_is_of_float32(self) -> Self:
+        if self.precision != "highest" and self.dtype != "float32":
+            raise ValueError(f"precision={self.precision} rounds float32, got dtype {self.dtype!r}: --set dtype=float32")
+        if self.precision == "tf32" and self.device != "cuda":
+            raise ValueError(
+                f"precision=tf32 needs a CUDA device, got {self.device!r}: --device cuda, or --set train.precision=bfloat16"
+            )
         return self
 
 

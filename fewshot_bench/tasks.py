@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_bench.bank import ImageBank
+from fewshot_bench.bank import ImageBank, on_device
 from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler
 
 Kind = Literal["classification", "regression"]
@@ -58,16 +58,16 @@ class TaskSource:
     def make(self, episodes: EpisodeIndices) -> Tasks:
         """Tasks of the given episodes."""
         ids = np.concatenate([episodes.support, episodes.query], axis=1)  # [T, S+Q]
-        images = to_float(self.bank.gather(ids.reshape(-1)).to(self.device), self.dtype)
+        images = to_float(on_device(self.bank.gather(ids.reshape(-1)), self.device), self.dtype)
         images = images.unflatten(0, ids.shape)  # [T, S+Q, ...]
         size = episodes.support.shape[1]
         return Tasks(
             support_x=images[:, :size],
-            support_y=torch.from_numpy(episodes.support_y).to(self.device),
+            support_y=on_device(torch.from_numpy(episodes.support_y), self.device),
             query_x=images[:, size:],
-            query_y=torch.from_numpy(episodes.query_y).to(self.device),
+            query_y=on_device(torch.from_numpy(episodes.query_y), self.device),
             ways=self.sampler.ways,
-            key=torch.from_numpy(episodes.key.view(np.int64)).to(self.device),
+            key=on_device(torch.from_numpy(episodes.key.view(np.int64)), self.device),
         )
 
 

@@ -141,22 +141,25 @@ class Trainer:
         self.method.conditions = Conditions(spec.normalisation)
         self._set_lr()
         self.method.zero_grad()
-        total = 0.0
+        losses = []
         for start in range(0, size, self.plan.train_chunk):
             chunk = self.tasks.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
             with products_in(spec.precision):
                 loss = self.method.loss(chunk).sum() / size
                 loss.backward()
-            total += loss.item()
+            losses.append(loss.detach())
+        if spec.gradient_clip is not None:
+            torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
+        self.optimiser.step()
+        self.method.after_update()
+        total = 0.0
+        for loss in losses:
+            total += loss.item()  # waits for an accelerator: not before it has all of the update to do
         if not math.isfinite(total):
             raise FewshotError(
                 f"The loss is {total} at update {self.at.update + 1}: training has diverged.\n"
                 "Lower the learning rates (--set lr=..., for gradient-based methods --set inner_lr=...)."
             )
-        if spec.gradient_clip is not None:
-            torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
-        self.optimiser.step()
-        self.method.after_update()
         return total
 
     def _set_lr(self) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import os
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -24,3 +25,32 @@ def l2l() -> ModuleType:
     if os.environ.get("FSBENCH_REQUIRE_PEER") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """The kernels, compiled. Where there is no C++ compiler the test is skipped, or fails under FSBENCH_REQUIRE_PEER=1."""
+    from fewshot_bench.kernels import Unavailable, library
+
+    try:
+        library()
+    except Unavailable as error:
+        reason = f"the kernels cannot be had: {error}"
+    else:
+        return
+    if os.environ.get("FSBENCH_REQUIRE_PEER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def computed_by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let the kernels compute, then torch; afterwards whichever did before."""
+    from fewshot_bench import kernels
+
+    if request.param == "kernels":
+        request.getfixturevalue("compiled")
+    before = kernels._used
+    kernels.use(request.param == "kernels")
+    yield request.param
+    kernels.use(before)

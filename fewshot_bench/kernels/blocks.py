@@ -94,7 +94,8 @@ class PoolNormalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scale: Tensor, shift: Tensor, eps: float, window: int, *ys: Tensor) -> tuple[Tensor, ...]:
         ctx.window, ctx.eps = window, eps
-        pivot = torch.cat([y[:, 0, 0, 0] for y in ys])  # [T, O]: near the mean, so that the squares do not cancel
+        centre = ys[0].shape[2] // 2, ys[0].shape[3] // 2  # the border, where the padding shows, lies further from the mean
+        pivot = torch.cat([y[:, 0, *centre] for y in ys])  # [T, O]: near the mean, so that the squares do not cancel
         pooled, choice, sums = _pooled(ys, scale, pivot, window)
         means = sums.sum(1, dtype=torch.float64) / _places(ys[0])  # [T, 2, O]
         mean = (pivot + means[:, 0]).to(scale.dtype)

@@ -26,9 +26,24 @@ class Unavailable(Exception):
     """The kernels cannot be had on this machine; the message says why."""
 
 
-@cache
 def library() -> ctypes.CDLL:
     """The compiled kernels; raises `Unavailable` where there is no Linux, no C++ compiler, or one that fails."""
+    found = _found()
+    if isinstance(found, str):
+        raise Unavailable(found)
+    return found
+
+
+@cache
+def _found() -> ctypes.CDLL | str:
+    """The compiled kernels, or why they cannot be had: a process asks often, and tries once."""
+    try:
+        return _built()
+    except Unavailable as error:
+        return str(error)
+
+
+def _built() -> ctypes.CDLL:
     if not sys.platform.startswith("linux"):
         raise Unavailable(f"they are built on Linux alone, and this is {sys.platform}")
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
@@ -56,16 +71,22 @@ def _key(compiler: str) -> str:
 
 def _compile(compiler: str, path: Path) -> None:
     """Compile to `path`; of two processes that do so at once the later one replaces the earlier one's equal file."""
+    objects = [f"{source.stem}.o" for source in SOURCES]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-            objects = [f"{source.stem}.o" for source in SOURCES]
-            for command in ([*FLAGS, "-c", *map(str, SOURCES)], ["-shared", "-nostdlib", *objects, "-o", path.name]):
-                given = [compiler, *command]
-                subprocess.run(given, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
+            _run([compiler, *FLAGS, "-c", *map(str, SOURCES)], folder)
+            _run([compiler, "-shared", "-nostdlib", *objects, "-o", path.name], folder)
             (Path(folder) / path.name).replace(path)
+    except OSError as error:
+        raise Unavailable(f"{path.parent} cannot be written: {error.strerror}") from None
+
+
+def _run(command: list[str], folder: str) -> None:
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.CalledProcessError as error:
         reason = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
-        raise Unavailable(f"{compiler} fails: {reason}") from None
+        raise Unavailable(f"{command[0]} fails: {reason}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"{compiler} cannot be run: {error}") from None
+        raise Unavailable(f"{command[0]} cannot be run: {error}") from None

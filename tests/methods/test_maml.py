@@ -1,10 +1,11 @@
-"""MAML equals learn2learn's and finite differences, and its normalisation modes are what they are called.
+"""MAML equals a plain loop, learn2learn's and finite differences; its normalisation modes are what they are called.
 
 Legend: T tasks, N ways, K shots, Q query images in all.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +19,7 @@ from fewshot_bench.method import Conditions, MethodInfo, build_hparams
 from fewshot_bench.normalisation import TRAIN_MODES
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
 from fewshot_bench.tasks import Tasks
-from fewshot_methods.backbones.conv4 import Conv4
+from fewshot_methods.backbones.conv4 import Conv4, conv4_32, conv4_64, conv4_64_strided
 from fewshot_methods.maml import Maml, MamlHparams
 
 T, N, K, Q, SIDE = 3, 3, 2, 6, 16
@@ -50,6 +51,11 @@ def make_maml(mode: Normalisation = "separate", *, strided: bool = True, **hpara
 @pytest.fixture
 def tasks() -> Tasks:
     """T tasks of random images in float64, labels shuffled."""
+    return random_tasks()
+
+
+def random_tasks() -> Tasks:
+    """T tasks of random images in float64, labels shuffled."""
     generator = torch.Generator().manual_seed(1)
 
     def images(count: int) -> Tensor:
@@ -62,17 +68,21 @@ def tasks() -> Tasks:
     return Tasks(images(N * K), shuffled(N * K), images(Q), shuffled(Q), N, torch.arange(T))
 
 
-def only(tasks: Tasks, task: int) -> Tasks:
-    """One task of a batch, as a batch of one."""
-    one = slice(task, task + 1)
+def part_of(tasks: Tasks, part: slice) -> Tasks:
+    """Some tasks of a batch."""
     return replace(
         tasks,
-        support_x=tasks.support_x[one],
-        support_y=tasks.support_y[one],
-        query_x=tasks.query_x[one],
-        query_y=tasks.targets[one],
-        key=tasks.key[one],
+        support_x=tasks.support_x[part],
+        support_y=tasks.support_y[part],
+        query_x=tasks.query_x[part],
+        query_y=tasks.targets[part],
+        key=tasks.key[part],
     )
+
+
+def only(tasks: Tasks, task: int) -> Tasks:
+    """One task of a batch, as a batch of one."""
+    return part_of(tasks, slice(task, task + 1))
 
 
 def meta_gradient(maml: Maml, tasks: Tasks) -> Gradients:
@@ -132,6 +142,144 @@ def assert_equal(ours: Gradients, theirs: Gradients) -> None:
         largest = expected.abs().max()
         assert largest > 0, f"{name}: nothing to compare"
         assert (ours[name] - expected).abs().max() <= 1e-8 * largest, name
+
+
+# The same from torch's functions alone, in the order of the papers: one task after another, a gradient a step.
+
+BACKBONES: dict[str, Callable[[tuple[int, int, int]], Conv4]] = {
+    "conv4-64": conv4_64,
+    "conv4-64-strided": conv4_64_strided,
+    "conv4-32": conv4_32,
+}
+STYLES = {"conv4-64": (1, 2, 1e-5), "conv4-64-strided": (2, 1, 1e-3), "conv4-32": (1, 2, 1e-3)}
+"""Stride, window of the pooling, eps."""
+BLOCKS = [f"block{i}" for i in range(1, 5)]
+Used = dict[str, tuple[Tensor, Tensor]]
+"""By block: mean and variance [O]."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """MAML in a loop: how it learns, and its parameters and running statistics under the names of ours."""
+
+    backbone: str
+    mode: Normalisation
+    steps: int
+    first_order: bool
+    adapt_shift: bool
+
+    def maml(self) -> Maml:
+        """Ours, on random parameters (scales of both signs) and running statistics."""
+        hparams = {"inner_lr": 0.2, "inner_steps": self.steps, "first_order": self.first_order}
+        return randomised(self.backbone, self.mode, **hparams, adapt_shift=self.adapt_shift)
+
+    def losses(self, params: Gradients, running: Used, tasks: Tasks) -> Tensor:
+        """Loss of each task [T]."""
+        return torch.stack([self.loss(params, running, *images) for images in self.each(tasks)])
+
+    @staticmethod
+    def each(tasks: Tasks) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Support, its labels, query, its labels of one task after another."""
+        yield from zip(tasks.support_x, tasks.support_y, tasks.query_x, tasks.targets, strict=True)
+
+    def loss(
+        self, params: Gradients, running: Used, support: Tensor, labels: Tensor, query: Tensor, targets: Tensor
+    ) -> Tensor:
+        """Mean cross-entropy on the queries of one task after the inner steps."""
+        fast, passes = dict(params), list[Used]()
+        names = [name for name in params if self.adapt_shift or not name.endswith(("_shift", "_scale"))]
+        for _ in range(self.steps):
+            images = torch.cat([support, query]) if self.mode == "joint" else support
+            scores, used = self.scores(images, fast, running if self.mode == "running" else None)
+            passes.append(used)
+            loss = F.cross_entropy(scores[: len(support)], labels)
+            wanted = [fast[name] for name in names]
+            for name, gradient in zip(names, torch.autograd.grad(loss, wanted, create_graph=True), strict=True):
+                fast[name] = fast[name] - 0.2 * (gradient.detach() if self.first_order else gradient)
+        return F.cross_entropy(self.query_scores(fast, running, passes, support, query), targets)
+
+    def query_scores(self, fast: Gradients, running: Used, passes: list[Used], support: Tensor, query: Tensor) -> Tensor:
+        """Scores of the queries [Q, N] under adapted parameters."""
+        together = torch.cat([support, query])
+        if self.mode == "joint":
+            return self.scores(together, fast, None)[0][len(support) :]
+        if self.mode == "support+1":
+            return torch.cat([self.scores(torch.cat([support, one[None]]), fast, None)[0][-1:] for one in query])
+        given = {
+            "running": lambda: running,
+            "support": lambda: self.scores(support, fast, None)[1],
+            "separate": lambda: None,
+            "episode-running": lambda: {block: mean_of([used[block] for used in passes]) for block in BLOCKS},
+        }
+        return self.scores(query, fast, given[self.mode]())[0]
+
+    def scores(self, images: Tensor, params: Mapping[str, Tensor], given: Used | None) -> tuple[Tensor, Used]:
+        """Scores [n, N] of images, and the statistics of each block's maps."""
+        (stride, window, eps), x, used = STYLES[self.backbone], images, Used()
+        for block in BLOCKS:
+            x = F.conv2d(x, params[f"network.{block}_weight"], stride=stride, padding=1)
+            used[block] = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+            shift = params[f"network.{block}_shift"]
+            scale = params.get(f"network.{block}_scale", torch.ones_like(shift))
+            if given is None:
+                x = F.batch_norm(x, None, None, scale, shift, training=True, eps=eps)
+            else:
+                mean, variance = (part[:, None, None] for part in given[block])
+                x = (x - mean) / (variance + eps).sqrt() * scale[:, None, None] + shift[:, None, None]
+            x = F.max_pool2d(F.relu(x), window)
+        x = x.mean((2, 3)) if stride == 2 else x.flatten(1)
+        return F.linear(x, params["head_weight"], params["head_bias"]), used
+
+
+def mean_of(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The plain mean of means and of variances."""
+    return torch.stack([mean for mean, _ in parts]).mean(0), torch.stack([variance for _, variance in parts]).mean(0)
+
+
+def randomised(backbone: str, mode: Normalisation, **hparams: Any) -> Maml:
+    """MAML on a registered backbone in float64."""
+    generator = torch.Generator().manual_seed(0)
+    network = BACKBONES[backbone]((1, SIDE, SIDE))
+    maml = Maml(build_hparams(MamlHparams, hparams), MethodInfo("classification", N, N * K, (1, SIDE, SIDE), 10), network)
+    maml.double().conditions = Conditions(mode)
+    for name, tensor in maml.state_dict().items():
+        noise = torch.randn(tensor.shape, dtype=torch.float64, generator=generator)
+        fan_in = max(1, tensor[0].numel())
+        tensor.copy_(0.5 + noise.square() if "variance" in name else noise * (1.5 / fan_in) ** 0.5)
+    return maml
+
+
+@cache
+def expected_of(plain: Plain) -> tuple[Tensor, Gradients]:
+    """The losses [T] of a plain loop and the gradient of their mean."""
+    maml = plain.maml()
+    params = {name: parameter.detach().requires_grad_() for name, parameter in maml.named_parameters()}
+    running = {b: (maml.get_buffer(f"running.{b}_mean"), maml.get_buffer(f"running.{b}_variance")) for b in BLOCKS}
+    losses = plain.losses(params, running, random_tasks())
+    gradient = torch.autograd.grad(losses.mean(), list(params.values()))
+    return losses.detach(), dict(zip(params, gradient, strict=True))
+
+
+@modes
+@pytest.mark.parametrize("backbone", BACKBONES)
+@inner_steps
+@orders
+@pytest.mark.parametrize("adapt_shift", [False, True], ids=["shift fixed", "shift adapts"])
+def test_losses_and_meta_gradient_are_those_of_a_plain_loop(
+    tasks: Tasks, mode: Normalisation, backbone: str, steps: int, first_order: bool, adapt_shift: bool, computed_by: str
+) -> None:
+    """In every mode, on every backbone: to 1e-8, whether all tasks are computed at once or in chunks of two and one."""
+    plain = Plain(backbone, mode, steps, first_order, adapt_shift)
+    expected, gradient = expected_of(plain)
+    for chunks in ([slice(0, T)], [slice(0, 2), slice(2, T)]):
+        maml = plain.maml()
+        losses = []
+        for chunk in chunks:
+            loss = maml.loss(part_of(tasks, chunk))
+            (loss.sum() / T).backward()
+            losses.append(loss.detach())
+        assert_equal({"loss": torch.cat(losses)}, {"loss": expected})
+        assert_equal({name: p.grad for name, p in maml.named_parameters() if p.grad is not None}, gradient)
 
 
 @strided
