@@ -18,8 +18,15 @@ import numpy.typing as npt
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 
-SCHEMA = 1
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+SCHEMA = 2
+
+
+def _with_precision(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 names the precision of the training, which had been the highest."""
+    return content | {"schema": 2, "train": {**content["train"], "precision": "highest"}}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_precision}
 """From schema n to n + 1."""
 
 Scores = npt.NDArray[np.float64]

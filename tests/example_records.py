@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fewshot_bench.records import Record, load_record, write_json, write_scores
+from fewshot_bench.records import SCHEMA, Record, load_record, write_json, write_scores
 from fewshot_bench.specs import short_hash
 
 Scores = npt.NDArray[np.float64]
@@ -60,7 +60,7 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
             (result if name in result else others)[name] = value
     run_id, result_id = short_hash(train, others), short_hash(test, result)
     content = {
-        "schema": 1,
+        "schema": SCHEMA,
         "run_id": run_id,
         "train": train,
         "method": {"name": method, "title": method, "source_sha256": others["source"]},

@@ -268,7 +268,7 @@ def first_block(window: int, own: bool, dtype: torch.dtype = torch.float64) -> M
 
 def pool_normalise(window: int, own: bool, dtype: torch.dtype = torch.float64) -> Made:
     """Maps of 2 tasks, as one tensor or as one a task, and scales of both signs."""
-    shapes = [(1, 2, 4, 5, 16)] * 2 if own else [(2, 2, 4, 5, 16)]
+    shapes = [(1, 2, 3, 4, 16)] * 2 if own else [(2, 2, 3, 4, 16)]
     ys = [numbers(*shape, seed=seed, dtype=dtype) for seed, shape in enumerate(shapes)]
     scale, shift = numbers(2, 16, seed=2, dtype=dtype), numbers(2, 16, seed=3, dtype=dtype)
     return lambda a, b, *ys: PoolNormalise.apply(a, b, EPS, window, *ys), (scale, shift, *ys)

@@ -11,7 +11,8 @@ from example_records import draw_scores, make_record
 from scipy import stats
 
 from fewshot_bench.errors import DataError
-from fewshot_bench.records import Record, write_json
+from fewshot_bench.pooling import pool
+from fewshot_bench.records import Record, load_record, write_json
 from fewshot_bench.results import interval_text, results_tables
 from fewshot_bench.statistics import Interval, score_interval
 from fewshot_bench.tables import Cell, Column, Table, render
@@ -215,3 +216,12 @@ def test_a_record_without_a_part_is_named(tmp_path: Path, part: str) -> None:
     write_json(record.folder / "record.json", content)
     with pytest.raises(DataError, match=f"{record.folder.name}.*'{part}'"):
         results_tables([Record(record.folder, content)])
+
+
+def test_a_record_of_the_first_schema_pools_with_one_of_this(tmp_path: Path) -> None:
+    """It says nothing of the precision, which was then the highest: two seeds of one method stand in one row."""
+    new = make_record(tmp_path, "maml", draw_scores("0", 0.9), train_seed=0, train_precision="highest")
+    old = make_record(tmp_path, "maml", draw_scores("1", 0.9), train_seed=1)
+    write_json(old.folder / "record.json", {**old.content, "schema": 1})
+    (pooled,) = pool([new, load_record(old.folder)])
+    assert len(pooled.runs) == 2

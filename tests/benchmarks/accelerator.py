@@ -177,7 +177,7 @@ def peer(wanted: Wanted) -> dict[str, Any]:
         raise FileNotFoundError(f"no sources of {' and '.join(PEER_SOURCES)} in {wanted.packed / 'wheels'}")
     pip = [*PIP_INSTALL, "--no-build-isolation", "--target", wanted.site]
     run(wanted, "peer-gym", [*pip, sources[0]], LIMITS_S["peer"])
-    return run(wanted, "peer", [*pip, "-C--build-option=build_ext", sources[1]], LIMITS_S["peer"])
+    return run(wanted, "peer", [*pip, "--use-pep517", "-C--build-option=build_ext", sources[1]], LIMITS_S["peer"])
 
 
 def data(wanted: Wanted) -> dict[str, Any]:

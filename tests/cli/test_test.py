@@ -242,8 +242,8 @@ def test_a_shard_that_cannot_be_is_refused(name: str, folder: Path) -> None:
 
 
 def test_what_is_not_trained_can_be_tested_in_shards(tmp_path: Path) -> None:
-    """It needs no weights; each batch holds 68 episodes here."""
+    """It needs no weights; each batch holds 256 episodes here."""
     finished(*PIXELS, "--out", tmp_path)
     folder = only_run(tmp_path)
-    finished("test", folder, "--queries", "2", "--episodes", "70", "--shard", "2/2")
-    assert "5-way 1-shot" in finished("test", folder, "--queries", "2", "--episodes", "70", "--shard", "1/2").out
+    finished("test", folder, "--queries", "2", "--episodes", "300", "--shard", "2/2")
+    assert "5-way 1-shot" in finished("test", folder, "--queries", "2", "--episodes", "300", "--shard", "1/2").out
