@@ -386,7 +386,9 @@ def test_a_damaged_record_is_named(name: str, command: str, pixels: Path, tmp_pa
 
 def test_a_record_of_a_newer_version_is_refused(pixels: Path, tmp_path: Path) -> None:
     """Exit 3; the remedy is an upgrade."""
-    (tmp_path / "record.json").write_text((pixels / "record.json").read_text().replace(f'"schema": {SCHEMA}', '"schema": 99'))
+    (tmp_path / "record.json").write_text(
+        (pixels / "record.json").read_text().replace(f'"schema": {SCHEMA}', '"schema": 99')
+    )
     assert_refused(call("table", tmp_path), 3, "schema 99", "Upgrade")
 
 
