@@ -4,6 +4,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,9 @@ def now() -> str:
 
 def peak_mib() -> float:
     """Peak resident memory of this process [MiB]."""
+    with suppress(OSError, StopIteration):  # Linux: `getrusage` would count what the process was started from, too
+        status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return round(int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) / 1024, 1)  # of KiB
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB here
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
