@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fewshot_bench import kernels
 from fewshot_bench.normalisation import moments
 from fewshot_bench.precision import operand
 
@@ -33,12 +34,13 @@ def task_maps(x: Tensor, weight: Tensor, stride: int = 1) -> list[Tensor]:
         return [_matrix_conv(x, weight, stride)]
     dtype, own = x.dtype, weight.dim() == 5
     x, weight = operand(x), operand(weight)
-    if not own:
-        maps: tuple[Tensor, ...] = (_conv(x.flatten(0, 1), weight, stride).unflatten(0, x.shape[:2]),)
-    elif x.device.type != "cpu":
-        maps = (_matrix_conv(x, weight, stride),)
-    else:
+    if x.device.type != "cpu":
+        maps: tuple[Tensor, ...] = (_matrix_conv(x, weight, stride) if own else _shared_conv(x, weight, stride),)
+    elif own:
         maps = TaskConv.apply(x, weight, stride)
+    else:  # as of one task
+        (of_all,) = TaskConv.apply(x.flatten(0, 1)[None], weight[None], stride)  # [1, T*n, H', W', O]
+        maps = (of_all.squeeze(0).unflatten(0, x.shape[:2]),)
     return [of_task.to(dtype) for of_task in maps]
 
 
@@ -66,8 +68,18 @@ def is_narrow(weight: Tensor) -> bool:
     return weight.shape[-3:].numel() < weight.shape[-4]
 
 
+def _shared_conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """One convolution by torch, whose gradients are torch's: [T, n, H', W', O]."""
+    images = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    maps = F.conv2d(images, weight, stride=stride, padding=weight.shape[-1] // 2)
+    of_each: Tensor = maps.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+    return of_each
+
+
 def _conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Images [n, C, H, W] -> maps [n, H', W', O]."""
+    """Images [n, C, H, W] -> maps [n, H', W', O], without a gradient."""
+    if kernels.convolve(x, weight, stride):
+        return kernels.winograd(x.permute(0, 2, 3, 1), weight)
     x = x.contiguous(memory_format=torch.channels_last)
     return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2).permute(0, 2, 3, 1)
 
@@ -145,15 +157,18 @@ def _by_task(maps: Sequence[Tensor]) -> Iterable[Tensor]:
     return (task for part in maps for task in part)
 
 
-def _conv_gradient(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: int, by_x: bool, by_weight: bool
-) -> tuple[Tensor, Tensor]:
+def _conv_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int, by_x: bool, by_weight: bool) -> tuple[Any, Any]:
     """Gradients of a convolution of images [n, C, H, W], from that of its maps [n, H, W, O]."""
+    images_grad = None
+    if by_x and kernels.convolve(x, weight, stride):
+        images_grad, by_x = kernels.winograd(grad, weight, transposed=True).permute(0, 3, 1, 2), False
+    if not (by_x or by_weight):
+        return images_grad, None
     pad = [weight.shape[-1] // 2] * 2
     mask = [by_x, by_weight, False]
     grad = grad.permute(0, 3, 1, 2)
     found = torch.ops.aten.convolution_backward(grad, x, weight, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, mask)
-    return found[0], found[1]
+    return images_grad if images_grad is not None else found[0], found[1]
 
 
 def _stacked(parts: list[Tensor]) -> Tensor:

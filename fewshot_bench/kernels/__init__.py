@@ -5,8 +5,20 @@ from torch import Tensor
 
 from fewshot_bench.kernels.blocks import FirstBlock, PoolNormalise, PoolScale, patch_moments
 from fewshot_bench.kernels.build import Unavailable, library
+from fewshot_bench.kernels.winograd import SMALLEST, winograd
 
-__all__ = ["FirstBlock", "PoolNormalise", "PoolScale", "Unavailable", "library", "patch_moments", "serve", "use"]
+__all__ = [
+    "FirstBlock",
+    "PoolNormalise",
+    "PoolScale",
+    "Unavailable",
+    "convolve",
+    "library",
+    "patch_moments",
+    "serve",
+    "use",
+    "winograd",
+]
 
 LANES = 16
 """Filters come in multiples of this."""
@@ -26,3 +38,9 @@ def serve(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels compute a block of maps x with this weight [..., O, C, k, k]."""
     fits = weight.shape[-4] % LANES == 0 and weight.shape[-1] == 3 and x.dtype in (torch.float32, torch.float64)
     return _used and x.device.type == "cpu" and fits
+
+
+def convolve(x: Tensor, weight: Tensor, stride: int) -> bool:
+    """Whether a kernel convolves images x [n, C, H, W] with this weight [O, C, k, k]."""
+    wide = weight.shape[1] % LANES == 0 and min(x.shape[2:]) >= SMALLEST
+    return stride == 1 and wide and serve(x, weight)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fewshot_bench.prepare import cache_folder
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.cpp", "sampling.cpp"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.cpp", "winograd.cpp", "sampling.cpp"))
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC")
 TIMEOUT_S = 120
 
