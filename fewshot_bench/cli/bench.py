@@ -28,7 +28,7 @@ def bench(
 ) -> int:
     """Measure how fast this machine trains and tests, against its own limit and against learn2learn.
 
-    It says at its end whether the installation looks healthy. Takes about four minutes on 2 cores.
+    It says at its end whether the installation looks healthy. Takes about three minutes on 2 cores.
 
     Example: fsbench bench --short
     """

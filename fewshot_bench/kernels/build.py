@@ -8,6 +8,7 @@ one pool of threads, not two that wait for each other.
 import ctypes
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -75,8 +76,8 @@ def _compile(compiler: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-            _run([compiler, *FLAGS, "-c", *map(str, SOURCES)], folder)
-            _run([compiler, "-shared", "-nostdlib", *objects, "-o", path.name], folder)
+            _run([*shlex.split(compiler), *FLAGS, "-c", *map(str, SOURCES)], folder)
+            _run([*shlex.split(compiler), "-shared", "-nostdlib", *objects, "-o", path.name], folder)
             (Path(folder) / path.name).replace(path)
     except OSError as error:
         raise Unavailable(f"{path.parent} cannot be written: {error.strerror}") from None
