@@ -19,6 +19,7 @@ from pathlib import Path
 from fewshot_bench.prepare import cache_folder
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.cpp", "winograd.cpp", "sampling.cpp"))
+HEADER = Path(__file__).with_name("lanes.hpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC")
 TIMEOUT_S = 120
 
@@ -66,7 +67,7 @@ def _key(compiler: str) -> str:
     except OSError:
         lines = []
     processor = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
-    parts = (*(source.read_text(encoding="utf-8") for source in SOURCES), compiler, *FLAGS, *processor)
+    parts = (*(source.read_text(encoding="utf-8") for source in (*SOURCES, HEADER)), compiler, *FLAGS, *processor)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -6,27 +6,11 @@
 #include <cstdint>
 #include <cstdlib>
 
-#define INLINE static inline __attribute__((always_inline))
+#include "lanes.hpp"
 
 namespace {
 
 const int TILES = 24, ROWS = 6; /* of a block whose transformed tiles stay in a cache; that a product takes at once */
-
-template <typename Real> struct Lanes;
-template <> struct Lanes<float> {
-  enum { size = 16 };
-  typedef float Values __attribute__((vector_size(64), aligned(4), may_alias));
-};
-template <> struct Lanes<double> {
-  enum { size = 8 };
-  typedef double Values __attribute__((vector_size(64), aligned(8), may_alias));
-};
-
-#define TYPES                                                                                                                 \
-  using Values [[maybe_unused]] = typename Lanes<Real>::Values;                                                               \
-  [[maybe_unused]] const int LANES = Lanes<Real>::size;
-#define LOAD(p) (*(const Values *)(p))
-#define STORE(p, v) (*(Values *)(p) = (v))
 
 /* B' d for one row or column of a tile, d0 to d3 in place. */
 template <typename Values> INLINE void into(Values &d0, Values &d1, Values &d2, Values &d3) {
@@ -42,7 +26,7 @@ template <typename Real> void read_tile(const Real *map, int H, int W, int C, in
     for (int a = 0; a < 4; a++)
       for (int b = 0; b < 4; b++) {
         const int y = 2 * i - 1 + a, x = 2 * j - 1 + b;
-        d[a][b] = y >= 0 && y < H && x >= 0 && x < W ? LOAD(map + ((long)y * W + x) * C + c) : Values{};
+        d[a][b] = y >= 0 && y < H && x >= 0 && x < W ? LOAD(map + ((long)y * W + x) * C + c) : zero;
       }
     for (int b = 0; b < 4; b++) into(d[0][b], d[1][b], d[2][b], d[3][b]);
     for (int a = 0; a < 4; a++) into(d[a][0], d[a][1], d[a][2], d[a][3]);
