@@ -94,7 +94,13 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
     check_sizes(prepared, resolved.train, resolved.test)
     _check_writable(folder)
     started = now()
-    session = Session.open(resolved, prepared, _stored_plan(state) if state.is_file() else None, listener)
+    stored = _stored_plan(state) if state.is_file() else None
+    session = Session.open(resolved, prepared, stored, listener)
+    if stored is not None and session.plan != stored:
+        raise FewshotError(
+            f"{folder} was begun with the fast kernels: without them it would end with another record.\n"
+            f"Delete {state.name} there to train from the start."
+        )
     at, log = _train(session, folder, listener)
     result, scores = session.test(resolved.test, listener)
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})

@@ -64,14 +64,14 @@ def choose_plan(device: str, test_images: int) -> Plan:
 
 
 def kept_bytes(method: Method, spec: TrainSpec) -> int:
-    """Bytes that the loss of one training task keeps for its gradient: every tensor that autograd saves, once."""
+    """Bytes that the loss of one training task keeps for its gradient: every tensor that autograd saves, once. First-order
+    inner steps count in full, though each is forgotten before the next."""
     trial = copy.deepcopy(method).train()  # it may count what it sees
     trial.conditions = Conditions(spec.normalisation)
-    saved: dict[int, int] = {}
+    saved: dict[int, Tensor] = {}  # by address, which no other tensor takes as long as this one lives
 
     def save(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = max(saved.get(storage.data_ptr(), 0), storage.nbytes())
+        saved[tensor.untyped_storage().data_ptr()] = tensor.detach()
         return tensor.detach()  # with its graph, what an operation saves of its own result would keep itself for ever
 
     task = _blank_task(method, spec)
@@ -79,7 +79,7 @@ def kept_bytes(method: Method, spec: TrainSpec) -> int:
     with generator.active(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         loss = trial.loss(task)
     del loss
-    return sum(saved.values())
+    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
 
 
 def _blank_task(method: Method, spec: TrainSpec) -> Tasks:

@@ -4,7 +4,6 @@ A record is written atomically (a temporary file, fsync, rename) and holds no pi
 brings older ones up to date with `MIGRATIONS`.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -174,7 +173,9 @@ def _lock(path: Path) -> IO[bytes] | None:
         file = path.open("rb+" if os.access(path, os.W_OK) else "rb")  # NFS locks only what is open for writing
     except OSError:  # no record; one that cannot be read is reported by who reads it
         return None
-    with suppress(OSError):  # a file system without locks, as on some clusters
+    with suppress(ImportError, OSError):  # no such locks on Windows, none at all on some clusters' file systems
+        import fcntl
+
         fcntl.flock(file, fcntl.LOCK_EX)
     return file
 

@@ -129,6 +129,7 @@ class Session:
             "interval": interval.method,
             "digest": self.test_source(spec).sampler.digest(spec.episodes),
             "source_sha256": self.resolved.source_sha256,
+            "plan": self.plan.as_json(),
             "cost": {"test_s": round(test_s, 3)},
         }
 

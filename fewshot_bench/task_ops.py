@@ -81,7 +81,8 @@ def _conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     if kernels.convolve(x, weight, stride):
         return kernels.winograd(x.permute(0, 2, 3, 1), weight)
     x = x.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2).permute(0, 2, 3, 1)
+    maps = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+    return maps.permute(0, 2, 3, 1).contiguous()  # those of a single image need not be channels-last
 
 
 class TaskConv(torch.autograd.Function):

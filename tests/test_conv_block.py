@@ -92,6 +92,9 @@ def some_cases() -> Iterator[Case]:
         yield Case("images", "given", own_weights, "scale", layout, 3, 2, 5, 7, 64)
         yield Case("wide maps", "own", own_weights, "scales", layout, 2, 1, 16, 29, 16)
         yield Case("wide maps", "own", own_weights, "shift", layout, 1, 2, 16, 33, 48)
+        for side in (2, 3, 7):  # torch's maps of one image need not be channels-last
+            yield Case("wide maps", "own", own_weights, "scale", layout, 1, 1, 64, side, 64)
+            yield Case("wide maps", "given", own_weights, "scale", layout, 3, 1, 64, side, 64)
 
 
 CASES = {"-".join(str(value) for value in vars(case).values()): case for case in some_cases()}

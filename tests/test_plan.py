@@ -93,15 +93,23 @@ def test_larger_tasks_keep_more(name: str, change: str, computed_by: str) -> Non
     assert 1.2 * few < many < 2.05 * few + parameters
 
 
+def test_each_inner_step_of_second_order_keeps_as_much_again(computed_by: str) -> None:
+    """One of first order, though it is counted in full, keeps less."""
+    one, two, three = (kept_bytes(maml(inner_steps=steps), spec()) for steps in (1, 2, 3))
+    assert one < two < three
+    assert three - two == pytest.approx(two - one, rel=0.25)
+    assert kept_bytes(maml(first_order=True, inner_steps=3), spec()) < three
+
+
 @pytest.mark.parametrize("first_order", [False, True], ids=["second order", "first order"])
-def test_further_inner_steps_keep_more_where_they_are_differentiated(first_order: bool, computed_by: str) -> None:
-    """Each step of second order as much again; of first order a step keeps nothing but its parameters."""
-    one, two, three = (kept_bytes(maml(first_order=first_order, inner_steps=steps), spec()) for steps in (1, 2, 3))
-    if first_order:
-        assert three < 1.5 * one
-    else:
-        assert one < two < three
-        assert three - two == pytest.approx(two - one, rel=0.25)
+def test_what_is_kept_does_not_depend_on_what_memory_is_free(first_order: bool, computed_by: str) -> None:
+    """Tensors that come and go meanwhile leave holes in the heap, which steps of first order fill again and again."""
+    method, found = maml(first_order=first_order, inner_steps=3), []
+    for size in (1, 1_000, 100_000):
+        holes = [torch.empty(size + i) for i in range(20)]
+        del holes[::2]
+        found.append(kept_bytes(method, spec()))
+    assert max(found) - min(found) <= 64  # scalars may share an address with what was freed
 
 
 @methods

@@ -5,6 +5,7 @@ A peak is the best of many repetitions, after a warm-up, with the device synchro
 Legend: n images, C channels, O filters (64), H x H a map.
 """
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 from fewshot_bench.bench.limits import CONV4_64, FILTERS, Layer, LayerSeconds
 
@@ -84,6 +84,11 @@ def best(a: Machine, b: Machine) -> Machine:
 
 def best_s(run: Callable[[], object], device: str, threads: int) -> float:
     """The shortest time that `run` took [s]."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(
+        logging.ERROR
+    )  # imported next: it misses a CUDA nobody asked for
+    from torch.utils.benchmark import Timer
+
     waiting = "; wait()" if torch.device(device).type == "mps" else ""  # for CUDA the timer waits itself
     timer = Timer(f"run(){waiting}", globals={"run": run, "wait": torch.mps.synchronize}, num_threads=threads)
     return min(timer.blocked_autorange(min_run_time=MIN_S).times)

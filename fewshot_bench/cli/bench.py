@@ -19,7 +19,7 @@ def bench(
         str | None, typer.Option(help="omniglot or glyphs.", show_default="omniglot where it is at hand")
     ] = None,
     data_root: DataRoot = None,
-    short: Annotated[bool, typer.Option("--short", help="Fewer rounds: about a minute.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Fewer rounds: a minute or two.")] = False,
     no_peer: Annotated[bool, typer.Option("--no-peer", help="Leave learn2learn out.")] = False,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
@@ -34,8 +34,8 @@ def bench(
     """
     if as_json and markdown:
         raise UsageError("--json and --markdown exclude each other; --out FILE writes JSON beside the table.")
-    if out is not None and not out.absolute().parent.is_dir():
-        raise UsageError(f"No such folder: {out.parent} (--out).")
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise UsageError(f"--out takes a file in a folder that exists, got {out}.")
     from fewshot_bench.bench.works import chosen
 
     works = chosen(work)
@@ -43,9 +43,9 @@ def bench(
 
     report = run_bench(Wanted(works, dataset, data_root, device, short, with_peer=not no_peer), _say)
     content = json.dumps(report.as_json(), indent=1) + "\n"
+    print((content if as_json else report.table().markdown() if markdown else report.text()).rstrip("\n"), flush=True)
     if out is not None:
         _write(out, content)
-    print((content if as_json else report.table().markdown() if markdown else report.text()).rstrip("\n"))
     return 0
 
 

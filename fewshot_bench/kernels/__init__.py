@@ -35,9 +35,13 @@ def use(kernels: bool) -> None:
 
 
 def serve(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels compute a block of maps x with this weight [..., O, C, k, k]."""
-    fits = weight.shape[-4] % LANES == 0 and weight.shape[-1] == 3 and x.dtype in (torch.float32, torch.float64)
-    return _used and x.device.type == "cpu" and fits
+    """Whether the kernels compute a block of maps x [..., C, H, W] with this weight [..., O, C, k, k].
+
+    What does not go together is left to torch, which refuses it.
+    """
+    fits = weight.shape[-4] % LANES == 0 and weight.shape[-2:] == (3, 3) and weight.shape[-3] == x.shape[-3]
+    alike = weight.dtype == x.dtype and (weight.dim() == 4 or len(weight) == len(x))
+    return _used and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and fits and alike
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int) -> bool:

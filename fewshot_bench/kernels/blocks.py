@@ -48,6 +48,8 @@ class FirstBlock(torch.autograd.Function):
         h, w = -(-height // stride) // window, -(-width // stride) // window
         ctx.shape = First(tasks, n, channels, height, width, weight.shape[-1], h, w, stride, window)
         ctx.own = len(weight) == tasks
+        if not len(weight) == len(bias) in (1, tasks):
+            raise ValueError(f"weight and bias of {len(weight)} and {len(bias)} tasks for images of {tasks}")
         images = images.contiguous()
         out = images.new_empty(tasks, n, h, w, weight.shape[-1])
         choice = images.new_empty(out.shape, dtype=torch.uint8)
@@ -308,6 +310,10 @@ def call(name: str, shape: ctypes.Structure, *arguments: Tensor | int | ctypes.c
     """Call a kernel for the type of its first tensor; tensors, all contiguous, go as their addresses."""
     first = arguments[0]
     assert isinstance(first, Tensor)
+    for tensor in arguments:
+        if isinstance(tensor, Tensor) and not (tensor.dtype in (first.dtype, torch.uint8) and tensor.is_contiguous()):
+            layout = f"{tensor.dtype} {tuple(tensor.shape)} of strides {tensor.stride()}"
+            raise TypeError(f"{name} takes contiguous tensors of {first.dtype}, got {layout}")
     kernel = getattr(library(), f"{name}_{'double' if first.dtype == torch.float64 else 'float'}")
     raw = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a for a in arguments]
     failed = kernel(shape, *raw)

@@ -79,7 +79,11 @@ def _compile(compiler: str, path: Path) -> None:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
             _run([*shlex.split(compiler), *FLAGS, "-c", *map(str, SOURCES)], folder)
             _run([*shlex.split(compiler), "-shared", "-nostdlib", *objects, "-o", path.name], folder)
+            with (Path(folder) / path.name).open("rb+") as file:
+                os.fsync(file.fileno())  # a library cut short would take the process down
             (Path(folder) / path.name).replace(path)
+    except ValueError as error:  # of CXX: a quotation mark without its other
+        raise Unavailable(f"{compiler} is no command: {error}") from None
     except OSError as error:
         raise Unavailable(f"{path.parent} cannot be written: {error.strerror}") from None
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fewshot_bench import kernels
 from fewshot_bench.backbone import Parameters
 from fewshot_bench.normalisation import Statistics
 from fewshot_methods.backbones.conv4 import Conv4, conv4_32, conv4_64, conv4_64_strided
@@ -263,3 +264,22 @@ def test_images_too_small_for_four_poolings_are_refused() -> None:
     with pytest.raises(ValueError, match="15x15 are too small"):
         conv4_64((1, 15, 15))
     assert conv4_64((1, 16, 16)).features == 64
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("tasks", [1, 2])
+@pytest.mark.parametrize("own", [False, True], ids=["given statistics", "own statistics"])
+def test_a_single_image_is_embedded_alike_by_kernels_and_by_torch(tasks: int, own: bool) -> None:
+    """torch's float32 maps of one image need not be channels-last, for which the kernels would take them."""
+    torch.manual_seed(0)
+    network, images = conv4_64((1, 28, 28)), torch.rand(tasks, 1, 1, 28, 28)
+    running = {name: (torch.zeros(1, size), torch.ones(1, size)) for name, size in network.channels.items()}
+    before, found = kernels._used, []
+    try:
+        with torch.no_grad():
+            for by_kernels in (True, False):
+                kernels.use(by_kernels)
+                found.append(network.embed(images, dict(network.named_parameters()), None if own else running)[0])
+    finally:
+        kernels.use(before)
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
