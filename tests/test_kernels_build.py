@@ -4,12 +4,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
 from command_line import environment, one_thread
+from heard import Heard
 
 from fewshot_bench import kernels
 from fewshot_bench.execution import execute
@@ -17,7 +17,6 @@ from fewshot_bench.execution import test_run as run_test
 from fewshot_bench.kernels import Unavailable, build, library
 from fewshot_bench.records import Record
 from fewshot_bench.resolve import Request, TestRequest
-from fewshot_bench.session import Listener
 
 SETTINGS = "updates=2 train.ways=5 train.queries=1 meta_batch_size=2 split=train+val selection=last backbone=conv4-32"
 REQUEST = Request("maml", protocol="custom", queries=2, episodes=4, settings=tuple(SETTINGS.split()), device="cpu")
@@ -30,17 +29,6 @@ while [ "$(ls "$0".* | wc -l)" -lt 2 ]; do sleep 0.01; done
 exec c++ "$@"
 """
 """A compiler that waits until two processes have called it."""
-
-
-@dataclass
-class Heard(Listener):
-    """Keeps the notes."""
-
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        """Keep it."""
-        self.notes.append(text)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import content, environment, finished, one_thread, only_run
+from heard import Heard
 from tiny import blobs, build
 from torch import Tensor
 
@@ -48,17 +48,6 @@ REQUESTS = {
     "nearest-centroid": TestRequest(episodes=EPISODES),
 }
 """Another test of a finished run: of what embeds each image once, of what adapts to each episode, of what learns nothing."""
-
-
-@dataclass
-class Heard(Listener):
-    """Keeps the notes."""
-
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        """Keep it."""
-        self.notes.append(text)
 
 
 @pytest.fixture(autouse=True)

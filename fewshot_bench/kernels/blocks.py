@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fewshot_bench.kernels.build import library
+from fewshot_bench.kernels.call import call
 
 IMAGES_A_SUM = 8
 """Images whose weight gradients a kernel adds up before torch adds the sums."""
@@ -304,18 +304,3 @@ def _chosen(
 def _grad_gradient(out: Tensor, pooled: Tensor, factor: Tensor, level: Tensor, slope: Tensor, chosen: Tensor) -> None:
     rates = (value.contiguous() for value in (factor, level, slope))
     call("grad_gradient", _shape(out, 1), out, pooled, *rates, chosen)
-
-
-def call(name: str, shape: ctypes.Structure, *arguments: Tensor | int | ctypes.c_long | None) -> None:
-    """Call a kernel for the type of its first tensor; tensors, all contiguous, go as their addresses."""
-    first = arguments[0]
-    assert isinstance(first, Tensor)
-    for tensor in arguments:
-        if isinstance(tensor, Tensor) and not (tensor.dtype in (first.dtype, torch.uint8) and tensor.is_contiguous()):
-            layout = f"{tensor.dtype} {tuple(tensor.shape)} of strides {tensor.stride()}"
-            raise TypeError(f"{name} takes contiguous tensors of {first.dtype}, got {layout}")
-    kernel = getattr(library(), f"{name}_{'double' if first.dtype == torch.float64 else 'float'}")
-    raw = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a for a in arguments]
-    failed = kernel(shape, *raw)
-    if name.startswith(("first", "patch")) and failed:
-        raise MemoryError(f"no memory for {name}")

@@ -5,10 +5,9 @@ Legend: n images, C channels, H x W a map, O filters.
 
 import ctypes
 
-import torch
 from torch import Tensor
 
-from fewshot_bench.kernels.build import library
+from fewshot_bench.kernels.call import call
 
 SMALLEST = 5
 """Side of the maps from which it is faster than torch's convolution: a smaller one fills its tiles badly."""
@@ -26,15 +25,10 @@ def winograd(x: Tensor, weight: Tensor, transposed: bool = False) -> Tensor:
     if transposed:  # the roles of C and O exchanged, the filters turned around
         first += 2 * (si + sj) * weight.element_size()
         so, sc, si, sj = sc, so, -si, -sj
-    kind = "double" if x.dtype == torch.float64 else "float"
     x = x.contiguous()
     transformed = x.new_empty(16, channels, filters)
     y = x.new_empty(n, height, width, filters)
     sizes, strides = map(ctypes.c_long, (channels, filters)), map(ctypes.c_long, (so, sc, si, sj))
-    shape = map(ctypes.c_long, (n, height, width, channels, filters))
-    where = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, transformed, y)]
-    kernels = library()
-    failed = kernels[f"winograd_weights_{kind}"](*sizes, ctypes.c_void_p(first), *strides, where[1])
-    if failed or kernels[f"winograd_{kind}"](*shape, *where):
-        raise MemoryError("no memory for a convolution")
+    call("winograd_weights", *sizes, ctypes.c_void_p(first), *strides, transformed)
+    call("winograd", *map(ctypes.c_long, (n, height, width, channels, filters)), x, transformed, y)
     return y
