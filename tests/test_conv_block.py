@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import grad, gradcheck, gradgradcheck
 
+from fewshot_bench import kernels
 from fewshot_bench.conv_block import conv_block
 from fewshot_bench.kernels import FirstBlock, PoolNormalise, PoolScale, patch_moments
 from fewshot_bench.task_ops import TaskConv
@@ -358,3 +359,27 @@ def test_threads_change_no_bit(
         second = grad(probed(first), inputs, materialize_grads=True)
         found.append([*outs, *first, *second])
     assert all(map(torch.equal, *found))
+
+
+REFUSED: dict[str, tuple[Tensor, Tensor, Tensor]] = {
+    "maps of more channels than the weight": (torch.rand(1, 2, 32, 8, 8), torch.rand(16, 16, 3, 3), torch.zeros(16)),
+    "an image of more channels": (torch.rand(1, 2, 3, 8, 8), torch.rand(16, 1, 3, 3), torch.zeros(16)),
+    "an image of fewer channels": (torch.rand(1, 2, 1, 8, 8), torch.rand(64, 3, 3, 3), torch.zeros(64)),
+    "maps of another type": (torch.rand(1, 2, 16, 8, 8).double(), torch.rand(16, 16, 3, 3), torch.zeros(16)),
+    "an image of another type": (torch.rand(1, 2, 1, 8, 8).double(), torch.rand(16, 1, 3, 3), torch.zeros(16)),
+    "a shift of another type": (torch.rand(1, 2, 1, 8, 8), torch.rand(16, 1, 3, 3), torch.zeros(16).double()),
+    "weights of more tasks": (torch.rand(2, 2, 1, 8, 8), torch.rand(3, 16, 1, 3, 3), torch.zeros(16)),
+}
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_does_not_go_together_is_refused_and_never_read(what: str) -> None:
+    """A kernel knows no bounds."""
+    before = kernels._used
+    kernels.use(True)
+    try:
+        with pytest.raises((RuntimeError, TypeError, ValueError)):
+            conv_block(*REFUSED[what][:2], None, REFUSED[what][2], None, eps=EPS, window=2)
+    finally:
+        kernels.use(before)

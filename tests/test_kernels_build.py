@@ -12,11 +12,13 @@ from command_line import environment, one_thread
 from heard import Heard
 
 from fewshot_bench import kernels
+from fewshot_bench.errors import FewshotError
 from fewshot_bench.execution import execute
 from fewshot_bench.execution import test_run as run_test
 from fewshot_bench.kernels import Unavailable, build, library
 from fewshot_bench.records import Record
 from fewshot_bench.resolve import Request, TestRequest
+from fewshot_bench.training import Interrupted
 
 SETTINGS = "updates=2 train.ways=5 train.queries=1 meta_batch_size=2 split=train+val selection=last backbone=conv4-32"
 REQUEST = Request("maml", protocol="custom", queries=2, episodes=4, settings=tuple(SETTINGS.split()), device="cpu")
@@ -174,7 +176,33 @@ def test_a_run_with_kernels_is_tested_where_there_are_none(tmp_path: Path, monke
     (note,) = heard.notes
     assert "kernels cannot be had" in note
     assert record.content["plan"]["kernels"] is True
+    assert [each["plan"]["kernels"] for each in record.results] == [True, False]
     assert len(record.scores(result["id"])) == 3
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_run_begun_with_kernels_does_not_go_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end with another record; its state stays, and with kernels it goes on."""
+
+    class Stop(Heard):
+        def stopped(self) -> bool:
+            return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "cache_folder", USUAL_CACHE)
+        with one_thread(), pytest.raises(Interrupted):
+            execute(REQUEST, tmp_path / "runs", "reuse", Stop())
+    (state,) = (tmp_path / "runs").glob("*/state.safetensors")
+    before = state.read_bytes()
+    build._found.cache_clear()
+    with monkeypatch.context() as patch:
+        no_compiler(tmp_path, patch)
+        with pytest.raises(FewshotError, match="begun with the fast kernels"):
+            run(tmp_path / "runs")
+    assert state.read_bytes() == before
+    build._found.cache_clear()
+    monkeypatch.setattr(build, "cache_folder", USUAL_CACHE)
+    assert run(tmp_path / "runs")[0].content["plan"]["kernels"] is True
 
 
 def run(out: Path) -> tuple[Record, list[str]]:

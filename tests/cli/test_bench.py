@@ -106,6 +106,7 @@ REFUSED = {
     "an unknown device": (["--device", "gpu"], "'gpu'"),
     "two forms at once": (["--json", "--markdown"], "exclude each other"),
     "a folder that is not there": (["--out", "nowhere/speed.json"], "nowhere"),
+    "a folder in place of a file": (["--out", "."], "takes a file"),
 }
 
 
