@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fewshot_bench.dataset import Dataset, ImageClass
     from fewshot_bench.errors import DataError, FewshotError, UsageError
     from fewshot_bench.execution import run
+    from fewshot_bench.feature_method import FeatureMethod
+    from fewshot_bench.functions import FunctionFamily
+    from fewshot_bench.gradient_method import GradientHparams, GradientMethod
     from fewshot_bench.inner_loop import InnerLoop
     from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo
     from fewshot_bench.records import Record, find_records, load_record
@@ -24,7 +27,11 @@ _HOME = {
     "DataError": "errors",
     "Dataset": "dataset",
     "EmbeddingMethod": "method",
+    "FeatureMethod": "feature_method",
     "FewshotError": "errors",
+    "FunctionFamily": "functions",
+    "GradientHparams": "gradient_method",
+    "GradientMethod": "gradient_method",
     "ImageBank": "bank",
     "ImageClass": "dataset",
     "InnerLoop": "inner_loop",
@@ -44,7 +51,11 @@ __all__ = [
     "DataError",
     "Dataset",
     "EmbeddingMethod",
+    "FeatureMethod",
     "FewshotError",
+    "FunctionFamily",
+    "GradientHparams",
+    "GradientMethod",
     "ImageBank",
     "ImageClass",
     "InnerLoop",

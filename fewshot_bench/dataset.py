@@ -24,6 +24,16 @@ class ImageClass:
     image_ids: tuple[str, ...]
 
 
+def checked_options(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """All options of data set `name`, its defaults unless given; raises `UsageError` for an unknown or ill-typed one."""
+    for key, value in (given or {}).items():
+        if key not in defaults:
+            raise unknown(f"option of data set {name}", key, defaults)
+        if type(value) is not type(defaults[key]):
+            raise UsageError(f"data.{key} must be a {type(defaults[key]).__name__}, not {value!r}.")
+    return {**defaults, **(given or {})}
+
+
 class Dataset(ABC):
     """A data set of images. A plugin subclasses it, with a card (`<module>.yaml`) beside its file.
 
@@ -35,12 +45,7 @@ class Dataset(ABC):
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
-        for key, value in (options or {}).items():
-            if key not in self.defaults:
-                raise unknown(f"option of data set {type(self).__name__}", key, self.defaults)
-            if type(value) is not type(self.defaults[key]):
-                raise UsageError(f"data.{key} must be a {type(self.defaults[key]).__name__}, not {value!r}.")
-        self.options = {**self.defaults, **(options or {})}
+        self.options = checked_options(type(self).__name__, self.defaults, options)
         self.root = root
 
     @property

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from fewshot_bench.batches import check_batch
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.functions import FunctionData, FunctionFamily
 from fewshot_bench.kernels import Unavailable, library
 from fewshot_bench.plan import Plan
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
@@ -37,7 +39,7 @@ OnExisting = Literal["reuse", "error", "overwrite"]
 
 def run(
     method: str,
-    ways: int = 5,
+    ways: int | None = None,
     shots: int = 1,
     *,
     dataset: str = "glyphs",
@@ -92,10 +94,10 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
         return _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
     prepared = _open_data(resolved, listener)
     check_sizes(prepared, resolved.train, resolved.test)
-    _check_writable(folder)
     started = now()
     stored = _stored_plan(state) if state.is_file() else None
-    session = Session.open(resolved, prepared, stored, listener)
+    session = Session.open(resolved, prepared, stored, listener)  # refuses a network that does not fit the data
+    _check_writable(folder)
     if stored is not None and session.plan != stored:
         raise FewshotError(
             f"{folder} was begun with the fast kernels: without them it would end with another record.\n"
@@ -136,10 +138,14 @@ def resolve_test(
     return record, resolved, another_test(resolved, request, made)
 
 
-def check_sizes(prepared: Prepared, train: TrainSpec, test: TestSpec) -> None:
+def check_sizes(prepared: Prepared | FunctionData, train: TrainSpec, test: TestSpec) -> None:
     """Refuse episodes that a split cannot give; raises `UsageError` before any work."""
-    if train.updates:
-        check_size(prepared.bank(train.split), train.ways, train.shots, train.queries)
+    if isinstance(prepared, FunctionData):  # any size can be drawn
+        return
+    if train.updates and train.batch_size is not None:
+        check_batch(prepared.bank(train.split), train.batch_size)
+    elif train.updates and train.ways is not None and train.queries is not None:
+        check_size(prepared.bank(train.split), train.ways, train.largest_shots, train.queries)
     if (rules := train.validation) is not None:
         check_size(prepared.bank("val"), rules.ways, rules.shots, rules.queries)
     check_size(prepared.bank("test"), test.ways, test.shots, test.queries)
@@ -151,10 +157,18 @@ def result_of(record: Record, request: Request) -> dict[str, Any]:
     return next(result for result in record.results if result["id"] == wanted)
 
 
-def _open_data(resolved: Resolved, listener: Listener) -> Prepared:
-    name = resolved.train.dataset
-    if (ready := open_prepared(name, resolved.dataset)) is not None:
+def ready_data(resolved: Resolved) -> Prepared | FunctionData | None:
+    """The data of a run where nothing has to be prepared first, else None."""
+    if isinstance(resolved.dataset, FunctionFamily):
+        return FunctionData(resolved.dataset)
+    return open_prepared(resolved.train.dataset, resolved.dataset)
+
+
+def _open_data(resolved: Resolved, listener: Listener) -> Prepared | FunctionData:
+    if (ready := ready_data(resolved)) is not None:
         return ready
+    assert not isinstance(resolved.dataset, FunctionFamily), "functions are always ready"
+    name = resolved.train.dataset
     with suppress(Unavailable):
         library()  # built now, so that a run on prepared data trains at once; a run that needs it says why it cannot be had
     return prepare(name, resolved.dataset, listener.preparing(name))
@@ -176,7 +190,8 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     if resolved.source_sha256 != record.content["method"]["source_sha256"]:
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
     prepared = _open_data(resolved, listener)
-    check_size(prepared.bank("test"), spec.ways, spec.shots, spec.queries)
+    if isinstance(prepared, Prepared):
+        check_size(prepared.bank("test"), spec.ways, spec.shots, spec.queries)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         listener.note(f"The pixels of {spec.dataset} differ from those that {record.run_id} was trained on.")
     plan = Plan(**(record.content["plan"] | {"device": resolved.device}))

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_bench.backbone import Parameters
+from fewshot_bench.losses import task_losses
 from fewshot_bench.normalisation import Statistics, merged
 from fewshot_bench.specs import Normalisation
 from fewshot_bench.tasks import Tasks
@@ -25,6 +25,8 @@ Network = Callable[[Tensor, Parameters, Statistics | None], tuple[Tensor, Statis
 """Images [T, n, ...], parameters and statistics -> outputs [T, n, N] and the statistics that were used."""
 Direction = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """The gradients of the adapting parameters, each [T, *shape] -> the directions to step against, of the same shapes."""
+Batch = Callable[[Tasks, int], Tasks]
+"""The tasks as inner step 1, 2, ... sees them: a mini-batch of their support."""
 Adapted = tuple[dict[str, Tensor], Statistics | None]
 """Parameters after a step, those that adapt with a task axis [T, ...], and the statistics gathered so far (mode
 `episode-running`)."""
@@ -35,10 +37,16 @@ def steepest(grads: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return grads
 
 
+def whole_support(tasks: Tasks, step: int) -> Tasks:
+    """Every step sees all of the support."""
+    return tasks
+
+
 @dataclass(frozen=True)
 class InnerLoop:
     """How tasks adapt. `rates` names the parameters that adapt and their rates, one number or one for each value
-    (broadcast against [T, *shape]); the others stay as they are. `direction` transforms the gradients first."""
+    (broadcast against [T, *shape]); the others stay as they are. `direction` transforms the gradients first, `batch` says
+    what of the support each step sees."""
 
     network: Network
     mode: Normalisation
@@ -47,6 +55,7 @@ class InnerLoop:
     steps: int
     second_order: bool
     direction: Direction = steepest
+    batch: Batch = whole_support
 
     def adapt(self, tasks: Tasks, params: Parameters) -> Adapted:
         """What `steps` steps on the support lead to (Finn et al. 2017, eq. 1)."""
@@ -67,17 +76,26 @@ class InnerLoop:
         """Scores of the queries after each step: [steps, T, Q, N]."""
         return torch.stack([self.query_scores(tasks, *adapted)[0] for adapted in self.trajectory(tasks, params)])
 
-    @torch.enable_grad()
     def _step(self, tasks: Tasks, fast: dict[str, Tensor], gathered: Statistics | None, step: int) -> Adapted:
+        _, grads, gathered = self.support_gradients(self.batch(tasks, step), fast, gathered, step)
+        directions = self.direction(grads)
+        with torch.enable_grad():
+            return fast | {name: fast[name] - rate * directions[name] for name, rate in self.rates.items()}, gathered
+
+    @torch.enable_grad()
+    def support_gradients(
+        self, tasks: Tasks, fast: Mapping[str, Tensor], gathered: Statistics | None, step: int
+    ) -> tuple[Tensor, dict[str, Tensor], Statistics | None]:
+        """Each task's loss on its support [T], its gradients by the adapting parameters [T, *shape], and the statistics
+        gathered in `step` steps."""
         scores, used = self._support_scores(tasks, fast)
         gathered = merged(gathered, used, step) if self.mode == "episode-running" else None
-        loss = F.cross_entropy(scores.mT, tasks.support_y, reduction="none").mean(1)  # [T]
+        loss = task_losses(scores, tasks.support_y, tasks.kind)
         # A first-order gradient too passes through the gathered statistics: their graph outlives the step.
-        keep = self.second_order or gathered is not None
+        keep = self.second_order or bool(gathered)
         adapting = [fast[name] for name in self.rates]
         found = torch.autograd.grad(loss.sum(), adapting, retain_graph=keep, create_graph=self.second_order)
-        directions = self.direction(dict(zip(self.rates, found, strict=True)))
-        return fast | {name: fast[name] - rate * directions[name] for name, rate in self.rates.items()}, gathered
+        return loss, dict(zip(self.rates, found, strict=True)), gathered
 
     def query_scores(self, tasks: Tasks, params: Parameters, gathered: Statistics | None) -> tuple[Tensor, Statistics]:
         """Scores of the queries [T, Q, N] under adapted parameters, and the statistics of the support or of all."""

@@ -7,17 +7,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_bench.backbone import Backbone
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.losses import task_losses
 from fewshot_bench.normalisation import RunningStatistics, Statistics
-from fewshot_bench.specs import Normalisation
-from fewshot_bench.tasks import Kind, Tasks
+from fewshot_bench.specs import Kind, Normalisation
+from fewshot_bench.tasks import Tasks
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,15 @@ class MethodInfo:
     """What a method may know of its tasks when it is built."""
 
     kind: Kind
-    ways: int  # of the training tasks
-    largest_support: int  # images
-    input_shape: tuple[int, int, int]  # (C, H, W)
+    ways: int  # of the training tasks; 1 for regression, 0 for a method that trains on classes
+    largest_support: int  # images, or points
+    input_shape: tuple[int, ...]  # (C, H, W), or (D,) of a point
     training_classes: int
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a head for these tasks has: one a way, or one value."""
+        return self.ways
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,13 @@ class Method(nn.Module, ABC):
     """A frozen dataclass; its defaults are the method's."""
     trained: ClassVar[bool] = True
     """False for what has nothing to learn: it is tested as it is built."""
+    trains_on: ClassVar[Literal["episodes", "classes"]] = "episodes"
+    """What an update sees: episodes (`loss`), or a batch of images of all training classes (`batch_loss`)."""
     needs_backbone: ClassVar[bool] = True
     fixed_ways: ClassVar[bool] = False
     """True where the number of ways is built in, so that training and test must agree."""
+    fixed_support: ClassVar[bool] = False
+    """True where the method is built for at most `info.largest_support` support images."""
     transductive: ClassVar[bool] = False
     """True where the queries of a task see each other in any normalisation mode."""
     way_equivariant: ClassVar[bool] = True
@@ -78,9 +87,19 @@ class Method(nn.Module, ABC):
         """Meta-training loss of each task [T]; the engine averages it. Needed where `trained`."""
         raise NotImplementedError(f"{type(self).__name__} has no loss: declare trained = False")
 
+    def batch_loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Loss of each image [B] of a batch x [B, C, H, W] of training classes y [B]; where `trains_on` is "classes"."""
+        raise NotImplementedError(f"{type(self).__name__} has no batch_loss: declare trains_on = 'episodes'")
+
     @abstractmethod
     def predict(self, tasks: Tasks) -> Tensor:
-        """Scores [T, Q, N] of tasks whose query labels have been removed; the highest is the answer."""
+        """Scores [T, Q, N] of tasks whose query labels have been removed, the highest is the answer; outputs [T, Q, D] for
+        regression."""
+
+    def predict_steps(self, tasks: Tasks) -> Tensor | None:
+        """What `predict` says after each inner step, [steps, T, Q, N or D], the last as `predict` itself; None for a method
+        without inner steps. A test of regression reports each."""
+        return None
 
     def after_update(self) -> None:
         """Called after each update of the parameters."""
@@ -114,8 +133,8 @@ def build_hparams(cls: type, given: Mapping[str, Any]) -> Any:
         raise UsageError(str(error)) from None
 
 
-class EmbeddingMethod(Method):
-    """A method that embeds images and compares embeddings; a subclass says how (`compare`)."""
+class Embedder(Method):
+    """A method with a backbone whose embeddings of images do not depend on a task's labels."""
 
     modes = frozenset({"running", "support", "separate", "joint"})
     default_mode = "joint"
@@ -125,21 +144,10 @@ class EmbeddingMethod(Method):
         self.network = backbone
         self.running = RunningStatistics(backbone.channels)
 
-    @abstractmethod
-    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
-        """Scores [T, Q, N] of query embeddings [T, Q, D], given the support's [T, S, D] and labels [T, S]."""
-
-    def loss(self, tasks: Tasks) -> Tensor:
-        """Mean cross-entropy over the queries of each task [T]."""
-        scores = self.predict(tasks)  # [T, Q, N]
-        return F.cross_entropy(scores.mT, tasks.targets, reduction="none").mean(1)
-
-    def predict(self, tasks: Tasks) -> Tensor:
-        """Scores [T, Q, N] of images or of ready embeddings."""
+    def embedded(self, tasks: Tasks) -> tuple[Tensor, Tensor]:
+        """Embeddings of a task's support [T, S, D] and queries [T, Q, D]; those that it holds already pass unchanged."""
         support, query = tasks.support_x, tasks.query_x
-        if support.dim() > 3:
-            support, query = self.embed_task(support, query)
-        return self.compare(support, tasks.support_y, query, tasks.ways)
+        return self.embed_task(support, query) if support.dim() > 3 else (support, query)
 
     def embed_task(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings [T, S, D] and [T, Q, D] under the normalisation mode of the present conditions."""
@@ -173,3 +181,20 @@ class EmbeddingMethod(Method):
     def _collect(self, used: Statistics) -> None:
         if self.training:
             self.running.collect(used)
+
+
+class EmbeddingMethod(Embedder):
+    """A method that embeds images and compares embeddings; a subclass says how (`compare`)."""
+
+    @abstractmethod
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Scores [T, Q, N] of query embeddings [T, Q, D], given the support's [T, S, D] and labels [T, S]."""
+
+    def loss(self, tasks: Tasks) -> Tensor:
+        """Mean cross-entropy over the queries of each task [T]."""
+        return task_losses(self.predict(tasks), tasks.targets, tasks.kind)
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """Scores [T, Q, N] of images or of ready embeddings."""
+        support, query = self.embedded(tasks)
+        return self.compare(support, tasks.support_y, query, tasks.ways)

@@ -50,7 +50,7 @@ class Plan:
 
     def with_chunk_for(self, method: Method, spec: TrainSpec) -> "Plan":
         """This plan with as many tasks at once in training as have room, by what one task of `spec` keeps."""
-        if not (method.trained and spec.updates):
+        if not (method.trained and spec.updates) or spec.batch_size is not None:
             return self
         room = ROOM_MIB[torch.device(self.device).type] * 2**20
         return replace(self, train_chunk=max(1, min(spec.meta_batch_size, room // max(1, kept_bytes(method, spec)))))
@@ -86,20 +86,23 @@ def _blank_task(method: Method, spec: TrainSpec) -> Tasks:
     """A task of the size of `spec` whose images are noise (of a generator of its own)."""
     like = next(method.parameters())
     generator = torch.Generator().manual_seed(0)
+    assert spec.ways is not None and spec.queries is not None, "a batch is never divided"
+    ways, kind = spec.ways, method.info.kind
 
-    def images(count: int) -> Tensor:
-        return torch.rand(1, count, *method.info.input_shape, generator=generator).to(like)
+    def noise(count: int, *shape: int) -> Tensor:
+        return torch.rand(1, count, *shape, generator=generator).to(like)
 
-    def labels(count: int) -> Tensor:
-        return torch.arange(spec.ways, device=like.device).repeat(1, count)
+    def targets(each: int) -> Tensor:
+        return noise(each, 1) if kind == "regression" else torch.arange(ways, device=like.device).repeat(1, each)
 
     return Tasks(
-        support_x=images(spec.ways * spec.shots),
-        support_y=labels(spec.shots),
-        query_x=images(spec.ways * spec.queries),
-        query_y=labels(spec.queries),
-        ways=spec.ways,
+        support_x=noise(ways * spec.largest_shots, *method.info.input_shape),
+        support_y=targets(spec.largest_shots),
+        query_x=noise(ways * spec.queries, *method.info.input_shape),
+        query_y=targets(spec.queries),
+        ways=ways,
         key=torch.zeros(1, dtype=torch.int64, device=like.device),
+        kind=kind,
     )
 
 

@@ -20,8 +20,11 @@ from fewshot_bench.errors import UsageError, unknown
 
 Group = Literal["methods", "datasets", "backbones", "commands"]
 
-BASES = {"methods": "fewshot_bench.method:Method", "datasets": "fewshot_bench.dataset:Dataset"}
-"""What a plugin of a group must subclass."""
+BASES = {
+    "methods": ("fewshot_bench.method:Method",),
+    "datasets": ("fewshot_bench.dataset:Dataset", "fewshot_bench.functions:FunctionFamily"),
+}
+"""What a plugin of a group must subclass one of."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,23 @@ class Plugin:
         """The card's content, {} where there is none; raises `UsageError` where it is not a YAML mapping."""
         return read_yaml(self.card_path) if self.card_path else {}
 
+    def needs(self) -> tuple[str, str] | None:
+        """The module that it needs beside this package's dependencies and the command that installs it, where its card has
+        `needs: {module: NAME, install: COMMAND}`."""
+        needs = self.card().get("needs")
+        if needs is None:
+            return None
+        if not isinstance(needs, dict) or not all(isinstance(needs.get(key), str) for key in ("module", "install")):
+            raise UsageError(f"The card of {self.name!r}: 'needs' must map 'module' and 'install' to texts.")
+        return needs["module"], needs["install"]
+
+    def missing(self) -> str | None:
+        """What it needs that is not installed, and how to install it, in a line; None where nothing is. Imports nothing."""
+        needs = self.needs()
+        if needs is None or importlib.util.find_spec(needs[0].partition(".")[0]):
+            return None
+        return f"needs {needs[0]}, which is not installed: {needs[1]}"
+
     def load(self) -> Any:
         """Import it; raises `UsageError` with the reason where that fails or what it finds is no such plugin."""
         if self.ambiguous:
@@ -49,12 +69,15 @@ class Plugin:
                 f"The {self.group[:-1]} {self.name!r} is registered by {self.distribution}.\n"
                 "Uninstall all but one, or name the one that you mean by package.module:Class."
             )
+        if missing := self.missing():
+            raise UsageError(f"The {self.group[:-1]} {self.name!r} ({self.distribution}) {missing}")
         try:
             found = _resolve(self.reference)
         except (Exception, SystemExit) as error:  # whatever a plugin raises is its reason, and no fault of the user's
             reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
+            hint = f"\nIt needs {needs[0]}: {needs[1]}" if (needs := self.needs()) else ""
             raise UsageError(
-                f"The {self.group[:-1]} {self.name!r} ({self.distribution}) cannot be imported: {reason}"
+                f"The {self.group[:-1]} {self.name!r} ({self.distribution}) cannot be imported: {reason}{hint}"
             ) from error
         self._check(found)
         return found
@@ -62,13 +85,12 @@ class Plugin:
     def _check(self, found: Any) -> None:
         if self.group not in BASES:
             return
-        base = _resolve(BASES[self.group])
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise UsageError(
-                f"{self.reference} is not a {base.__name__}: a {self.group[:-1]} subclasses fewshot_bench.{base.__name__}."
-            )
+        bases = [_resolve(base) for base in BASES[self.group]]
+        if not (isinstance(found, type) and issubclass(found, tuple(bases))):
+            names = " or ".join(f"fewshot_bench.{base.__name__}" for base in bases)
+            raise UsageError(f"{self.reference} is not a {bases[0].__name__}: a {self.group[:-1]} subclasses {names}.")
         if missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
-            raise UsageError(f"{self.reference} is no complete {base.__name__}: it must define {missing}.")
+            raise UsageError(f"{self.reference} is no complete {bases[0].__name__}: it must define {missing}.")
 
 
 def registered(group: Group) -> dict[str, Plugin]:
@@ -94,11 +116,15 @@ def find(group: Group, name: str) -> Plugin:
 
 
 def source_sha256(*objects: Any) -> str:
-    """Hash of the source files that define the given classes, so that an edited method is another method."""
-    sha = hashlib.sha256()
+    """Hash of the source files that define the given classes and those that they inherit from, so that an edited method is
+    another method. What they import besides is not in it, nor are the core's own bases: a record names its version."""
+    paths: dict[str, None] = {}  # ordered, each once
     for one in objects:
-        path = inspect.getsourcefile(one if inspect.isclass(one) or inspect.isfunction(one) else type(one))
-        assert path is not None
+        classes = inspect.getmro(one) if inspect.isclass(one) else [one if inspect.isfunction(one) else type(one)]
+        own = [cls for cls in classes if not cls.__module__.startswith(("fewshot_bench.", "torch.", "builtins", "abc"))]
+        paths |= dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in own or classes[:1])
+    sha = hashlib.sha256()
+    for path in paths:
         sha.update(Path(path).read_bytes().replace(b"\r\n", b"\n"))
     return sha.hexdigest()
 

@@ -36,7 +36,7 @@ class Prepared:
         return str(self.meta["fingerprint"])
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Shape (C, H, W) of an image."""
         c, h, w = self.meta["shape"]
         return c, h, w
@@ -50,6 +50,10 @@ class Prepared:
         structure = splits[0]["structure_id"] if len(splits) == 1 else short_hash([s["structure_id"] for s in splits])
         images = np.load(self.folder / "images.npy", mmap_mode="r")[first : first + total]
         return MemmapBank(images, names, np.cumsum([0, *sizes], dtype=np.int64), structure)
+
+    def training_classes(self, split: str) -> int:
+        """How many classes a split has."""
+        return len(self.bank(split).class_names)
 
     def describe(self, *splits: str) -> dict[str, Any]:
         """Structure id, classes and images of each named split, for a record."""

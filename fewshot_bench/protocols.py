@@ -1,8 +1,11 @@
 """Protocols: named sets of test conditions. Results of two protocols never stand in one table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.specs import Kind
 
 
 @dataclass(frozen=True)
@@ -11,19 +14,63 @@ class Protocol:
 
     name: str
     summary: str
-    queries: int | None
+    queries: int | Literal["shots"] | None
+    """A class; `shots`: as many as there are shots."""
     episodes: int | None
     seed: int | None
     transductive: bool | None
     """Whether normalisation uses the other queries of an episode; None: it may where that is asked for."""
+    kind: Kind | None = "classification"
+    """What it tests; None: anything."""
+    ranks: bool = False
+    """Whether its tables rank."""
+    episodes_on: Mapping[str, int] = field(default_factory=dict)
+    """Episodes by data set, where that one differs."""
 
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("standard", "2,000 fixed episodes, 15 queries a class, inductive; the one that ranks", 15, 2000, 0, False),
+        Protocol(
+            "standard",
+            "2,000 fixed episodes, 15 queries a class, inductive; the one that ranks",
+            15,
+            2000,
+            0,
+            False,
+            ranks=True,
+        ),
         Protocol("standard-transductive", "the episodes of `standard`; queries may normalise each other", 15, 2000, 0, True),
-        Protocol("custom", "your own episodes and queries; compared with nothing else", None, None, None, None),
+        Protocol(
+            "standard-regression",
+            "2,000 fixed functions, 100 query points each; ranks, lower is better",
+            100,
+            2000,
+            0,
+            False,
+            kind="regression",
+            ranks=True,
+        ),
+        Protocol(
+            "snell",
+            "Snell et al. 2017: 600 episodes (Omniglot 1,000), 15 queries a class, inductive",
+            15,
+            600,
+            0,
+            False,
+            episodes_on={"omniglot": 1000},
+        ),
+        Protocol(
+            "finn",
+            "Finn et al. 2017: 600 episodes, as many queries a class as shots; queries may normalise each other."
+            " Their own shuffle of Omniglot's characters is lost: the 423 test characters here are Vinyals et al.'s",
+            "shots",
+            600,
+            0,
+            True,
+        ),
+        Protocol("ravi", "Ravi & Larochelle 2017: 600 episodes, 15 queries a class, inductive", 15, 600, 0, False),
+        Protocol("custom", "your own episodes and queries; compared with nothing else", None, None, None, None, kind=None),
     )
 }
 
@@ -31,16 +78,22 @@ FREE = {"queries": 15, "episodes": 600, "seed": 0}
 """What a protocol leaves free and a request does not say."""
 
 
-def conditions(name: str, **asked: int | None) -> dict[str, int]:
+def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | None) -> dict[str, int]:
     """Queries, episodes and seed of a test under protocol `name`; raises `UsageError` where the request contradicts it."""
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
+    protocol = PROTOCOLS[name]
+    if protocol.kind not in (None, kind):
+        fitting = ", ".join(other.name for other in PROTOCOLS.values() if other.kind in (None, kind))
+        raise UsageError(f"Protocol {name!r} is for {protocol.kind}, and {dataset} is {kind}: --protocol {fitting}.")
+    queries = shots if protocol.queries == "shots" else protocol.queries
+    fixes = {"queries": queries, "episodes": protocol.episodes_on.get(dataset, protocol.episodes), "seed": protocol.seed}
     found = {}
-    for key, free in FREE.items():
-        fixed, wanted = getattr(PROTOCOLS[name], key), asked.get(key)
+    for key, fixed in fixes.items():
+        wanted = asked.get(key)
         if fixed is not None and wanted not in (None, fixed):
             raise UsageError(
                 f"Protocol {name!r} has {fixed:,} {key}, not {wanted}. For a test of your own add --protocol custom."
             )
-        found[key] = fixed if fixed is not None else wanted if wanted is not None else free
+        found[key] = fixed if fixed is not None else wanted if wanted is not None else FREE[key]
     return found

@@ -1,6 +1,7 @@
 """Where random numbers come from: a torch generator forked from the spec's seed, and a task's own key."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,38 @@ from torch import Tensor
 def derive_seed(seed: int, purpose: str) -> int:
     """A 63-bit seed for one purpose, so that initialisation, dropout and so on do not share a stream."""
     return int.from_bytes(hashlib.sha256(f"{purpose}:{seed}".encode()).digest()[:8], "little") >> 1
+
+
+def task_uniforms(key: Tensor, shape: tuple[int, ...], purpose: str) -> Tensor:
+    """A task's own draws: uniform numbers in (0, 1), float64 [T, *shape], a function of its key [T] and the purpose alone.
+
+    Each key starts a SplitMix64 stream (Steele, Lea & Flood 2014) of its own; integers alone until the end, so that every
+    device gives the same.
+    """
+    start = _mixed(key ^ derive_seed(0, purpose))[:, None]  # [T, 1]
+    steps = torch.arange(1, math.prod(shape) + 1, device=key.device) * _GOLDEN
+    words = _mixed(start + steps)
+    return ((_shifted(words, 11).double() + 0.5) * 2.0**-53).reshape(len(key), *shape)
+
+
+def task_orders(key: Tensor, size: int, purpose: str, repeats: int = 1) -> Tensor:
+    """A task's own shuffles: `repeats` random orders of `size` places each, int64 [T, repeats, size]."""
+    return task_uniforms(key, (repeats, size), purpose).argsort(-1)
+
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # as the signed integers that torch has
+
+
+def _mixed(z: Tensor) -> Tensor:
+    """SplitMix64's output function of words [...], int64."""
+    z = (z ^ _shifted(z, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    z = (z ^ _shifted(z, 27)) * (0x94D049BB133111EB - 2**64)
+    return z ^ _shifted(z, 31)
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """Words shifted right with zeros coming in."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
 class ForkedGenerator:

@@ -13,18 +13,29 @@ import yaml
 
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.plugins import Plugin, read_yaml
-from fewshot_bench.specs import TestSpec, TrainSpec, Validation
+from fewshot_bench.specs import Kind, TestSpec, TrainSpec, Validation
 
 Sections = dict[str, dict[str, Any]]
 
-DEFAULTS: Sections = {
-    "method": {},
-    "data": {},
-    "train": {"backbone": "conv4-64", "queries": 15, "meta_batch_size": 1, "updates": 1000},
-    "validation": {"every": 200, "episodes": 100, "queries": 15},
-    "test": {"protocol": "standard"},
+DEFAULTS: Mapping[Kind, Sections] = {
+    "classification": {
+        "method": {},
+        "data": {},
+        "train": {"backbone": "conv4-64", "queries": 15, "meta_batch_size": 1, "updates": 1000},
+        "validation": {"every": 200, "episodes": 100, "queries": 15},
+        "test": {"protocol": "standard"},
+    },
+    "regression": {
+        "method": {},
+        "data": {},
+        "train": {"backbone": "mlp-40", "queries": 10, "normalisation": "none", "meta_batch_size": 4, "updates": 10000},
+        "validation": {"every": 2000, "episodes": 200, "queries": 100},
+        "test": {"protocol": "standard-regression"},
+    },
 }
-"""What holds where a recipe is silent; ways and shots follow the request."""
+"""What holds where a recipe is silent, by kind of task; ways and shots follow the request."""
+
+SECTIONS = ("method", "data", "train", "validation", "test")
 
 _FIXED = {"method", "hparams", "dataset", "data", "validation", "seed", "device"}  # said elsewhere than in a section
 KEYS = {
@@ -90,7 +101,7 @@ def apply_settings(sections: Sections, settings: Iterable[str], own: Mapping[str
 
 def merge(*layers: Sections) -> Sections:
     """The sections of several layers, later ones over earlier ones."""
-    return {name: {k: v for layer in layers for k, v in layer.get(name, {}).items()} for name in DEFAULTS}
+    return {name: {k: v for layer in layers for k, v in layer.get(name, {}).items()} for name in SECTIONS}
 
 
 def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:
@@ -127,8 +138,8 @@ def _is_number(text: str) -> bool:  # YAML 1.1 reads 1e-3 as text
 
 def _checked(sections: Mapping[str, Any], where: str) -> Sections:
     for name, values in sections.items():
-        if name not in DEFAULTS:
-            raise unknown(f"section in {where}", str(name), DEFAULTS)
+        if name not in SECTIONS:
+            raise unknown(f"section in {where}", str(name), SECTIONS)
         if not isinstance(values, dict):
             raise UsageError(f"{where}: section {name!r} must be a mapping, not {type(values).__name__}.")
         for key in values:

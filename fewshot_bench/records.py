@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def _with_precision(content: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +25,23 @@ def _with_precision(content: dict[str, Any]) -> dict[str, Any]:
     return content | {"schema": 2, "train": {**content["train"], "precision": "highest"}}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_precision}
+def _with_what_an_update_sees(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 3 names optimiser, schedule and batches, which had been Adam's, halvings alone, and episodes of fixed shots."""
+    added: dict[str, Any] = {
+        "max_shots": None,
+        "batch_size": None,
+        "optimiser": "adam",
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "lr_steps": [],
+        "lr_linear": False,
+        "gradient_norm_clip": None,
+    }
+    return content | {"schema": 3, "train": added | content["train"]}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_precision, 2: _with_what_an_update_sees}
 """From schema n to n + 1."""
 
 Scores = npt.NDArray[np.float64]

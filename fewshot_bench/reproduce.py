@@ -31,7 +31,8 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
 
 def run_command(request: Request, resolved: Resolved) -> str:
     """The command for the record: on any machine the same run, so with the type of device that `auto` found here."""
-    return reproduce_command(replace(request, device=resolved.train.device))
+    ways = resolved.test.ways if resolved.kind == "classification" else None
+    return reproduce_command(replace(request, device=resolved.train.device, ways=ways))
 
 
 def test_command(record: Record, request: TestRequest) -> str:

@@ -1,6 +1,7 @@
 """A request, checked as a whole before any work: which classes, which specs, which run."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,13 @@ import torch
 from fewshot_bench import plugins
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.method import Method, MethodInfo, build_hparams
 from fewshot_bench.normalisation import TRAIN_MODES, check_test_mode, test_default
 from fewshot_bench.plan import resolve_device
 from fewshot_bench.protocols import PROTOCOLS, conditions
 from fewshot_bench.recipes import DEFAULTS, Sections, apply_settings, merge, recipe_sections
-from fewshot_bench.specs import Normalisation, TestSpec, TrainSpec, Validation, run_id
+from fewshot_bench.specs import Kind, Normalisation, TestSpec, TrainSpec, Validation, run_id
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Request:
 
     method: str
     dataset: str = "glyphs"
-    ways: int = 5
+    ways: int | None = None  # 5 for images; functions have none
     shots: int = 1
     protocol: str | None = None
     queries: int | None = None
@@ -45,7 +47,7 @@ class Resolved:
     method_class: type[Method]
     backbone_factory: Any
     data_plugin: plugins.Plugin
-    dataset: Dataset
+    dataset: Dataset | FunctionFamily
     train: TrainSpec
     test: TestSpec
     device: str
@@ -66,25 +68,31 @@ class Resolved:
         """The name of the run's folder: readable, and unique through the run id."""
         return f"{self.method.name}-{self.train.dataset}-{self.run_id}".replace(":", "-")
 
-    def build(self, input_shape: tuple[int, int, int], training_classes: int) -> Method:
-        """The method with fresh parameters, drawn from torch's present generator."""
-        info = MethodInfo(
-            "classification",
-            self.train.ways,
-            self.train.ways * self.train.shots,
-            input_shape,
-            training_classes,
-        )
+    @property
+    def kind(self) -> Kind:
+        """What its tasks are."""
+        return kind_of(self.dataset)
+
+    def build(self, input_shape: tuple[int, ...], training_classes: int) -> Method:
+        """The method with fresh parameters, drawn from torch's present generator; raises `UsageError` for a backbone that
+        does not fit the data or the normalisation."""
+        ways = self.train.ways or 0
+        info = MethodInfo(self.kind, ways, ways * self.train.largest_shots, input_shape, training_classes)
+        name = self.train.backbone
         try:
             backbone = self.backbone_factory(input_shape) if self.backbone_factory else None
-        except ValueError as error:  # how a backbone refuses images
-            raise UsageError(f"Backbone {self.train.backbone!r} with data set {self.train.dataset!r}: {error}.") from None
+        except ValueError as error:  # how a backbone refuses its inputs
+            raise UsageError(f"Backbone {name!r} with data set {self.train.dataset!r}: {error}.") from None
+        if backbone is not None and backbone.channels and self.train.normalisation == "none":
+            raise UsageError(f"Backbone {name!r} normalises its layers: train.normalisation must say how, not 'none'.")
         return self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
 
-    def build_meta(self, input_shape: tuple[int, int, int]) -> Method:
+    def build_meta(self, input_shape: tuple[int, ...]) -> Method:
         """The method without storage or initial values, to count its parameters."""
+        lists = {} if isinstance(self.dataset, FunctionFamily) else self.dataset.classes()
+        classes = sum(len(lists.get(split, ())) for split in self.train.split.split("+"))
         with torch.device("meta"):
-            return self.build(input_shape, 0)
+            return self.build(input_shape, classes)
 
 
 @dataclass(frozen=True)
@@ -103,16 +111,18 @@ class TestRequest:
 
 def resolve(request: Request) -> Resolved:
     """Check a request and expand it; raises `UsageError` or `DataError` before any work is done."""
-    for name in ("ways", "shots"):
-        if not isinstance(given := getattr(request, name), int) or given < 1:
+    for name, given in (("ways", request.ways), ("shots", request.shots)):
+        if (given is not None or name == "shots") and (not isinstance(given, int) or given < 1):
             raise UsageError(f"--{name} must be a whole number of at least 1, got {given!r}.")
     plugin = plugins.find("methods", request.method)
     data_plugin = plugins.find("datasets", request.dataset)
-    recipe = recipe_sections(plugin, request.recipe, request.dataset, request.ways, request.shots)
+    dataset_class: type[Dataset] | type[FunctionFamily] = data_plugin.load()
     method_class: type[Method] = plugin.load()
-    dataset_class: type[Dataset] = data_plugin.load()
-    target = {"ways": request.ways, "shots": request.shots}
-    sections = merge(DEFAULTS, {"train": target, "validation": target, "test": target}, recipe)
+    kind: Kind = "regression" if issubclass(dataset_class, FunctionFamily) else "classification"
+    target = {"ways": _ways(request, kind), "shots": request.shots}
+    _check_kind(plugin, method_class, data_plugin.name, kind)
+    recipe = recipe_sections(plugin, request.recipe, request.dataset, **target)
+    sections = merge(DEFAULTS[kind], {"train": target, "validation": target, "test": target}, recipe)
     own = {"method": [f.name for f in fields(method_class.Hparams)], "data": dataset_class.defaults}
     sections = apply_settings(sections, request.settings, own)
     for key in ("protocol", "queries", "episodes"):
@@ -132,6 +142,11 @@ def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, devi
     dataset = data_plugin.load()(train.data, data_root(root))
     backbone = _load_backbone(train.backbone)
     return Resolved(plugin, plugin.load(), backbone, data_plugin, dataset, train, test, resolve_device(device))
+
+
+def kind_of(dataset: Dataset | FunctionFamily) -> Kind:
+    """What the tasks of a data set are."""
+    return "regression" if isinstance(dataset, FunctionFamily) else "classification"
 
 
 def data_root(given: Path | None) -> Path | None:
@@ -158,8 +173,29 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec) -> TestSpe
     sections["test"] = made.model_dump(include=kept) | wanted
     hparams = build_hparams(run.method_class.Hparams, run.train.hparams)
     test = _test_spec(run.method_class, hparams, run.train.dataset, run.dataset, sections, run.train.normalisation)
-    _check_ways(run.method.name, run.method_class, run.train.ways, test.ways)
+    _check_size(run.method.name, run.method_class, run.train, test)
     return test
+
+
+def _ways(request: Request, kind: Kind) -> int:
+    """The ways of a request: 5 unless it says otherwise; 1, in place of none, for functions."""
+    if kind == "classification":
+        return 5 if request.ways is None else request.ways
+    if request.ways not in (None, 1):
+        raise UsageError(f"{request.dataset} is a family of functions, which have no ways: leave --ways out.")
+    return 1
+
+
+def _check_kind(plugin: plugins.Plugin, method_class: type[Method], dataset: str, kind: Kind) -> None:
+    """Refuse tasks that the method cannot learn, naming those that can."""
+    if kind in method_class.kinds:
+        return
+    able = []
+    for name, other in plugins.registered("methods").items():
+        with suppress(UsageError):  # one that cannot be imported here
+            if kind in other.load().kinds:
+                able.append(name)
+    raise UsageError(f"{plugin.name} cannot learn {dataset}: it has no {kind}.\nThose that can: {', '.join(able)}.")
 
 
 def _load_backbone(name: str | None) -> Any:
@@ -175,11 +211,16 @@ def _train_mode(method_class: type[Method], sections: Sections) -> Normalisation
 
 
 def _test_spec(
-    method_class: type[Method], hparams: Any, name: str, dataset: Dataset, sections: Sections, trained: Normalisation
+    method_class: type[Method],
+    hparams: Any,
+    name: str,
+    dataset: Dataset | FunctionFamily,
+    sections: Sections,
+    trained: Normalisation,
 ) -> TestSpec:
     wanted = sections["test"]
     asked = {key: wanted.get(key) for key in ("queries", "episodes", "seed")}
-    rules = conditions(str(wanted["protocol"]), **asked)
+    rules = conditions(str(wanted["protocol"]), kind_of(dataset), name, wanted["shots"], **asked)
     protocol = PROTOCOLS[wanted["protocol"]]
     mode = wanted.get("normalisation") or test_default(trained, transductive=bool(protocol.transductive))
     spec = TestSpec.checked(
@@ -223,6 +264,8 @@ def _train_spec(
         validation = Validation.checked(same | sections["validation"])
     if not method_class.needs_backbone:
         train["backbone"] = None
+    if method_class.trains_on == "classes":
+        train |= {"ways": None, "shots": None, "queries": None, "batch_size": train.get("batch_size", 128)}
     spec = TrainSpec.checked(
         train
         | {
@@ -238,10 +281,20 @@ def _train_spec(
     if method_class.needs_backbone and spec.backbone is None:
         valid = ", ".join(plugins.registered("backbones"))
         raise UsageError(f"{plugin.name} needs a backbone: --set backbone=NAME, one of {valid}.")
-    _check_ways(plugin.name, method_class, spec.ways, test.ways)
+    _check_size(plugin.name, method_class, spec, test)
     return spec
 
 
-def _check_ways(name: str, method_class: type[Method], trained: int, tested: int) -> None:
-    if method_class.fixed_ways and trained != tested:
-        raise UsageError(f"{name} has one output for each way: trained {trained}-way, it cannot be tested {tested}-way.")
+def _check_size(name: str, method_class: type[Method], train: TrainSpec, test: TestSpec) -> None:
+    """Refuse a test of another size than the method is built for."""
+    if train.ways is None:
+        return
+    if method_class.fixed_ways and train.ways != test.ways:
+        raise UsageError(
+            f"{name} has one output for each way: trained {train.ways}-way, it cannot be tested {test.ways}-way."
+        )
+    if method_class.fixed_support and test.shots > train.largest_shots:
+        raise UsageError(
+            f"{name} is built for its largest support: trained with up to {train.largest_shots} shots, it cannot be tested "
+            f"with {test.shots}. Train it with --set max_shots={test.shots}."
+        )

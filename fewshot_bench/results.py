@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from fewshot_bench.pooling import Pooled, pool
+from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
-from fewshot_bench.specs import canonical_json
+from fewshot_bench.specs import TrainSpec, canonical_json
 from fewshot_bench.statistics import Interval
 from fewshot_bench.tables import Cell, Column, Table
-
-RANKING_PROTOCOL = "standard"
 
 _RANK = Column("rank", "#", "Rank by the mean; only the protocol 'standard' ranks.", "right", leads=True)
 _METHOD = Column("method", "method", "Name of the method's plugin.", leads=True)
@@ -19,6 +18,7 @@ _REST = (
     Column("settings", "differs in", "Settings in which rows that look alike differ."),
     Column("backbone", "backbone", "The network that embeds the images."),
     Column("trained", "trained", "Ways and shots of the training episodes."),
+    Column("images", "images", "Training images processed.", "right", shown=False),
     Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
     Column("episodes", "episodes", "Test episodes.", "right"),
     Column("seeds", "seeds", "Training seeds, all tested on the same episodes.", "right"),
@@ -33,7 +33,7 @@ _REST = (
     Column("commands", "commands", "Commands that reproduce the runs.", shown=False),
 )
 
-_PLAIN_IN_THE_ROW = {"method", "backbone", "ways", "shots"}
+_PLAIN_IN_THE_ROW = {"method", "backbone", "ways", "shots", "max_shots", "batch_size"}
 """Training settings that have a column of their own."""
 
 
@@ -82,7 +82,7 @@ def _table(results: Sequence[Pooled]) -> Table:
         "right",
         leads=True,
     )
-    ranks = protocol == RANKING_PROTOCOL
+    ranks = protocol in PROTOCOLS and PROTOCOLS[protocol].ranks
     about = {
         "protocol": protocol,
         "dataset": dataset,
@@ -91,8 +91,9 @@ def _table(results: Sequence[Pooled]) -> Table:
         "metric": metric,
         "direction": direction,
     }
+    size = f"{shots} points" if metric == "mse" else f"{ways}-way {shots}-shot"
     return Table(
-        title=f"{dataset}, {ways}-way {shots}-shot, protocol {protocol}",
+        title=f"{dataset}, {size}, protocol {protocol}",
         columns=[replace(_RANK, shown=ranks), _METHOD, score, *_REST],
         rows=[_row(pooled, _rank(pooled, results) if ranks else None, _differences(pooled, results)) for pooled in results],
         notes=_notes(protocol, results),
@@ -110,7 +111,8 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
         "mean": Cell(interval.mean, interval_text(interval, pooled.metric)),
         "settings": Cell(dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())),
         "backbone": Cell.of(train["backbone"]),
-        "trained": Cell.of(f"{train['ways']}-way {train['shots']}-shot" if train["updates"] else None),
+        "trained": Cell.of(_trained(train)),
+        "images": Cell.of(_images(train)),
         "normalisation": Cell.of(test["normalisation"]),
         "episodes": Cell.of(test["episodes"]),
         "seeds": Cell.of(len(pooled.runs)),
@@ -124,6 +126,20 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
         "hparams": Cell.of(train["hparams"]),
         "commands": Cell.of([run.command for run in pooled.runs]),
     }
+
+
+def _trained(train: Mapping[str, Any]) -> str | None:
+    """What an update saw, in words; None where nothing was trained."""
+    if not train["updates"]:
+        return None
+    if train["batch_size"] is not None:
+        return f"all classes, batches of {train['batch_size']}"
+    shots = train["shots"] if train["max_shots"] is None else f"{train['shots']}–{train['max_shots']}"
+    return f"{train['ways']}-way {shots}-shot"
+
+
+def _images(train: Mapping[str, Any]) -> int:
+    return TrainSpec.model_construct(**train).images
 
 
 def _option(value: Any) -> str:

@@ -9,9 +9,12 @@ import numpy as np
 import torch
 
 from fewshot_bench.bank import ImageBank, resident
+from fewshot_bench.batches import BatchSource
 from fewshot_bench.dataset import Progress
+from fewshot_bench.functions import FunctionData, FunctionSampler, FunctionSource
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.method import Conditions, Method
+from fewshot_bench.metrics import METRICS
 from fewshot_bench.plan import Plan, choose_plan
 from fewshot_bench.prepare import Prepared
 from fewshot_bench.randomness import ForkedGenerator, derive_seed
@@ -20,8 +23,8 @@ from fewshot_bench.resolve import Resolved
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.specs import TestSpec, short_hash
 from fewshot_bench.statistics import score_interval
-from fewshot_bench.tasks import TaskSource
-from fewshot_bench.testing import batch_size, episode_scores
+from fewshot_bench.tasks import Source, TaskSource, VaryingShots
+from fewshot_bench.testing import batch_size, episode_scores, scores_by_step
 from fewshot_bench.training import Progressed, Trainer
 
 
@@ -57,7 +60,7 @@ class Session:
     """A resolved run with its data open: what training and testing need."""
 
     resolved: Resolved
-    prepared: Prepared
+    prepared: Prepared | FunctionData
     plan: Plan
     method: Method
     generator: ForkedGenerator
@@ -65,7 +68,9 @@ class Session:
     """By split, once opened; on an accelerator their images live there."""
 
     @classmethod
-    def open(cls, resolved: Resolved, prepared: Prepared, plan: Plan | None, listener: Listener | None = None) -> "Session":
+    def open(
+        cls, resolved: Resolved, prepared: Prepared | FunctionData, plan: Plan | None, listener: Listener | None = None
+    ) -> "Session":
         """Build the method with fresh parameters under `plan`, or under one chosen now."""
         train, test = resolved.train, resolved.test
         chosen = plan or choose_plan(resolved.device, test.ways * (test.shots + test.queries))
@@ -76,28 +81,56 @@ class Session:
             chosen = replace(chosen, kernels=False)
             device = chosen.apply()
         generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
-        classes = len(prepared.bank(train.split).class_names)
         with generator.active():
-            method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
+            method = resolved.build(prepared.shape, prepared.training_classes(train.split)).to(
+                device, getattr(torch, train.dtype)
+            )
         if plan is None:
             chosen = chosen.with_chunk_for(method, train)
         return cls(resolved, prepared, chosen, method, generator)
 
-    def source(self, split: str, ways: int, shots: int, queries: int, seed: int) -> TaskSource:
+    @property
+    def device(self) -> torch.device:
+        """Where tasks are made."""
+        return torch.device(self.plan.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What they are made of."""
+        dtype: torch.dtype = getattr(torch, self.resolved.train.dtype)
+        return dtype
+
+    def source(self, split: str, ways: int, shots: int, queries: int, seed: int) -> Source:
         """Tasks of one size from a split."""
-        device = torch.device(self.plan.device)
+        if isinstance(self.prepared, FunctionData):
+            sampler = FunctionSampler(self.prepared.family, split, shots, queries, seed)
+            return FunctionSource(sampler, self.device, self.dtype)
+        bank = self.bank(split)
+        return TaskSource(bank, EpisodeSampler(bank, ways, shots, queries, seed), self.device, self.dtype)
+
+    def bank(self, split: str) -> ImageBank:
+        """The images of a split, on the device where they fit there."""
+        assert isinstance(self.prepared, Prepared), "functions have no images"
         if split not in self.banks:
-            self.banks[split] = resident(self.prepared.bank(split), device)
-        bank = self.banks[split]
-        sampler = EpisodeSampler(bank, ways, shots, queries, seed)
-        return TaskSource(bank, sampler, device, getattr(torch, self.resolved.train.dtype))
+            self.banks[split] = resident(self.prepared.bank(split), self.device)
+        return self.banks[split]
 
     def trainer(self, folder: Path) -> Trainer:
         """The trainer of this run."""
-        spec, rules = self.resolved.train, self.resolved.train.validation
-        tasks = self.source(spec.split, spec.ways, spec.shots, spec.queries, spec.seed)
+        rules = self.resolved.train.validation
         validation = self.source("val", rules.ways, rules.shots, rules.queries, 0) if rules else None
-        return Trainer(spec, self.method, self.plan, self.generator, tasks, validation, folder)
+        return Trainer(
+            self.resolved.train, self.method, self.plan, self.generator, self._training_source(), validation, folder
+        )
+
+    def _training_source(self) -> Source | BatchSource:
+        spec = self.resolved.train
+        if spec.batch_size is not None:
+            return BatchSource(self.bank(spec.split), spec.batch_size, spec.seed, self.device, self.dtype)
+        assert spec.ways is not None and spec.shots is not None and spec.queries is not None, "checked by TrainSpec"
+        shots = range(spec.shots, spec.largest_shots + 1)
+        sources = [self.source(spec.split, spec.ways, k, spec.queries, spec.seed) for k in shots]
+        return sources[0] if spec.max_shots is None else VaryingShots(sources, spec.meta_batch_size, spec.seed)
 
     def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], Scores]:
         """Test under `spec`: the result for the record, and the score of each episode."""
@@ -116,12 +149,13 @@ class Session:
 
     def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
         """The result of all episodes' scores, for the record."""
-        interval = score_interval([scores], trials=spec.ways * spec.queries)
+        metric = METRICS[self.method.info.kind]
+        interval = score_interval([scores], trials=spec.ways * spec.queries, metric=metric.name)
         return {
             "id": result_id(spec),
             "test": spec.model_dump(),
-            "metric": "accuracy",
-            "direction": "max",
+            "metric": metric.name,
+            "direction": metric.direction,
             "mean": interval.mean,
             "low": interval.low,
             "high": interval.high,
@@ -131,9 +165,19 @@ class Session:
             "source_sha256": self.resolved.source_sha256,
             "plan": self.plan.as_json(),
             "cost": {"test_s": round(test_s, 3)},
+            **self._by_step(spec),
         }
 
-    def test_source(self, spec: TestSpec) -> TaskSource:
+    def _by_step(self, spec: TestSpec) -> dict[str, Any]:
+        """For regression, the mean after each inner step and its interval."""
+        if self.method.info.kind != "regression":
+            return {}
+        steps = scores_by_step(self.method, self.test_source(spec), _conditions(spec), spec.episodes, self.plan.test_chunk)
+        intervals = [] if steps is None else [score_interval([scores], trials=0, metric="mse") for scores in steps]
+        rows = [{"inner_steps": i, "mean": at.mean, "low": at.low, "high": at.high} for i, at in enumerate(intervals, 1)]
+        return {"by_step": rows}
+
+    def test_source(self, spec: TestSpec) -> Source:
         """The tasks of a test."""
         return self.source("test", spec.ways, spec.shots, spec.queries, spec.seed)
 

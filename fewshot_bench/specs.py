@@ -7,16 +7,28 @@ and how its progress is shown are not part of it.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 
 from fewshot_bench.errors import UsageError, unknown
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
 Precision = Literal["highest", "tf32", "bfloat16"]
+Kind = Literal["classification", "regression"]
 TRANSDUCTIVE_MODES = frozenset({"separate", "joint"})
 
+RateFrom = Annotated[tuple[PositiveInt, PositiveFloat], Strict(False)]  # a list in YAML and JSON
 Option = bool | int | float | str | None
 Seed = Field(ge=0, lt=2**32)
 
@@ -48,7 +60,8 @@ class Validation(Spec):
 
 
 class TrainSpec(Spec):
-    """One training. `ways`, `shots` and `queries` are those of the training episodes; the test's may differ."""
+    """One training. `ways`, `shots` and `queries` are those of the training episodes, the test's may differ; a method that
+    trains on batches of all classes has a `batch_size` in their place."""
 
     method: str
     hparams: dict[str, Option]
@@ -56,15 +69,24 @@ class TrainSpec(Spec):
     dataset: str
     data: dict[str, Option]
     split: Literal["train", "train+val"] = "train"
-    ways: PositiveInt
-    shots: PositiveInt
-    queries: PositiveInt
+    ways: PositiveInt | None
+    shots: PositiveInt | None
+    max_shots: PositiveInt | None = None  # each update draws its shots from `shots` to this; None: always `shots`
+    queries: PositiveInt | None
+    batch_size: PositiveInt | None = None  # images per update
     normalisation: Normalisation
     meta_batch_size: PositiveInt = 1  # tasks per update
     updates: int = Field(ge=0)
-    lr: PositiveFloat = 1e-3  # Adam's
+    optimiser: Literal["adam", "sgd"] = "adam"
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # of SGD
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = 0.0  # added to the gradient
+    lr: PositiveFloat = 1e-3
     lr_halve_every: PositiveInt | None = None  # updates
+    lr_steps: tuple[RateFrom, ...] = Field(default=(), strict=False)  # (update, rate): from this update on, this rate
+    lr_linear: bool = False  # the rate falls linearly, to 0 after the last update
     gradient_clip: PositiveFloat | None = None  # elementwise bound, as in Finn et al.'s mini-ImageNet
+    gradient_norm_clip: PositiveFloat | None = None  # bound on the norm of the whole, as in Ravi & Larochelle
     validation: Validation | None
     selection: Literal["best", "last"] = "best"
     seed: int = Seed
@@ -79,6 +101,25 @@ class TrainSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _what_an_update_sees_is_whole(self) -> Self:
+        episodes = (self.ways, self.shots, self.queries)
+        if (None in episodes) != (episodes == (None,) * 3) or (self.batch_size is None) == (self.ways is None):
+            raise ValueError("an update sees episodes of ways, shots and queries, or batches of batch_size images")
+        if self.max_shots is not None and self.max_shots < (self.shots or 0):
+            raise ValueError(f"max_shots {self.max_shots} is below shots {self.shots}")
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> Self:
+        if self.momentum and self.optimiser != "sgd":
+            raise ValueError("momentum is of SGD: --set optimiser=sgd")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum: --set momentum=0.9")
+        if list(self.lr_steps) != sorted(set(self.lr_steps)) or (self.lr_steps and self.lr_halve_every):
+            raise ValueError("lr_steps must ascend, and exclude lr_halve_every")
+        return self
+
+    @model_validator(mode="after")
     def _a_lower_precision_is_of_float32(self) -> Self:
         if self.precision != "highest" and self.dtype != "float32":
             raise ValueError(f"precision={self.precision} rounds float32, got dtype {self.dtype!r}: --set dtype=float32")
@@ -87,6 +128,19 @@ class TrainSpec(Spec):
                 f"precision=tf32 needs a CUDA device, got {self.device!r}: --device cuda, or --set train.precision=bfloat16"
             )
         return self
+
+    @property
+    def largest_shots(self) -> int:
+        """The most shots that a training episode has; 0 for batches of all classes."""
+        return self.max_shots or self.shots or 0
+
+    @property
+    def images(self) -> int:
+        """Training images (points) processed in all, on average where shots are drawn."""
+        if self.batch_size is not None:
+            return self.updates * self.batch_size
+        shots = ((self.shots or 0) + self.largest_shots) / 2
+        return round(self.updates * self.meta_batch_size * (self.ways or 0) * (shots + (self.queries or 0)))
 
 
 class TestSpec(Spec):

@@ -3,17 +3,18 @@
 Legend: T tasks, S support images, Q query images, in all (not per class).
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fewshot_bench.bank import ImageBank, on_device
+from fewshot_bench.randomness import derive_seed
 from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler
-
-Kind = Literal["classification", "regression"]
+from fewshot_bench.specs import Kind
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,52 @@ class Tasks:
         assert self.query_y is not None, "query labels are never shown at test"
         return self.query_y
 
+    def some(self, part: slice) -> "Tasks":
+        """Some of the tasks, as views."""
+        held: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(self, **{name: x[part] for name, x in held.items() if isinstance(x, Tensor)})
+
     def without_query_labels(self) -> "Tasks":
         """The same tasks as a learner may see them at test."""
         return replace(self, query_y=None)
+
+
+class Sampler(Protocol):
+    """The numbers of an endless stream of tasks."""
+
+    def digest(self, count: int) -> str:
+        """Hash of tasks 0 to `count - 1`."""
+        ...
+
+
+class Source(Protocol):
+    """An endless stream of tasks that can be entered anywhere."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """What draws them."""
+        ...
+
+    def tasks(self, first: int, count: int) -> Tasks:
+        """Tasks `first` to `first + count - 1`."""
+        ...
+
+
+class VaryingShots:
+    """Training tasks whose shots differ from update to update: each update draws one of `sources` by its own number.
+
+    The draw is the mapping of `sampling` of the first raw word of numpy's Philox at the update's counter.
+    """
+
+    def __init__(self, sources: Sequence[Source], tasks_per_update: int, seed: int) -> None:
+        self.sources, self.size = sources, tasks_per_update
+        self.sampler = sources[0].sampler
+        self.key = derive_seed(seed, "shots")
+
+    def tasks(self, first: int, count: int) -> Tasks:
+        """Tasks `first` to `first + count - 1`, all of one update."""
+        word = int(np.random.Philox(key=self.key, counter=first // self.size).random_raw())
+        return self.sources[((word >> 32) * len(self.sources)) >> 32].tasks(first, count)
 
 
 class TaskSource:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fewshot_bench.bank import TensorBank
 from fewshot_bench.method import Conditions, Method
+from fewshot_bench.metrics import episode_scores_of
 from fewshot_bench.precision import products_in
 from fewshot_bench.records import Scores
-from fewshot_bench.tasks import TaskSource, to_float
+from fewshot_bench.tasks import Source, TaskSource, to_float
 
 EMBED_AT_ONCE = 256
 """Images embedded at once: their maps stay in a CPU's cache."""
@@ -25,9 +26,9 @@ COMPARE_AT_ONCE = 256
 
 
 def episode_scores(
-    method: Method, source: TaskSource, conditions: Conditions, episodes: int, chunk: int, part: range | None = None
+    method: Method, source: Source, conditions: Conditions, episodes: int, chunk: int, part: range | None = None
 ) -> Iterator[Scores]:
-    """Accuracy of episodes 0 to `episodes - 1`, in blocks of `chunk` tasks or more; no query label reaches the method.
+    """Score of episodes 0 to `episodes - 1`, in blocks of `chunk` tasks or more; no query label reaches the method.
 
     Of a `part` of them alone, if one is given: where it begins at a multiple of `batch_size`, and ends at one or with the
     last episode, its scores are bit for bit those that it has in the whole.
@@ -35,19 +36,37 @@ def episode_scores(
     part = range(episodes) if part is None else part
     chunk = batch_size(method, source, conditions, chunk)
     with torch.no_grad():
-        source = embedded(method, source, episodes, part) or source
+        if isinstance(source, TaskSource):
+            source = embedded(method, source, episodes, part) or source
         for first in range(part.start, part.stop, chunk):
             tasks = source.tasks(first, min(chunk, part.stop - first))
             with products_in("highest"):
-                scores = method.predict(tasks.without_query_labels())
-            yield accuracies(scores, tasks.targets)
+                outputs = method.predict(tasks.without_query_labels())
+            yield episode_scores_of(outputs, tasks)
 
 
-def batch_size(method: Method, source: TaskSource, conditions: Conditions, chunk: int) -> int:
+def scores_by_step(method: Method, source: Source, conditions: Conditions, episodes: int, chunk: int) -> Scores | None:
+    """Score of each episode after each inner step [steps, episodes]; None for a method without inner steps."""
+    method.eval()
+    method.conditions = conditions
+    blocks = []
+    with torch.no_grad(), products_in("highest"):
+        for first in range(0, episodes, chunk):
+            tasks = source.tasks(first, min(chunk, episodes - first))
+            steps = method.predict_steps(tasks.without_query_labels())
+            if steps is None:
+                return None
+            blocks.append(np.stack([episode_scores_of(outputs, tasks) for outputs in steps]))
+    return np.concatenate(blocks, 1)
+
+
+def batch_size(method: Method, source: Source, conditions: Conditions, chunk: int) -> int:
     """Episodes computed at once under `conditions`, which the method has from here on: `chunk`, or more where their
     images are embedded once."""
     method.eval()
     method.conditions = conditions
+    if not isinstance(source, TaskSource):
+        return chunk
     with torch.no_grad():
         once = _embed(method, source, np.arange(1)) is not None
     return max(chunk, COMPARE_AT_ONCE) if once else chunk
@@ -82,13 +101,6 @@ def used_images(source: TaskSource, episodes: range, total: int) -> np.typing.ND
         block = source.sampler.block(first, min(256, episodes.stop - first))
         seen[block.support] = seen[block.query] = True
     return np.flatnonzero(seen)
-
-
-def accuracies(scores: Tensor, labels: Tensor) -> Scores:
-    """Share of queries whose highest score [T, Q, N] is that of their label [T, Q]: [T]. A tie goes to the first way,
-    which the shuffled labels make a random one; a query with a score that is not a number is answered wrongly."""
-    right = (scores.argmax(-1) == labels) & ~scores.isnan().any(-1)
-    return right.double().mean(-1).cpu().numpy()
 
 
 def _embed(method: Method, source: TaskSource, ids: np.typing.NDArray[np.int64]) -> Tensor | None:

@@ -7,6 +7,7 @@ a run killed at any moment goes on from the last one and ends as an uninterrupte
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,15 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_bench.adam import Adam
+from fewshot_bench.batches import BatchSource
 from fewshot_bench.checkpoint import load_tensors, prefixed, save_tensors, under
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, Method
+from fewshot_bench.metrics import METRICS
+from fewshot_bench.optimisers import learning_rate, optimiser_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.precision import products_in
 from fewshot_bench.randomness import ForkedGenerator
 from fewshot_bench.specs import TrainSpec
-from fewshot_bench.tasks import TaskSource
+from fewshot_bench.tasks import Source
 from fewshot_bench.testing import episode_scores
 
 SAVE_EVERY_S = 30.0
@@ -74,14 +77,14 @@ class Trainer:
         method: Method,
         plan: Plan,
         generator: ForkedGenerator,
-        tasks: TaskSource,
-        validation: TaskSource | None,
+        source: Source | BatchSource,
+        validation: Source | None,
         folder: Path,
     ) -> None:
         self.spec, self.method, self.plan, self.generator = spec, method, plan, generator
-        self.tasks, self.validation, self.folder = tasks, validation, folder
+        self.source, self.validation, self.folder = source, validation, folder
         self.at = Progressed()
-        self.optimiser = Adam(method.parameters(), spec.lr)
+        self.optimiser = optimiser_of(spec, method.parameters())
         self.best = self._weights()
         self.log: list[str] = []
 
@@ -135,21 +138,21 @@ class Trainer:
         self.method.load_state_dict(self.best)
 
     def _update(self) -> float:
-        """One update from `meta_batch_size` tasks; returns their mean loss."""
-        spec, size = self.spec, self.spec.meta_batch_size
+        """One update from `meta_batch_size` tasks or from a batch; returns their mean loss."""
+        spec = self.spec
         self.method.train()
         self.method.conditions = Conditions(spec.normalisation)
-        self._set_lr()
+        self.optimiser.lr = learning_rate(spec, self.at.update)
         self.method.zero_grad()
         losses = []
-        for start in range(0, size, self.plan.train_chunk):
-            chunk = self.tasks.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
-            with products_in(spec.precision):
-                loss = self.method.loss(chunk).sum() / size
+        with products_in(spec.precision):
+            for loss in self._losses():
                 loss.backward()
-            losses.append(loss.detach())
+                losses.append(loss.detach())
         if spec.gradient_clip is not None:
             torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
+        if spec.gradient_norm_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), spec.gradient_norm_clip)
         self.optimiser.step()
         self.method.after_update()
         total = 0.0
@@ -162,9 +165,15 @@ class Trainer:
             )
         return total
 
-    def _set_lr(self) -> None:
-        halvings = self.at.update // self.spec.lr_halve_every if self.spec.lr_halve_every else 0
-        self.optimiser.lr = self.spec.lr * 0.5**halvings
+    def _losses(self) -> Iterator[Tensor]:
+        """What adds up to the present update's mean loss: those of chunks of tasks, or of its batch, never divided."""
+        if isinstance(self.source, BatchSource):
+            yield self.method.batch_loss(*self.source.batch(self.at.update)).mean()
+            return
+        size = self.spec.meta_batch_size
+        for start in range(0, size, self.plan.train_chunk):
+            tasks = self.source.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
+            yield self.method.loss(tasks).sum() / size
 
     def _validate(self) -> float:
         """Mean score on the validation episodes; keeps the best weights, the earlier of two equal ones."""
@@ -173,7 +182,8 @@ class Trainer:
         conditions = Conditions(rules.normalisation, rules.inner_steps)
         blocks = episode_scores(self.method, self.validation, conditions, rules.episodes, self.plan.test_chunk)
         score = self.at.last_score = float(np.concatenate(list(blocks)).mean())
-        if not self.at.best_update or score > self.at.best_score:
+        metric = METRICS[self.method.info.kind]
+        if not self.at.best_update or metric.better(score, than=self.at.best_score):
             self.at.best_score, self.at.best_update, self.best = score, self.at.update, self._weights()
         return score
 

@@ -25,10 +25,18 @@ from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import Tasks, TaskSource
 from fewshot_bench.training import Trainer
 
-TRAINED = [name for name, plugin in plugins.registered("methods").items() if plugin.load().trained]
+TRAINED = [
+    name
+    for name, plugin in plugins.registered("methods").items()
+    if not plugin.missing()
+    and plugin.load().trained
+    and plugin.load().trains_on == "episodes"
+    and not name.startswith("l2l-")
+]
+"""Those of episodes; the peer's own compute as the peer does."""
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 methods = pytest.mark.parametrize("name", TRAINED)
-backbones = pytest.mark.parametrize("backbone", ["conv4-64", "conv4-64-strided"])
+backbones = pytest.mark.parametrize("backbone", ["small", "small-strided"])
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device on this machine")
 
 Result = tuple[Tensor, dict[str, Tensor]]

@@ -36,7 +36,7 @@ def spec(method: str = "maml", **changes: Any) -> TrainSpec:
 
 def maml(**hparams: Any) -> Method:
     """MAML in float64 with other hyper-parameters."""
-    method = build("maml")
+    method = build("maml", backbone="conv4-64")
     method.hparams = build_hparams(type(method).Hparams, hparams)
     return method
 
@@ -84,7 +84,7 @@ def test_larger_tasks_keep_more(name: str, change: str, computed_by: str) -> Non
     small, method = spec(name, shots=2, ways=3 if change == "ways" else 5), METHODS[name]()
     if change == "ways" and name == "maml":  # whose head has an output for each way
         small = small.model_copy(update={"ways": 5})
-        large_method: Method = build(name, ways=10)
+        large_method: Method = build(name, ways=10, backbone="conv4-64")
     else:
         large_method = method
     large = small.model_copy(update={change: 2 * getattr(small, change)})

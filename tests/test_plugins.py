@@ -423,6 +423,49 @@ def test_a_broken_command_breaks_no_other(fsbench: Ask, pretend: Pretend) -> Non
     assert answer.code == 0
 
 
+NEEDS = "title: A guess\nneeds: {{module: {}, install: pip install sensors}}\n"
+
+
+@forget
+def test_a_plugin_whose_needs_are_missing_is_listed_with_the_way_to_install_them(fsbench: Ask, pretend: Pretend) -> None:
+    """Nothing of it is imported, and `list --check` does not fail; `run` says it in one line."""
+    files = {
+        "broken_module.py": "raise RuntimeError('imported')",
+        "broken_module.yaml": NEEDS.format("no_such_sensors.deep"),
+    }
+    pretend("needy", {"methods": {"guess": "broken_module:Guess"}}, files)
+    hint = "needs no_such_sensors.deep, which is not installed: pip install sensors"
+    listed, checked = fsbench("list", "methods"), fsbench("list", "methods", "--check", "--json")
+    assert ["guess", "A guess"] in [line.split(maxsplit=1) for line in listed.out.splitlines()]
+    assert hint in [line.strip() for line in listed.out.splitlines()]
+    assert {"name": "guess", "distribution": "needy 1.0", "title": "A guess", "missing": hint} in json.loads(checked.out)
+    assert (listed.code, checked.code) == (0, 0)
+    answer = fsbench("run", "--method", "guess")
+    assert_refused(answer, f"method 'guess' (needy 1.0) {hint}")
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+@forget
+def test_a_plugin_whose_needs_are_there_is_imported(fsbench: Ask, pretend: Pretend) -> None:
+    """Where that fails all the same, the reason comes with the way to install them."""
+    files = {"plain_module.py": GOOD, "plain_module.yaml": NEEDS.format("json")}
+    pretend("needy", {"methods": {"guess": "plain_module:Guess"}}, files)
+    assert fsbench("show", "guess").code == 0
+    files = {"broken_module.py": "raise RuntimeError('why')", "broken_module.yaml": NEEDS.format("json")}
+    pretend("worse", {"methods": {"worse": "broken_module:Guess"}}, files)
+    assert_refused(fsbench("show", "worse"), "RuntimeError: why", "It needs json: pip install sensors")
+
+
+@forget
+@pytest.mark.parametrize("needs", ["sensors", "[sensors]", "{module: sensors}", "{module: 1, install: x}"])
+def test_ill_written_needs_are_refused(fsbench: Ask, pretend: Pretend, needs: str) -> None:
+    """By `list`, which goes on, and by whatever would import the plugin."""
+    files = {"plain_module.py": GOOD, "plain_module.yaml": f"needs: {needs}\n"}
+    pretend("needy", {"methods": {"guess": "plain_module:Guess"}}, files)
+    assert fsbench("list", "methods").code == 1
+    assert_refused(fsbench("show", "guess"), "card of 'guess'", "'needs' must map 'module' and 'install' to texts")
+
+
 @pytest.mark.parametrize("card", ["title: [", "- a list", "\x00"])
 def test_a_broken_card_is_named(fsbench: Ask, pretend: Pretend, card: str) -> None:
     """`list` gives the card's path and exits 1, and the other methods keep their titles."""

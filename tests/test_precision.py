@@ -292,7 +292,7 @@ class Spy(Method):
 def test_updates_are_rounded_where_asked_and_scores_never(precision: Precision, tmp_path: Path) -> None:
     """Neither in validation nor in a test, even one that is called from where products are rounded."""
     run = trainer(tmp_path, dtype="float32", precision=precision, updates=2)
-    run.tasks.dtype = torch.float32
+    run.source.dtype = torch.float32
     assert run.validation is not None
     run.validation.dtype = torch.float32
     run.method = spy = Spy(run.method.float())

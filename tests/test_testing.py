@@ -13,10 +13,11 @@ from sklearn.metrics import accuracy_score
 from torch import Tensor
 
 from fewshot_bench.bank import MemmapBank
-from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo, NoHparams
+from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo, NoHparams, build_hparams
+from fewshot_bench.metrics import accuracies
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.tasks import Tasks, TaskSource
-from fewshot_bench.testing import accuracies, embedded, episode_scores, used_images
+from fewshot_bench.testing import embedded, episode_scores, used_images
 from fewshot_methods.backbones.conv4 import Conv4
 from fewshot_methods.nearest_centroid import NearestCentroid
 from fewshot_methods.prototypical_networks import PrototypicalNetworks
@@ -70,7 +71,9 @@ def noisy() -> npt.NDArray[np.uint8]:
 def build(method: type[EmbeddingMethod]) -> EmbeddingMethod:
     """A prototypical network in float64 with fixed random weights and running statistics."""
     generator = torch.Generator().manual_seed(0)
-    built = method(NoHparams(), INFO, Conv4((1, SIDE, SIDE), filters=6, strided=False, scale=True, eps=1e-5)).double()
+    built = method(
+        build_hparams(method.Hparams, {}), INFO, Conv4((1, SIDE, SIDE), filters=6, strided=False, scale=True, eps=1e-5)
+    ).double()
     for name, tensor in built.state_dict().items():
         noise = torch.randn(tensor.shape, dtype=torch.float64, generator=generator)
         tensor.copy_(noise if name.endswith("_weight") else tensor + 0.1 * noise)

@@ -70,7 +70,7 @@ def test_the_first_update_is_adams_on_the_mean_loss(tmp_path: Path, chunk: int) 
     reference = build("prototypical-networks").train()
     reference.conditions = Conditions("joint")
     adam = torch.optim.Adam(reference.parameters(), lr=0.01)
-    reference.loss(run.tasks.tasks(0, 2)).mean().backward()
+    reference.loss(run.source.tasks(0, 2)).mean().backward()
     adam.step()
     run.train(Listener())
     for got, wanted in zip(run.method.parameters(), reference.parameters(), strict=True):

@@ -5,16 +5,21 @@ import torch
 from torch import Tensor
 
 from fewshot_bench import plugins
+from fewshot_bench.backbone import Backbone
 from fewshot_bench.bank import MemmapBank
+from fewshot_bench.functions import FunctionSampler, FunctionSource
 from fewshot_bench.method import Conditions, Method, MethodInfo, build_hparams
 from fewshot_bench.normalisation import test_default as default_test_mode
 from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.specs import Kind
 from fewshot_bench.tasks import Tasks, TaskSource
+from fewshot_methods.backbones.conv4 import Conv4
 
 SHAPE = (1, 28, 28)
+CLASSES = 12
 
 
-def blobs(classes: int = 12, images: int = 20, seed: int = 0) -> MemmapBank:
+def blobs(classes: int = CLASSES, images: int = 20, seed: int = 0) -> MemmapBank:
     """Classes of noisy copies of a random pattern: easy to tell apart."""
     random = np.random.default_rng(seed)
     patterns = random.integers(0, 256, (classes, 1, *SHAPE))
@@ -30,22 +35,45 @@ def tasks_of(bank: MemmapBank, count: int = 4, ways: int = 5, shots: int = 1, qu
     return TaskSource(bank, sampler, torch.device("cpu"), torch.float64).tasks(0, count)
 
 
-def build(name: str, ways: int = 5, backbone: str = "conv4-64", seed: int = 0) -> Method:
-    """A registered method in float64 with its own defaults."""
+def waves(count: int = 4, shots: int = 5, queries: int = 10) -> Tasks:
+    """The first `count` sinusoids, float64 on the CPU."""
+    sampler = FunctionSampler(plugins.find("datasets", "sinusoid").load()(), "train", shots, queries, seed=0)
+    return FunctionSource(sampler, torch.device("cpu"), torch.float64).tasks(0, count)
+
+
+def build(
+    name: str, ways: int = 5, shots: int = 2, seed: int = 0, kind: Kind = "classification", *, backbone: str = "small"
+) -> Method:
+    """A registered method in float64 with its own defaults, on a small network unless told, for up to `shots` shots."""
     method_class = plugins.find("methods", name).load()
-    info = MethodInfo("classification", ways, ways, SHAPE, 12)
+    shape = SHAPE if kind == "classification" else (1,)
+    ways = ways if kind == "classification" else 1
+    seen = ways if method_class.trains_on == "episodes" else 0
+    info = MethodInfo(kind, seen, seen * shots, shape, CLASSES)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = plugins.find("backbones", backbone).load()(SHAPE) if method_class.needs_backbone else None
+        network = network_of(backbone, kind) if method_class.needs_backbone else None
         method: Method = method_class(build_hparams(method_class.Hparams, {}), info, network).double()
-    method.conditions = Conditions(method_class.default_mode)
+    method.conditions = Conditions(method_class.default_mode if kind == "classification" else "none")
     return method
+
+
+def network_of(name: str, kind: Kind) -> Backbone:
+    """A registered backbone, or one of 8 filters: Conv4 (`small`, `small-strided`), so that tests of every method are fast;
+    the MLP for functions."""
+    if kind == "classification" and name.startswith("small"):
+        strided = name == "small-strided"
+        return Conv4(SHAPE, filters=8, strided=strided, scale=not strided, eps=1e-5)
+    name, shape = ("mlp-40", (1,)) if kind == "regression" else (name, SHAPE)
+    network: Backbone = plugins.find("backbones", name).load()(shape)
+    return network
 
 
 def for_test(method: Method) -> Method:
     """The method as the engine hands it to an inductive test."""
     method.eval()
-    method.conditions = Conditions(default_test_mode(type(method).default_mode, transductive=False))
+    mode = default_test_mode(type(method).default_mode, transductive=False)
+    method.conditions = Conditions("none" if method.info.kind == "regression" else mode)
     return method
 
 

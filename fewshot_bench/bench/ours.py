@@ -30,13 +30,14 @@ from fewshot_bench.bench.works import (
     Size,
 )
 from fewshot_bench.method import Conditions
+from fewshot_bench.metrics import accuracies
 from fewshot_bench.prepare import Prepared
 from fewshot_bench.resolve import Request, resolve
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.session import Listener, Session
 from fewshot_bench.specs import TestSpec
 from fewshot_bench.tasks import TaskSource, to_float
-from fewshot_bench.testing import COMPARE_AT_ONCE, accuracies
+from fewshot_bench.testing import COMPARE_AT_ONCE
 from fewshot_bench.training import Interrupted, Progressed
 
 ENDLESS = (
@@ -159,6 +160,7 @@ class Training:
         spec = session.resolved.train
         folder.mkdir(parents=True, exist_ok=True)
         self.session, self.allowed = session, limit
+        assert spec.ways and spec.shots and spec.queries, "the works train on episodes"
         self.size, self.batch = Size(spec.ways, spec.shots, spec.queries), spec.meta_batch_size
         self.trainer = session.trainer(folder)
 
@@ -261,7 +263,9 @@ def test_s(session: Session, spec: TestSpec, count: int) -> float:
 
 def test_source(session: Session, spec: TestSpec) -> TaskSource:
     """The episodes of a test."""
-    return session.source("test", spec.ways, spec.shots, spec.queries, spec.seed)
+    source = session.test_source(spec)
+    assert isinstance(source, TaskSource), "the works are of images"
+    return source
 
 
 def distinct_images(sampler: EpisodeSampler, count: int) -> int:

@@ -37,10 +37,7 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
         {
             "run": record.folder.name,
             "seed": record.content["train"]["seed"],
-            "results": [
-                f"{100 * r['mean']:.2f} % {r['test']['protocol']} {r['test']['ways']}-way {r['test']['shots']}-shot"
-                for r in record.results
-            ],
+            "results": [_result_text(r) for r in record.results],
         }
         for record in (find_records([out]) if out.is_dir() else [])
     ]
@@ -77,7 +74,9 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
         row: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
         try:
             row["title"] = plugin.card().get("title", "")
-            if check:
+            if missing := plugin.missing():
+                row["missing"] = missing
+            elif check:
                 plugin.load()
         except FewshotError as error:
             row["error"] = str(error)
@@ -88,9 +87,16 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
         width = max((len(row["name"]) for row in rows), default=0) + 2
         for row in rows:
             print(f"{row['name']:<{width}}{row.get('title') or row['distribution']}")
-            if "error" in row:
-                print(f"{'':<{width}}{row['error']}")
+            for line in (row[key] for key in ("missing", "error") if key in row):
+                print(f"{'':<{width}}{line}")
     return 1 if any("error" in row for row in rows) else 0
+
+
+def _result_text(result: dict[str, Any]) -> str:
+    test = result["test"]
+    if result["metric"] == "mse":
+        return f"mse {result['mean']:.3f} {test['protocol']} {test['shots']} points"
+    return f"{100 * result['mean']:.2f} % {test['protocol']} {test['ways']}-way {test['shots']}-shot"
 
 
 def _about(plugin: plugins.Plugin) -> dict[str, Any]:
@@ -103,8 +109,10 @@ def _about_method(plugin: plugins.Plugin) -> dict[str, Any]:
     defaults = {f.name: None if f.default is MISSING else f.default for f in fields(method.Hparams)}
     declares = {
         "trained": method.trained,
+        "trains on": method.trains_on,
         "transductive": method.transductive,
         "fixed ways": method.fixed_ways,
+        "fixed support": method.fixed_support,
         "way-equivariant": method.way_equivariant,
         "support-order-invariant": method.support_order_invariant,
         "kinds": sorted(method.kinds),

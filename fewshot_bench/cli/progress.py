@@ -83,7 +83,7 @@ class Bars(Listener):
         """The running mean and the half-width of its 95 % interval."""
         half = 1.96 * np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
         if self.bar is not None:
-            text = f"testing  {100 * scores.mean():.2f} ± {100 * half:.2f} %"
+            text = f"testing  {scores.mean():.4f} ± {half:.4f}"
             self.bars.update(self.bar, completed=len(scores), description=text)
 
     def note(self, text: str) -> None:

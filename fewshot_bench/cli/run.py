@@ -30,7 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key (repeatable).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data's files (else FSBENCH_DATA).")]
-Protocol = Annotated[str | None, typer.Option(help="Test conditions: standard, standard-transductive, custom.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="Test conditions: standard, standard-transductive, snell, finn, ravi, custom.")
+]
 Queries = Annotated[
     int | None, typer.Option(help="Test queries a class (protocol custom).", rich_help_panel=ADVANCED, **NUMBER)
 ]
@@ -40,7 +42,9 @@ Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol cust
 def run(
     method: Annotated[str, typer.Option(help="A name of `fsbench list methods`, or file.py:Class.")],
     dataset: Annotated[str, typer.Option(help="A name of `fsbench list datasets`.")] = "glyphs",
-    ways: Annotated[int, typer.Option(help="Classes in a test episode.", **NUMBER)] = 5,
+    ways: Annotated[
+        int | None, typer.Option(help="Classes in a test episode; functions have none.", show_default="5", **NUMBER)
+    ] = None,
     shots: Annotated[int, typer.Option(help="Support images a class.", **NUMBER)] = 1,
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
     recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card, or my.yaml.")] = None,
@@ -127,17 +131,16 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _dry_run(requests: list["Request"], out: Path, as_json: bool) -> int:
-    from fewshot_bench.execution import check_sizes
-    from fewshot_bench.prepare import open_prepared
+    from fewshot_bench.execution import check_sizes, ready_data
     from fewshot_bench.resolve import resolve
 
     plans: list[dict[str, Any]] = []
     for request in requests:
         resolved = resolve(request)
-        prepared = open_prepared(resolved.train.dataset, resolved.dataset)
+        prepared = ready_data(resolved)
         if prepared is not None:
             check_sizes(prepared, resolved.train, resolved.test)
-        method = resolved.build_meta(prepared.shape if prepared else resolved.dataset.shape)
+        method = resolved.build_meta(resolved.dataset.shape)
         plans.append(
             {
                 "run_id": resolved.run_id,

@@ -18,12 +18,16 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
     commands = [
         made.get("command", record.content["provenance"]["command"]) for record, made in zip(records, results, strict=True)
     ]
+    regression = result["metric"] == "mse"
+    unit = "" if regression else " %"
+    task = f"{test['shots']} points" if regression else f"{test['ways']}-way {test['shots']}-shot"
+    episodes = f"functions, {test['queries']} points each" if regression else f"episodes, {test['queries']} queries a class"
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
-        result["metric"]: f"{interval_text(interval, result['metric'])} % ({interval.method})",
-        "method": f"{first.content['method']['title']} on {test['dataset']}, {test['ways']}-way {test['shots']}-shot",
-        "protocol": f"{test['protocol']}, {test['episodes']:,} episodes, {test['queries']} queries a class, "
-        f"normalisation {test['normalisation']}",
+        result["metric"]: f"{interval_text(interval, result['metric'])}{unit} ({interval.method})",
+        "method": f"{first.content['method']['title']} on {test['dataset']}, {task}",
+        "protocol": f"{test['protocol']}, {test['episodes']:,} {episodes}, normalisation {test['normalisation']}",
+        **_by_step(result),
         "seeds": seeds,
         "time": f"{train_s:.0f} s training, {test_s:.1f} s testing",
         "record": "\n".join(str(record.folder) for record in records),
@@ -32,3 +36,10 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
     width = max(map(len, lines)) + 2
     indent = "\n" + " " * width
     return "\n".join(f"{name:<{width}}{text.replace(chr(10), indent)}" for name, text in lines.items())
+
+
+def _by_step(result: dict[str, Any]) -> dict[str, str]:
+    """The error after each inner step, where a test of regression gives it."""
+    rows = result.get("by_step") or []
+    texts = [f"{row['inner_steps']}: {row['mean']:.3f} ± {(row['high'] - row['low']) / 2:.3f}" for row in rows]
+    return {"by step": "  ".join(texts)} if texts else {}

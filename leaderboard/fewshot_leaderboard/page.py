@@ -24,10 +24,7 @@ from fewshot_bench.results import results_tables
 from fewshot_bench.specs import short_hash
 from fewshot_bench.tables import EMPTY, Cell, Column, Table
 from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
-from fewshot_leaderboard.published import Published, published
-
-VARIANTS = {("maml", "first_order"): "fomaml"}
-"""Hyper-parameters that make a method another one in the literature, and its published name."""
+from fewshot_leaderboard.published import Published, published, published_name
 
 PLOT = Column(
     "plot",
@@ -150,11 +147,8 @@ def _board(table: Table) -> _Board:
 
 
 def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:
-    variants = [VARIANTS.get((cells["method"].value, name)) for name, on in cells["hparams"].value.items() if on is True]
-    name = next((variant for variant in variants if variant), cells["method"].value)
-    found = published(name, about["dataset"], about["ways"], about["shots"])
-    if found is not None and found.metric != about["metric"]:
-        found = None
+    name = published_name(*(cells[key].value for key in ("method", "hparams", "normalisation")))
+    found = published(name, about["dataset"], about["ways"], about["shots"], about["metric"])
     low, mean, high = (cells[key].value * scale for key in ("low", "mean", "high"))
     return _Row(cells, found, mean - found.value * scale if found else None, low, mean, high)
 

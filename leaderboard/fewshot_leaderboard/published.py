@@ -1,9 +1,22 @@
 """The numbers that papers printed, each with the conditions under which it was measured; every row was checked."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
+
+from fewshot_bench.specs import TRANSDUCTIVE_MODES
+
+VARIANTS = {("maml", "first_order"): "fomaml", ("matching-networks", "fce"): "matching-networks-fce"}
+"""Hyper-parameters that make a method another one in the literature, and its published name."""
+
+SAME = {"l2l-maml": "maml", "l2l-meta-sgd": "meta-sgd", "l2l-prototypical-networks": "prototypical-networks"}
+"""Other implementations of a published method."""
+
+TRANSDUCTIVE = {"reptile": "reptile-transductive"}
+"""Methods whose paper prints transductive results beside inductive ones, and the name of the former."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +27,8 @@ class Published:
     """In the metric's unit, accuracies in [0, 1]."""
     text: str
     """As printed, accuracies in percent: `98.7 ± 0.4`."""
+    interval: float | None
+    """Half-width of the 95 % interval, in the metric's unit."""
     metric: str
     test_episodes: int | None
     queries: int | None
@@ -31,22 +46,39 @@ class Published:
         return ", ".join(part for part in (episodes, queries, kind, self.backbone) if part)
 
 
-def published(method: str, dataset: str, ways: int | None, shots: int) -> Published | None:
-    """The number that was printed for a method on a data set, or None where no checked one is known."""
-    return _published().get((method, dataset, str(ways or ""), str(shots)))
+def published_name(method: str, hparams: Mapping[str, Any], normalisation: str) -> str:
+    """The name under which a measured method was published, with these hyper-parameters and this normalisation at test."""
+    name = next((VARIANTS[method, key] for key, on in hparams.items() if on is True and (method, key) in VARIANTS), method)
+    name = SAME.get(name, name)
+    return TRANSDUCTIVE.get(name, name) if normalisation in TRANSDUCTIVE_MODES else name
+
+
+def published(method: str, dataset: str, ways: int | None, shots: int, metric: str = "accuracy") -> Published | None:
+    """The number that was printed for a method on a data set, or None where no checked one is known.
+
+    `method` is the published name; `ways` do not matter for regression.
+    """
+    found = all_published().get((method, dataset, ways if metric == "accuracy" else None, shots))
+    return found if found and found.metric == metric else None
 
 
 @cache
-def _published() -> dict[tuple[str, str, str, str], Published]:
+def all_published() -> dict[tuple[str, str, int | None, int], Published]:
+    """Every printed number by method, data set, ways (None for regression) and shots."""
     text = files("fewshot_leaderboard").joinpath("published_results.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
-    return {(row["method"], row["dataset"], row["ways"], row["shots"]): _read(row) for row in rows}
+    return {
+        (row["method"], row["dataset"], int(row["ways"]) if row["ways"] else None, int(row["shots"])): _read(row)
+        for row in rows
+    }
 
 
 def _read(row: dict[str, str]) -> Published:
+    unit = 100 if row["metric"] == "accuracy" else 1
     return Published(
-        value=float(row["value"]) / (100 if row["metric"] == "accuracy" else 1),
+        value=float(row["value"]) / unit,
         text=row["value"] + (f" ± {row['ci95']}" if row["ci95"] else ""),
+        interval=float(row["ci95"]) / unit if row["ci95"] else None,
         metric=row["metric"],
         test_episodes=int(row["test_episodes"]) if row["test_episodes"] else None,
         queries=int(row["queries_per_class"]) if row["queries_per_class"] else None,

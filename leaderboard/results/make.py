@@ -1,35 +1,168 @@
-"""Makes the published records again: `FSBENCH_DATA=... python leaderboard/results/make.py`.
+"""Makes the published records again: `FSBENCH_DATA=... python leaderboard/results/make.py [--only TEXT] [--jobs N]`.
 
-Resumable: a finished run is not run again, an interrupted one goes on. Takes about an hour on 2 cores.
+Each run is trained below `--work` (weights stay there) on one core, as many at once as `--jobs` says; its record, episode
+scores and learning curve are copied here. Resumable: what is finished is not run again, what was interrupted goes on.
+
+`--papers --device cuda` makes those of the recipes `paper` in their place, at full length under the papers' own protocols:
+hours of an accelerator, days without one. `--list` prints what would be run.
 """
 
+import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
-RUNS: list[tuple[list[str], list[str]]] = [
-    (["--method", "nearest-centroid"], ["standard-transductive"]),
-    (["--method", "prototypical-networks"], ["standard-transductive"]),
-    (["--method", "maml"], ["standard-transductive"]),
-    (["--method", "maml", "--recipe", "transductive"], ["standard"]),
-]
-"""Arguments of each run on Omniglot, 5-way 1-shot, and the protocols that its checkpoint is tested under besides."""
+from fewshot_bench.errors import UsageError
+from fewshot_bench.resolve import Request, resolve
+
+HERE = Path(__file__).parent
+PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: its arguments, and those of the other tests of its checkpoint."""
+
+    arguments: tuple[str, ...]
+    tests: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return " ".join(word for word in self.arguments if not word.startswith("--"))
+
+
+def job(*arguments: str, tests: tuple[str, ...] = ()) -> Job:
+    """A job from its arguments, the words of each test in one text."""
+    return Job(arguments, tuple(tuple(test.split()) for test in tests))
+
+
+TRANSDUCTIVE = "--protocol standard-transductive"
+TWENTY_WAYS = "--ways 20"
+
+GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", "t-net", "mt-net", "reptile")
+ANY_WAYS = ("prototypical-networks", "matching-networks", "relation-networks", "metaoptnet-ridge", "r2d2")
+OTHERS = ("lstm-meta-learner", "tcml", "snail")
+FEATURES = ("baseline", "baseline++", "logistic-regression", "simpleshot", "nearest-neighbour-features")
+CONTROLLED = ("matching-networks", "prototypical-networks", *GRADIENT, "lstm-meta-learner")
+ONE_MODEL = ("tcml", "snail")  # for 1 to 5 shots
+SINUSOIDS = ("maml", "meta-sgd", "fomaml", "t-net", "mt-net", "lstm-meta-learner")
+
+
+def omniglot() -> list[Job]:
+    """5-way 1-shot for every method, five CPU-minutes of training each; 20-way for those that any number of ways fits."""
+    common = ("--dataset", "omniglot", "--recipe", "short")
+    jobs = [job("--method", name, "--dataset", "omniglot") for name in ("nearest-centroid", "nearest-neighbour")]
+    jobs += [job("--method", name, *common, tests=(TRANSDUCTIVE,)) for name in GRADIENT]
+    jobs += [job("--method", name, *common, tests=(TWENTY_WAYS,)) for name in ANY_WAYS]
+    jobs += [job("--method", "matching-networks", *common, "--set", "fce=true")]
+    return jobs + [job("--method", name, *common) for name in (*OTHERS, *FEATURES)]
+
+
+def cifar_fs() -> list[Job]:
+    """5-way 1-shot and 5-shot, `controlled`."""
+    common = ("--dataset", "cifar-fs", "--recipe", "controlled")
+    jobs = [job("--method", name, *common, "--shots", shots) for name in CONTROLLED for shots in ("1", "5")]
+    return jobs + [job("--method", name, *common, tests=("--shots 5",)) for name in ONE_MODEL]
+
+
+def sinusoid() -> list[Job]:
+    """Trained with 5 points, tested with 5, 10 and 20 (Li et al. 2017, table 1)."""
+    common = ("--dataset", "sinusoid-varying-frequency", "--shots", "5")
+    return [job("--method", name, *common, tests=("--shots 10", "--shots 20")) for name in SINUSOIDS]
+
+
+def longer() -> list[Job]:
+    """Omniglot 5-way 1-shot with the recipes that train for a quarter of an hour."""
+    common = ("--dataset", "omniglot")
+    jobs = [job("--method", name, *common, tests=(TRANSDUCTIVE,)) for name in ("prototypical-networks", "maml")]
+    return [*jobs, job("--method", "maml", *common, "--recipe", "transductive", tests=("--protocol standard",))]
+
+
+def papers() -> list[Job]:
+    """The papers' own conditions, most wanted first; mini-ImageNet where it was brought."""
+    first = ("maml", "prototypical-networks", "mt-net", "snail")
+    rest = ("matching-networks", "meta-sgd", "fomaml", "reptile", "t-net", "tcml", "relation-networks", "r2d2", "anil")
+    recipe = ("--recipe", "paper")
+    images = [
+        job("--method", name, "--dataset", "omniglot", "--ways", ways, "--shots", shots, *recipe)
+        for name in (*first, *rest)
+        for ways, shots in (("5", "1"), ("5", "5"), ("20", "1"), ("20", "5"))
+    ]
+    photographs = [
+        job("--method", name, "--dataset", "mini-imagenet", "--ways", "5", "--shots", shots, *recipe)
+        for name in (*first, *rest, "lstm-meta-learner", "metaoptnet-ridge", "baseline", "baseline++")
+        for shots in ("1", "5")
+    ]
+    functions = [
+        job("--method", name, "--dataset", "sinusoid-varying-frequency", "--shots", shots, *recipe)
+        for name in ("maml", "meta-sgd", "t-net", "mt-net")
+        for shots in ("5", "10", "20")
+    ]
+    return [one for one in (*images, *functions, *photographs) if has_recipe(one)]
+
+
+def has_recipe(one: Job) -> bool:
+    """Whether the method has a recipe for what the job is of: not every paper reports every benchmark."""
+    words = dict(zip(one.arguments[::2], one.arguments[1::2], strict=True))
+    shots, ways = int(words.get("--shots", 1)), int(words["--ways"]) if "--ways" in words else None
+    try:
+        resolve(Request(words["--method"], words["--dataset"], ways, shots, recipe=words["--recipe"], device="cpu"))
+    except UsageError:
+        return False
+    return True
 
 
 def main() -> None:
-    """Run and test everything."""
+    """Run, test and copy everything that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--only", default="", help="jobs whose words hold this text, such as 'maml omniglot'")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, each on a core of its own")
+    parser.add_argument("--work", type=Path, default=Path("runs/published"), help="where runs and their weights lie")
+    parser.add_argument("--papers", action="store_true", help="the recipes `paper` in place of the short ones")
+    parser.add_argument("--device", default="cpu", help="what to train on")
+    parser.add_argument("--list", action="store_true", help="print the jobs; run nothing")
+    given = parser.parse_args()
+    wanted = papers() if given.papers else [*omniglot(), *sinusoid(), *cifar_fs(), *longer()]
+    jobs = [one for one in wanted if given.only in one.name]
+    if given.list:
+        print("\n".join(one.name for one in jobs))
+        return
     if not os.environ.get("FSBENCH_DATA"):
-        sys.exit("Set FSBENCH_DATA to a folder with Omniglot's archives.")
-    out = Path(__file__).parent
-    for arguments, protocols in RUNS:
-        run = ["fsbench", "run", "--dataset", "omniglot", "--out", str(out), *arguments]
-        subprocess.run(run, check=True)
+        sys.exit("Set FSBENCH_DATA to a folder with Omniglot's and CIFAR-FS's archives.")
+    cores: SimpleQueue[int] = SimpleQueue()
+    for core in sorted(os.sched_getaffinity(0))[: given.jobs]:
+        cores.put(core)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        failed = [name for name in pool.map(lambda one: carry_out(one, given.work, given.device, cores), jobs) if name]
+    if failed:
+        sys.exit("Failed: " + "; ".join(failed))
+
+
+def carry_out(one: Job, work: Path, device: str, cores: "SimpleQueue[int]") -> str | None:
+    """Train, test and copy one job on a core of its own; returns its name where that fails."""
+    core = cores.get()
+    try:
+        run = ["fsbench", "run", *one.arguments, "--device", device, "--out", str(work)]
         asked = subprocess.run([*run, "--dry-run", "--json"], check=True, capture_output=True, text=True)
-        folder = json.loads(asked.stdout)[0]["folder"]
-        for protocol in protocols:
-            subprocess.run(["fsbench", "test", folder, "--protocol", protocol], check=True)
+        folder = Path(json.loads(asked.stdout)[0]["folder"])
+        for command in (run, *(["fsbench", "test", str(folder), *test] for test in one.tests)):
+            subprocess.run(["taskset", "--cpu-list", str(core), *command], check=True)
+    except subprocess.CalledProcessError as error:
+        print(f"{one.name}: {error}\n{error.stderr or ''}", file=sys.stderr)
+        return one.name
+    finally:
+        cores.put(core)
+    (HERE / folder.name).mkdir(exist_ok=True)
+    for name in PUBLISHED:
+        shutil.copy2(folder / name, HERE / folder.name / name)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Prototypical networks (Snell, Swersky & Zemel 2017, https://arxiv.org/abs/1703.05175).
 
 Each class is represented by its prototype, the mean embedding of its support images (eq. 1); a query belongs to each class
-with a probability that falls with the squared Euclidean distance to the prototype (eq. 2):
+with a probability that falls with its distance to the prototype (eq. 2):
 
-    p(y = k | x) = softmax_k(-||f(x) - c_k||^2)
+    p(y = k | x) = softmax_k(-d(f(x), c_k))        d: squared Euclidean, or cosine (1 - the cosine; their section 3.2)
 
 Deviations: none in the loss. Training normalises support and query of an episode together (`joint`), as the authors' code
 does; testing uses running statistics. Hyper-parameters of the optimiser stand in the recipes.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +20,28 @@ from torch import Tensor
 from fewshot_bench.method import EmbeddingMethod
 
 
+@dataclass(frozen=True)
+class PrototypicalHparams:
+    """Hyper-parameters of prototypical networks."""
+
+    distance: str = "euclidean"  # squared; or cosine
+
+    def __post_init__(self) -> None:
+        if self.distance not in ("euclidean", "cosine"):
+            raise ValueError(f"distance must be euclidean or cosine, got {self.distance!r}.")
+
+
 class PrototypicalNetworks(EmbeddingMethod):
     """Nearest prototype in a learned space."""
 
+    Hparams = PrototypicalHparams
+
     def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
-        """Minus the squared distance of each query to each prototype [T, Q, N]."""
-        return -squared_distances(query, prototypes(support, support_y, ways))
+        """Minus the distance of each query to each prototype [T, Q, N]."""
+        means = prototypes(support, support_y, ways)
+        if self.hparams.distance == "cosine":
+            return F.normalize(query, dim=-1) @ F.normalize(means, dim=-1).mT - 1
+        return -squared_distances(query, means)
 
 
 def prototypes(support: Tensor, support_y: Tensor, ways: int) -> Tensor:

@@ -53,8 +53,8 @@ def test_a_command_that_fails_is_an_error_with_its_last_words(wanted: Wanted) ->
 def test_a_command_is_interrupted_at_its_limit(wanted: Wanted) -> None:
     """As by Ctrl-C, and what it says then is kept."""
     waits = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('Stopped after update 7; saved.')"
-    done = run(wanted, "slow", [sys.executable, "-c", waits], 2)
-    assert (done["stopped_at_limit_s"], done["progress"]) == (2, "Stopped after update 7; saved.")
+    done = run(wanted, "slow", [sys.executable, "-c", waits], 5)
+    assert (done["stopped_at_limit_s"], done["progress"]) == (5, "Stopped after update 7; saved.")
 
 
 def test_the_checkout_serves_without_being_installed(wanted: Wanted) -> None:

@@ -14,11 +14,16 @@ from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
 from torch import Tensor
 
-from fewshot_bench.method import Conditions, MethodInfo, NoHparams
+from fewshot_bench.method import Conditions, MethodInfo
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
 from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import Conv4
-from fewshot_methods.prototypical_networks import PrototypicalNetworks, prototypes, squared_distances
+from fewshot_methods.prototypical_networks import (
+    PrototypicalHparams,
+    PrototypicalNetworks,
+    prototypes,
+    squared_distances,
+)
 
 T, N, K, Q, D = 3, 4, 2, 12, 7
 MODES: list[Normalisation] = sorted(PrototypicalNetworks.modes)
@@ -48,7 +53,7 @@ def method() -> PrototypicalNetworks:
     """The method on a small Conv4 in float64, with running statistics away from their start."""
     generator = torch.Generator().manual_seed(1)
     backbone = Conv4((1, 16, 16), filters=5, strided=False, scale=True, eps=1e-5)
-    method = PrototypicalNetworks(NoHparams(), MethodInfo("classification", N, N * K, (1, 16, 16), 10), backbone)
+    method = PrototypicalNetworks(PrototypicalHparams(), MethodInfo("classification", N, N * K, (1, 16, 16), 10), backbone)
     for tensor in [*method.parameters(), *method.buffers()]:
         tensor.data = torch.rand(tensor.shape, generator=generator) - 0.2 * (tensor.dim() > 1)
     return method.double()
@@ -149,3 +154,15 @@ def test_running_statistics_move_in_training_alone(method: PrototypicalNetworks,
     method.predict(make_tasks(1, 16, 16))
     method.after_update()
     assert torch.equal(method.running.block1_mean, before) == (not training)
+
+
+def test_cosine_scores_are_minus_scipys_cosine_distances(method: PrototypicalNetworks) -> None:
+    """distance=cosine: 1 - cos of query and prototype; another word is refused."""
+    tasks = make_tasks(D)
+    cosine = PrototypicalNetworks(PrototypicalHparams("cosine"), method.info, method.network)
+    found = cosine.compare(tasks.support_x, tasks.support_y, tasks.query_x, N)
+    for task in range(T):
+        means = class_means(tasks.support_x[task], tasks.support_y[task])
+        np.testing.assert_allclose(found[task].numpy(), -cdist(tasks.query_x[task], means, "cosine"), atol=1e-12)
+    with pytest.raises(ValueError, match="distance must be euclidean or cosine"):
+        PrototypicalHparams("manhattan")

@@ -1,0 +1,51 @@
+"""Plain batches of all training classes, for methods that train as ordinary classifiers.
+
+Batch i is a pure function of (structure id, batch size, seed, i): the images of epoch e stand in the order of the stable
+argsort of raw words of numpy's Philox, entered at counter [0, e, 0, 0]; the last images of an epoch that fill no batch
+are left out of it.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_bench.bank import Ids, ImageBank, on_device
+from fewshot_bench.errors import UsageError
+from fewshot_bench.specs import canonical_json
+from fewshot_bench.tasks import to_float
+
+
+class BatchSource:
+    """Batches of images and their classes, counted from 0 within the split. Raises `UsageError` where none can be filled."""
+
+    def __init__(self, bank: ImageBank, size: int, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+        check_batch(bank, size)
+        self.bank, self.size, self.device, self.dtype = bank, size, device, dtype
+        self.images = int(bank.starts[-1])
+        self.labels = np.repeat(np.arange(len(bank.class_names)), np.diff(bank.starts))
+        text = canonical_json([bank.structure_id, "batches", size, seed])
+        self.key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def ids(self, index: int) -> Ids:
+        """Ids of the images of batch `index`, [size]."""
+        each = self.images // self.size
+        epoch, place = divmod(index, each)
+        if epoch != self._epoch:
+            words = np.random.Philox(key=self.key, counter=[0, epoch, 0, 0]).random_raw(self.images)
+            self._epoch, self._order = epoch, np.argsort(words, kind="stable")
+        return self._order[place * self.size : (place + 1) * self.size]
+
+    def batch(self, index: int) -> tuple[Tensor, Tensor]:
+        """Images [size, C, H, W] and classes [size] of batch `index`."""
+        ids = self.ids(index)
+        images = to_float(on_device(self.bank.gather(ids), self.device), self.dtype)
+        return images, on_device(torch.from_numpy(self.labels[ids]), self.device)
+
+
+def check_batch(bank: ImageBank, size: int) -> None:
+    """Refuse a batch that is larger than the split; raises `UsageError`."""
+    if size > (images := int(bank.starts[-1])):
+        raise UsageError(f"batch_size {size:,} is more than the {images:,} images of this split: --set batch_size={images}.")

@@ -1,0 +1,152 @@
+"""Regression: families of functions of one variable, a task a function, from the same episode stream as images.
+
+Task i of a split is a pure function of (family, split, shots, queries, seed, i): raw words of numpy's Philox, as in
+`sampling`, in this order: one word for each parameter, one for each support point, one for each query point, one for the
+task's key. A word w becomes low + (high - low) * ((w >> 11) + 0.5) / 2^53.
+
+Legend: B or T tasks, P parameters, K support points, Q query points.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fewshot_bench.bank import on_device
+from fewshot_bench.dataset import checked_options
+from fewshot_bench.specs import canonical_json, short_hash
+from fewshot_bench.tasks import Tasks
+
+Values = npt.NDArray[np.float64]
+Range = tuple[float, float]
+
+
+class FunctionFamily(ABC):
+    """A family of functions: a task is one of them, its support K noiseless points. A plugin subclasses it, with a card
+    (`<module>.yaml`) beside its file, and is registered as a data set."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    parameters: ClassVar[Mapping[str, Range]]
+    """What a function is drawn by: each parameter's name and the range that it is uniform in."""
+    domain: ClassVar[Range]
+    """The range that the points are uniform in."""
+
+    def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
+        self.options = checked_options(type(self).__name__, self.defaults, options)
+
+    @abstractmethod
+    def values(self, x: Values, parameters: Mapping[str, Values]) -> Values:
+        """The functions' values at x [B, n]; each parameter is [B, 1]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an input: one value."""
+        return (1,)
+
+    def identity(self) -> str:
+        """A short text that changes with the name, ranges and domain."""
+        return f"functions-{short_hash(type(self).__name__, self.options, dict(self.parameters), self.domain)}"
+
+
+@dataclass(frozen=True)
+class FunctionEpisodes:
+    """A block of tasks in numbers."""
+
+    parameters: Values  # [B, P]
+    support: Values  # [B, K] x
+    query: Values  # [B, Q] x
+    key: npt.NDArray[np.uint64]  # [B]
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+class FunctionSampler:
+    """Draws the tasks of one size from one split; the stream can be entered anywhere."""
+
+    def __init__(self, family: FunctionFamily, split: str, shots: int, queries: int, seed: int) -> None:
+        self.family, self.shots, self.queries = family, shots, queries
+        text = canonical_json([family.identity(), split, shots, queries, seed])
+        self.philox_key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+        self.words = -(-(len(family.parameters) + shots + queries + 1) // 4) * 4
+
+    def block(self, first: int, count: int) -> FunctionEpisodes:
+        """Tasks `first` to `first + count - 1`."""
+        stream = np.random.Philox(key=self.philox_key, counter=first * self.words // 4)
+        words = np.asarray(stream.random_raw(count * self.words), np.uint64).reshape(count, self.words)
+        size = len(self.family.parameters)
+        uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        low, high = np.array(list(self.family.parameters.values())).T
+        left, right = self.family.domain
+        points = left + (right - left) * uniform[:, size : size + self.shots + self.queries]
+        parameters = low + (high - low) * uniform[:, :size]
+        key = words[:, size + self.shots + self.queries]
+        return FunctionEpisodes(parameters, points[:, : self.shots], points[:, self.shots :], key)
+
+    def digest(self, count: int) -> str:
+        """Hash (sha256) of tasks 0 to count - 1: only results of equal digests are compared in pairs."""
+        sha = hashlib.sha256()
+        for first in range(0, count, 256):
+            block = self.block(first, min(256, count - first))
+            for part in (block.parameters, block.support, block.query, block.key):
+                sha.update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).tobytes())
+        return sha.hexdigest()
+
+
+class FunctionSource:
+    """Tasks of one size from one split, on a device."""
+
+    def __init__(self, sampler: FunctionSampler, device: torch.device, dtype: torch.dtype) -> None:
+        self.sampler, self.device, self.dtype = sampler, device, dtype
+
+    def tasks(self, first: int, count: int) -> Tasks:
+        """Tasks `first` to `first + count - 1`: support_x [T, K, 1], support_y [T, K, 1] and so on."""
+        block = self.sampler.block(first, count)
+        family = self.sampler.family
+        parameters = {name: block.parameters[:, [i]] for i, name in enumerate(family.parameters)}
+
+        def tensor(values: Values) -> torch.Tensor:
+            return on_device(torch.from_numpy(values[..., None]).to(self.dtype), self.device)
+
+        return Tasks(
+            support_x=tensor(block.support),
+            support_y=tensor(family.values(block.support, parameters)),
+            query_x=tensor(block.query),
+            query_y=tensor(family.values(block.query, parameters)),
+            ways=1,
+            key=on_device(torch.from_numpy(block.key.view(np.int64)), self.device),
+            kind="regression",
+        )
+
+
+@dataclass(frozen=True)
+class FunctionData:
+    """A family of functions as a run sees its data: nothing to prepare, tasks without end."""
+
+    family: FunctionFamily
+
+    @property
+    def fingerprint(self) -> str:
+        """There are no pixels: what makes the values."""
+        return self.family.identity()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an input."""
+        return self.family.shape
+
+    def training_classes(self, split: str) -> int:
+        """There are none."""
+        return 0
+
+    def describe(self, *splits: str) -> dict[str, Any]:
+        """Each named split, for a record."""
+        return {
+            name: {"structure_id": short_hash(self.family.identity(), name), "classes": 0, "images": 0} for name in splits
+        }

@@ -1,0 +1,256 @@
+"""Measured numbers beside the published ones: a table for each benchmark and protocol, and what a difference says.
+
+The two errors are independent, so that the 95 % interval of measured minus published has the root of the sum of both squared
+half-widths. Where the paper prints no interval, a band of one point stands for it.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+import yaml
+
+from fewshot_bench import plugins
+from fewshot_bench.errors import FewshotError
+from fewshot_bench.protocols import PROTOCOLS
+from fewshot_bench.records import Record
+from fewshot_bench.resolve import Request, resolve
+from fewshot_bench.results import results_tables
+from fewshot_bench.tables import Cell, Column, Table
+from fewshot_leaderboard.published import TRANSDUCTIVE, VARIANTS, Published, all_published, published, published_name
+
+BAND = 0.01  # accuracy: how far a measured number may lie from a printed one that has no interval
+
+COLUMNS = (
+    Column("method", "method", "Name of the plugin.", leads=True),
+    Column("published", "published", "The printed number.", leads=True),
+    Column("conditions", "measured there", "The paper's test conditions and the source of the number."),
+    Column("measured", "measured here", "Mean and 95 % interval.", leads=True),
+    Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
+    Column("recipe", "recipe", "What the training was asked for by."),
+    Column("trained", "trained", "What an update saw."),
+    Column("images", "images", "Training images processed.", "right"),
+    Column("cost", "CPU-minutes", "Of training, on all cores together.", "right"),
+    Column("difference", "measured − published", "With an interval from both.", "right"),
+    Column("verdict", "verdict", "Whether zero lies in the interval, or the difference in the band."),
+)
+
+UNMEASURED = (Column("benchmark", "benchmark", "Data set, ways and shots.", leads=True), *COLUMNS[:3])
+
+Benchmark = tuple[str, int | None, int]
+"""Data set, ways (None for regression) and shots."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row of a table of results, and the content of the record of its first run."""
+
+    about: Mapping[str, Any]
+    cells: Mapping[str, Cell]
+    content: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        """Name of the plugin."""
+        return str(self.cells["method"].value)
+
+    @property
+    def name(self) -> str:
+        """The name under which the method was published."""
+        return published_name(self.method, self.cells["hparams"].value, self.cells["normalisation"].value)
+
+    @property
+    def label(self) -> str:
+        """The method, and what makes it another one in the literature."""
+        on = [key for key, value in self.cells["hparams"].value.items() if value is True and (self.method, key) in VARIANTS]
+        return ", ".join([self.method, *(f"{key}: true" for key in on)])
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """What was measured."""
+        ways = self.about["ways"] if self.about["metric"] == "accuracy" else None
+        return self.about["dataset"], ways, self.about["shots"]
+
+    @property
+    def protocol(self) -> str:
+        """Name of the test's protocol."""
+        return str(self.about["protocol"])
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the protocol lets queries see each other."""
+        return self.protocol in PROTOCOLS and bool(PROTOCOLS[self.protocol].transductive)
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe that the training was asked for by."""
+        found = re.search(r"--recipe[ =](\S+)", str(self.content["provenance"]["command"]))
+        return found[1] if found else "default"
+
+    @property
+    def images(self) -> int:
+        """Training images processed."""
+        return int(self.cells["images"].value)
+
+    @property
+    def printed(self) -> Published | None:
+        """The published number."""
+        return published(self.name, *self.benchmark, self.about["metric"])
+
+    @property
+    def half_width(self) -> float:
+        """Of its interval, the wider side."""
+        low, mean, high = (self.cells[key].value for key in ("low", "mean", "high"))
+        return float(max(high - mean, mean - low))
+
+
+def comparison_tables(records: Sequence[Record]) -> list[Table]:
+    """A table for each benchmark and protocol that a record measures, and one of what no record stands beside yet.
+
+    Of results that a method has under one protocol with one recipe, that of the longest training is shown.
+    """
+    rows = sorted(_longest(_measured(records)), key=_order)
+    groups = groupby(rows, key=lambda row: (row.benchmark, row.protocol))
+    return [*(_table(list(group)) for _, group in groups), _unmeasured({(row.name, *row.benchmark) for row in rows})]
+
+
+def _measured(records: Sequence[Record]) -> list[Measured]:
+    contents = {record.run_id: record.content for record in records}
+    tables = results_tables(records)
+    return [Measured(table.about, cells, contents[cells["runs"].value[0]]) for table in tables for cells in table.rows]
+
+
+def _longest(rows: Iterable[Measured]) -> list[Measured]:
+    found: dict[tuple[Any, ...], Measured] = {}
+    for row in rows:
+        key = (row.label, row.benchmark, row.protocol, row.recipe)
+        if key not in found or row.images > found[key].images:
+            found[key] = row
+    return list(found.values())
+
+
+def _order(row: Measured) -> tuple[Any, ...]:
+    dataset, ways, shots = row.benchmark
+    names = list(PROTOCOLS)
+    place = names.index(row.protocol) if row.protocol in names else len(names)  # others last, by name
+    return dataset, ways or 0, shots, place, row.protocol, row.label, row.recipe
+
+
+def _size(benchmark: Benchmark) -> str:
+    dataset, ways, shots = benchmark
+    return f"{dataset}, {ways}-way {shots}-shot" if ways else f"{dataset}, {shots} points"
+
+
+def _table(rows: Sequence[Measured]) -> Table:
+    title = f"{_size(rows[0].benchmark)}, protocol {rows[0].protocol}"
+    notes = [f"{row.label}, recipe {row.recipe}: {explained(row)}" for row in rows if _within(row) is False]
+    return Table(title, COLUMNS, [_cells(row) for row in rows], notes)
+
+
+def _unmeasured(measured: set[tuple[Any, ...]]) -> Table:
+    """The published numbers of registered methods that no record stands beside."""
+    known = set(plugins.registered("methods"))
+    known |= {variant for (method, _), variant in VARIANTS.items() if method in known}
+    known |= {name for method, name in TRANSDUCTIVE.items() if method in known}
+    rows = [
+        {"benchmark": Cell.of(_size(key[1:])), **_printed(key[0], printed)}
+        for key, printed in all_published().items()
+        if key[0] in known and key not in measured
+    ]
+    rows.sort(key=lambda row: (row["benchmark"].text, row["method"].text))
+    return Table("Published, not measured here", UNMEASURED, rows)
+
+
+def _printed(label: str, printed: Published | None) -> dict[str, Cell]:
+    """The cells of a published number."""
+    cells = {column.key: Cell.of(None) for column in COLUMNS} | {"method": Cell.of(label)}
+    if printed:
+        cells |= {"published": Cell.of(printed.text), "conditions": Cell.of(f"{printed.conditions}; {printed.source}")}
+    return cells
+
+
+def _cells(row: Measured) -> dict[str, Cell]:
+    cells = _printed(row.label, row.printed) | {
+        "measured": row.cells["mean"],
+        "normalisation": row.cells["normalisation"],
+    }
+    if row.images:
+        cells |= {
+            "recipe": Cell.of(row.recipe),
+            "trained": row.cells["trained"],
+            "images": Cell(row.images, f"{row.images:,}"),
+            "cost": Cell.of(_cost(row.content)),
+        }
+    if row.printed:
+        text, within = compared(row.cells["mean"].value, row.half_width, row.printed)
+        cells |= {"difference": Cell.of(text), "verdict": Cell.of({True: "within", False: "outside", None: None}[within])}
+    return cells
+
+
+def _cost(content: Mapping[str, Any]) -> str | None:
+    """CPU-minutes of a record's training; minutes of an accelerator, and its name, where it was trained there."""
+    if not ("plan" in content and "train_s" in content.get("cost", {})):
+        return None
+    plan, minutes = content["plan"], content["cost"]["train_s"] / 60
+    return f"{minutes * plan['threads']:.1f}" if plan["device"] == "cpu" else f"{minutes:.1f} min on {plan['device']}"
+
+
+def _within(row: Measured) -> bool | None:
+    return compared(row.cells["mean"].value, row.half_width, row.printed)[1] if row.printed else None
+
+
+def compared(mean: float, half_width: float, printed: Published) -> tuple[str, bool | None]:
+    """Measured minus published in the unit of print, and whether they agree; None where nothing says so."""
+    scale = 100 if printed.metric == "accuracy" else 1
+    difference = mean - printed.value
+    text = f"{difference * scale:+.2f}".replace("-", "−")
+    if printed.interval is not None:
+        both = math.hypot(half_width, printed.interval)
+        return f"{text} ± {both * scale:.2f}", abs(difference) <= both
+    if printed.metric != "accuracy":
+        return text, None
+    return f"{text} (band ± {BAND * scale:.0f})", abs(difference) <= BAND
+
+
+def explained(row: Measured) -> str:
+    """What is known to differ from the paper, and the experiment that would explain a number outside."""
+    kinds = {True: "transductive", False: "inductive"}
+    known = ""
+    if row.printed and row.printed.transductive != row.transductive:
+        known = f"the paper's test is {kinds[row.printed.transductive]}, this one {kinds[row.transductive]}; "
+    return known + (_said(row) or _paper_recipe(row) or "not explained yet.")
+
+
+def _said(row: Measured) -> str:
+    """What `explanations.yaml` or the method's card says."""
+    dataset, ways, shots = row.benchmark
+    about = {"method": row.method, "protocol": row.protocol, "recipe": row.recipe}
+    about |= {"dataset": dataset, "ways": ways, "shots": shots}  # type: ignore[dict-item]
+    for entry in _explanations():
+        if all(about[key] == value for key, value in entry["for"].items()):
+            return str(entry["text"])
+    plugin = plugins.registered("methods").get(row.method)
+    return str(plugin.card().get("notes", {}).get("outside", "")) if plugin else ""
+
+
+def _paper_recipe(row: Measured) -> str:
+    """That the recipe `paper` would tell, and how much longer it trains."""
+    dataset, ways, shots = row.benchmark
+    if row.recipe == "paper":
+        return ""
+    with suppress(FewshotError):  # the card has no such recipe
+        images = resolve(Request(row.method, dataset, ways, shots, recipe="paper")).train.images
+        return f"to be run: the recipe paper, which sees {images:,} training images where this run saw {row.images:,}."
+    return ""
+
+
+@cache
+def _explanations() -> list[dict[str, Any]]:
+    text = files("fewshot_leaderboard").joinpath("explanations.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text) or []

@@ -1,0 +1,64 @@
+"""Logistic regression on frozen features (Tian, Wang, Krishnan, Tenenbaum & Isola 2020, https://arxiv.org/abs/2003.11539).
+
+"A good embedding is all you need": a network is trained to classify all training classes together; for each task
+scikit-learn's multinomial logistic regression is fitted to the support's features, brought to unit length:
+
+    theta = argmin_theta sum over the support of cross-entropy(theta f(x)/||f(x)||, y) + ||theta||^2 / (2 C),   C = 1
+
+Deviations, of the authors' simple model (without distillation; code WangYueFt/rfs):
+- Their features are the mean over the last map of a network whose last block does not pool, and their support is five
+  augmented copies of each image; here the features are the backbone's, and an image is itself.
+- They train with random crops, flips and colour jitter; there is no augmentation here yet.
+The fit is scikit-learn's own, task by task in float64, which is what the paper and its readers use.
+
+Legend: T tasks, S support images, Q query images in all, N ways, D features.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import sklearn
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from fewshot_bench.feature_method import FeatureMethod
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LogisticRegressionHparams:
+    """Hyper-parameters of logistic regression."""
+
+    inverse_penalty: float = 1.0  # scikit-learn's C
+    max_iterations: int = 1000  # of L-BFGS
+
+    def __post_init__(self) -> None:
+        if self.inverse_penalty <= 0 or self.max_iterations < 1:
+            given = f"{self.inverse_penalty} and {self.max_iterations}"
+            raise ValueError(f"inverse_penalty must be positive and max_iterations at least 1, got {given}.")
+
+
+class LogisticRegression(FeatureMethod):
+    """scikit-learn's logistic regression, fitted to the support's features of unit length."""
+
+    Hparams = LogisticRegressionHparams
+
+    def classify(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int, key: Tensor) -> Tensor:
+        """The regression's linear scores [T, Q, N]."""
+        x, q = (F.normalize(features.double(), dim=-1).cpu().numpy() for features in (support, query))
+        # threads cost ten times the fit of so few images
+        with threadpool_limits(1, "blas"), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+            scores = [self.fitted(*task) for task in zip(x, support_y.cpu().numpy(), q, strict=True)]
+        return torch.from_numpy(np.stack(scores)).to(query)
+
+    def fitted(self, x: Floats, y: npt.NDArray[np.int64], query: Floats) -> Floats:
+        """Scores [Q, N] of one task's queries [Q, D] by a regression fitted to its support [S, D] and labels [S]."""
+        hparams = self.hparams
+        model = SklearnLogisticRegression(C=hparams.inverse_penalty, max_iter=hparams.max_iterations).fit(x, y)
+        scores: Floats = model.decision_function(query)
+        return scores if scores.ndim == 2 else np.stack([-scores, scores], 1)  # two ways have one score, of the second

@@ -1,0 +1,41 @@
+"""Ridge regression in closed form, for all tasks at once and differentiable, as a base learner.
+
+    W = argmin ||X W - Y||^2 + lambda ||W||^2 = (X'X + lambda I)^-1 X'Y = X' (XX' + lambda I)^-1 Y
+
+The second form is Woodbury's: its system has a row for each image in place of each feature, so it is the one solved where
+a support has fewer images than features (5-way 5-shot: 25 against 1,600). They are equal; the smaller costs less. In float32
+predictions of 5-way 5-shot tasks are within 1e-5 of the largest (tests).
+
+Legend: T tasks, S support images, D features, N columns of targets (ways).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def ridge(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
+    """Weights W [T, D, N] that map inputs x [T, S, D] to targets y [T, S, N], no intercept; `penalty` is lambda > 0."""
+    return ridge_by_images(x, y, penalty) if x.shape[1] < x.shape[2] else ridge_by_features(x, y, penalty)
+
+
+def ridge_by_features(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
+    """`ridge` by a system of D rows."""
+    weights: Tensor = torch.linalg.solve(_penalised(x.mT @ x, penalty), x.mT @ y)
+    return weights
+
+
+def ridge_by_images(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
+    """`ridge` by a system of S rows (Woodbury)."""
+    duals: Tensor = torch.linalg.solve(_penalised(x @ x.mT, penalty), y)  # [T, S, N]
+    return x.mT @ duals
+
+
+def one_hot(labels: Tensor, ways: int, like: Tensor) -> Tensor:
+    """Labels [T, S] as targets [T, S, N] of the type of `like`."""
+    return F.one_hot(labels, ways).to(like.dtype)
+
+
+def _penalised(gram: Tensor, penalty: Tensor | float) -> Tensor:
+    """Gram matrices [T, M, M] with the penalty added to their diagonals."""
+    return gram + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

@@ -1,0 +1,57 @@
+"""TCML, meta-learning with temporal convolutions (Mishra, Rohaninejad, Chen & Abbeel 2017, arXiv:1707.03141, version 1).
+
+SNAIL before its attention: a task is a sequence of labelled images with an unlabelled one at its end, whose label a stack
+of causal dilated convolutions predicts. Dense blocks append their output to their input:
+
+    Gated(x; R, F)  = tanh(conv(x)) * sigmoid(conv(x))               causal, width 2, dilation R, F filters
+    Dense(x; R, F)  = [x, h3],   h1 = Gated(x),  h2 = h1 + Gated(h1),  h3 = h2 + Gated(h2)
+    TCML            = Dense(.; R, 128) for R = 1, 2, 4, 8, 16, 1, 2, 4, 8, 16;  FC(512), ReLU, FC(N)
+
+The loss is that of the last place alone. One network serves 1 to 5 shots: each update draws its shots uniformly.
+
+What is done here, and what is not known:
+- Version 1 was not at hand. The dense block and its 128 filters are those on which two public ports of it agree
+  (devsisters/TCML-tensorflow, iwasaki-kenta/keita); the dilations and the head are the second's, the first has others.
+- The optimiser, updates, batch and initial weights are unknown. The convolutions of h2 and h3 start by adding nothing, all
+  others as comparisons (`temporal`): with torch's own initial weights the network was still at chance on glyphs after 645
+  updates of 8 tasks.
+- The queries of a task share the activations of its support (`temporal`), to the same result as a sequence for each.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from fewshot_bench.backbone import Backbone
+from fewshot_bench.method import MethodInfo
+from fewshot_methods.temporal import Chain, SequenceMethod
+
+
+@dataclass(frozen=True)
+class TcmlHparams:
+    """Hyper-parameters of TCML."""
+
+    filters: int = 128  # of each convolution
+    dilations: int = 5  # of a stack: 1, 2, 4, ...
+    stacks: int = 2
+    hidden: int = 512  # units of the head
+
+    def __post_init__(self) -> None:
+        if min(vars(self).values()) < 1:
+            raise ValueError(f"filters, dilations, stacks and hidden must be at least 1, got {tuple(vars(self).values())}.")
+
+
+class Tcml(SequenceMethod):
+    """A backbone, dense blocks of temporal convolutions, and a head of two layers."""
+
+    Hparams = TcmlHparams
+
+    def __init__(self, hparams: TcmlHparams, info: MethodInfo, backbone: Backbone) -> None:
+        super().__init__(hparams, info, backbone)
+        dilations = [2**i for i in range(hparams.dilations)]
+        self.chain = Chain(backbone.features + info.ways)
+        for _ in range(hparams.stacks):
+            self.chain.dense(dilations, hparams.filters, residual=2, comparing=True)
+        self.head = nn.Sequential(
+            nn.Linear(self.chain.channels, hparams.hidden), nn.ReLU(), nn.Linear(hparams.hidden, info.ways)
+        )

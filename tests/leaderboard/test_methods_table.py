@@ -1,0 +1,260 @@
+"""The table of methods says what the methods declare and what the records measure, and notices when it is out of date."""
+
+import json
+import math
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_records import Scores, draw_scores, make_record
+from typer.testing import CliRunner
+
+from fewshot_bench import plugins
+from fewshot_bench.errors import FewshotError, UsageError
+from fewshot_bench.plugins import Plugin
+from fewshot_bench.records import Record, find_records, load_record
+from fewshot_bench.statistics import score_interval
+from fewshot_leaderboard.commands import app
+from fewshot_leaderboard.comparison import compared, comparison_tables
+from fewshot_leaderboard.methods_table import END, START, methods_table, renewed, short_paper, write_readme
+from fewshot_leaderboard.published import Published, published
+
+ROOT = Path(__file__).parents[2]
+EMPTY = f"Before.\n\n{START}\n{END}\n\nAfter.\n"
+
+
+def compare(*records: Record) -> str:
+    """The tables of measured beside published numbers, in Markdown."""
+    return "\n".join(table.markdown() for table in comparison_tables(records))
+
+
+def lines_of(record: Record, *words: str) -> list[str]:
+    """The lines of those tables, made from one record, that hold all words."""
+    return [line for line in compare(record).splitlines() if all(word in line for word in words)]
+
+
+def costly(record: Record, device: str = "cpu", recipe: str = "default") -> Record:
+    """A record whose training took 90 seconds on 2 threads and 7,000 updates."""
+    content = record.content | {
+        "plan": {"device": device, "threads": 2},
+        "cost": {"train_s": 90.0},
+        "provenance": {"command": f"fsbench run --method maml --recipe {recipe} --seeds 0"},
+    }
+    (record.folder / "record.json").write_text(json.dumps(content))
+    return load_record(record.folder)
+
+
+def test_every_registered_method_has_a_row_with_what_it_declares() -> None:
+    """In the order of their names, as their classes say."""
+    rows = {row["method"].text: row for row in methods_table().rows}
+    assert list(rows) == list(plugins.registered("methods"))
+    for name, plugin in plugins.registered("methods").items():
+        try:
+            method = plugin.load()
+        except FewshotError:
+            continue
+        yes = {True: "yes", False: "no"}
+        assert rows[name]["transductive"].text == yes[method.transductive]
+        assert rows[name]["equivariant"].text == yes[method.way_equivariant]
+        assert rows[name]["invariant"].text == yes[method.support_order_invariant]
+        assert rows[name]["regression"].text == yes["regression" in method.kinds]
+        assert (rows[name]["learns"].text == "nothing") == (not method.trained)
+        assert ("ways" in rows[name]["built"].text) == method.fixed_ways
+
+
+def test_parameters_are_counted() -> None:
+    """Of Conv4-64 on 1 x 28 x 28: 9 (1 + 3 x 64) 64 weights, and a scale and a shift for each of 4 x 64 filters."""
+    rows = {row["method"].text: row["parameters"].text for row in methods_table().rows}
+    assert rows["prototypical-networks"] == f"{9 * (1 + 3 * 64) * 64 + 2 * 4 * 64:,}"
+    assert rows["nearest-centroid"] == "0"
+
+
+def test_a_method_that_cannot_be_imported_is_listed_by_name_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are none the worse for it."""
+    broken = Plugin("broken", "methods", "no_such_module:Method", "somebody 1.0")
+    found = {"broken": broken, "nearest-centroid": plugins.find("methods", "nearest-centroid")}
+    registered = plugins.registered
+    monkeypatch.setattr(plugins, "registered", lambda group: found if group == "methods" else registered(group))
+    table = methods_table()
+    assert [row["learns"].text for row in table.rows] == ["", "nothing"]
+    assert table.notes[-1].startswith("The method 'broken' (somebody 1.0) cannot be imported: ModuleNotFoundError")
+
+
+@pytest.mark.parametrize(
+    ("paper", "short"),
+    [
+        (
+            "Snell, Swersky & Zemel 2017, Prototypical Networks, arXiv:1703.05175",
+            "Snell et al. 2017, https://arxiv.org/abs/1703.05175",
+        ),
+        ("Ravi & Larochelle 2017, A Model, ICLR (their baseline)", "Ravi & Larochelle 2017"),
+        (
+            "Lake, Salakhutdinov & Tenenbaum (2015): Concept learning. Science. https://doi.org/10.1126/science.aab3050",
+            "Lake et al. 2015, https://doi.org/10.1126/science.aab3050",
+        ),
+        ("folklore", "folklore"),
+        ("", "–"),
+    ],
+)
+def test_a_paper_is_cited_shortly_with_its_address(paper: str, short: str) -> None:
+    """First author, year and link, however a card words it."""
+    assert short_paper(paper) == short
+
+
+def test_a_measured_number_stands_beside_the_published_one_and_both_conditions(tmp_path: Path) -> None:
+    """MAML's, with protocol, normalisation, budget and both sources."""
+    scores = draw_scores("m", 0.95)
+    record = costly(make_record(tmp_path, "maml", scores, train_meta_batch_size=16), recipe="short")
+    assert "### omniglot, 5-way 1-shot, protocol standard\n" in compare(record)
+    [line] = lines_of(record, "| maml |", "98.7 ± 0.4", f"{100 * scores.mean():.2f} ±")
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert "600 test episodes, 1 query a class, transductive" in cells[2] and "Finn et al. 2017" in cells[2]
+    assert cells[4:9] == ["support", "short", "5-way 1-shot", f"{8000 * 16 * 5 * (1 + 5):,}", "3.0"]
+
+
+def test_the_difference_has_the_interval_of_both(tmp_path: Path) -> None:
+    """The root of the sum of the squared half-widths, and a verdict."""
+    scores = draw_scores("m", 0.95)
+    interval = score_interval([scores], trials=75, metric="accuracy")
+    half = math.hypot((interval.high - interval.low) / 2 * 100, 0.4)
+    difference = f"{100 * scores.mean() - 98.7:+.2f} ± {half:.2f}".replace("-", "−")
+    [line] = lines_of(make_record(tmp_path, "maml", scores), "| maml |", "98.7 ± 0.4", "support")
+    assert f"| {difference} | outside |" in line
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "interval", "metric", "expected"),
+    [
+        (0.95, 0.003, 0.004, "accuracy", ("+5.00 ± 0.50", False)),
+        (0.904, 0.003, 0.004, "accuracy", ("+0.40 ± 0.50", True)),
+        (0.891, 0.003, None, "accuracy", ("−0.90 (band ± 1)", True)),
+        (0.889, 0.03, None, "accuracy", ("−1.10 (band ± 1)", False)),
+        (1.0, 0.15, 0.2, "mse", ("+0.10 ± 0.25", True)),
+        (1.0, 0.15, None, "mse", ("+0.10", None)),
+    ],
+)
+def test_numbers_agree_within_both_intervals_or_the_band(
+    mean: float, half: float, interval: float | None, metric: str, expected: tuple[str, bool | None]
+) -> None:
+    """A 3-4-5 triangle of half-widths; without a printed interval one point, whatever the measured one."""
+    printed = Published(0.9, "90", interval, metric, None, None, "", False, "")
+    assert compared(mean, half, printed) == expected
+
+
+def test_what_lies_outside_is_explained_by_an_experiment(tmp_path: Path) -> None:
+    """The difference of conditions that is known, and the recipe `paper` with its length."""
+    record = make_record(tmp_path, "maml", draw_scores("m", 0.9), train_meta_batch_size=1)
+    [note] = lines_of(record, "- maml, recipe default:")
+    assert "the paper's test is transductive, this one inductive" in note
+    assert re.search(r"the recipe paper, which sees [\d,]+ training images where this run saw 240,000", note)
+
+
+def test_an_explanation_that_was_written_down_comes_first(tmp_path: Path) -> None:
+    """By method, data set, recipe and protocol."""
+    record = costly(make_record(tmp_path, "maml", draw_scores("m", 0.9)), recipe="transductive")
+    [note] = lines_of(record, "- maml, recipe transductive:")
+    assert "to show what that costs" in note
+
+
+def test_what_lies_within_needs_no_explanation(tmp_path: Path) -> None:
+    """No note about a number that agrees."""
+    assert lines_of(make_record(tmp_path, "prototypical-networks", draw_scores("p", 0.988)), "- prototypical") == []
+
+
+def test_results_of_two_protocols_stand_in_two_tables(tmp_path: Path) -> None:
+    """As everywhere."""
+    make_record(tmp_path, "maml", draw_scores("a", 0.95))
+    make_record(
+        tmp_path, "maml", draw_scores("b", 0.95), test_protocol="standard-transductive", test_normalisation="separate"
+    )
+    titles = re.findall("^### (.*protocol.*)$", compare(*find_records([tmp_path])), re.MULTILINE)
+    assert titles == ["omniglot, 5-way 1-shot, protocol standard", "omniglot, 5-way 1-shot, protocol standard-transductive"]
+
+
+def test_of_one_recipe_the_longest_training_is_shown(tmp_path: Path) -> None:
+    """However much better the shorter one."""
+    make_record(tmp_path, "maml", draw_scores("short", 0.99), train_updates=10)
+    make_record(tmp_path, "maml", draw_scores("long", 0.9), train_updates=9000, train_meta_batch_size=1)
+    text = compare(*find_records([tmp_path]))
+    assert len(re.findall("^.* maml .* 98.7 ± 0.4 .*$", text, re.MULTILINE)) == 1
+    assert f"{9000 * 5 * 6:,}" in text
+
+
+def test_a_published_number_without_a_measured_one_is_listed(tmp_path: Path) -> None:
+    """Until a record stands beside it."""
+    assert lines_of(make_record(tmp_path, "nearest-centroid", draw_scores("n", 0.5)), "| omniglot, 5-way 1-shot | maml |")
+    assert not lines_of(make_record(tmp_path, "maml", draw_scores("m", 0.9)), "| omniglot, 5-way 1-shot | maml |")
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "printed"),
+    [
+        ("maml", {"train_hparams": {"first_order": True}, "test_dataset": "mini-imagenet"}, "48.07 ± 1.75"),
+        ("matching-networks", {"train_hparams": {"fce": True}, "test_dataset": "mini-imagenet"}, "43.56 ± 0.84"),
+        ("reptile", {"test_normalisation": "separate"}, "97.68 ± 0.04"),
+        ("reptile", {"test_normalisation": "support+1"}, "95.39 ± 0.09"),
+        ("l2l-maml", {}, "98.7 ± 0.4"),
+    ],
+)
+def test_a_variant_is_compared_with_its_own_published_number(
+    method: str, changes: dict[str, object], printed: str, tmp_path: Path
+) -> None:
+    """First-order MAML, matching networks with FCE, Reptile with and without transduction, learn2learn's MAML."""
+    assert lines_of(make_record(tmp_path, method, draw_scores("v", 0.9), **changes), f"| {method}", printed, "outside")
+
+
+def test_regression_is_compared_without_ways(tmp_path: Path) -> None:
+    """Lower is better, and the unit is its own."""
+    scores: Scores = np.random.default_rng(0).gamma(2.0, 0.6, 200)
+    changes = {"test_dataset": "sinusoid-varying-frequency", "test_ways": 1, "test_shots": 5, "train_ways": 1}
+    record = make_record(
+        tmp_path, "meta-sgd", scores, **changes, test_protocol="standard-regression", metric="mse", direction="min"
+    )
+    assert "### sinusoid-varying-frequency, 5 points, protocol standard-regression" in compare(record)
+    assert lines_of(record, "| meta-sgd |", "0.90 ± 0.16", f"{scores.mean():.2f} ±")
+    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse") is not None
+
+
+def test_minutes_on_an_accelerator_are_not_those_of_a_processor(tmp_path: Path) -> None:
+    """The device is named."""
+    assert lines_of(costly(make_record(tmp_path, "maml", draw_scores("m", 0.9)), "cuda"), "| 1.5 min on cuda |")
+
+
+def test_the_text_around_the_markers_stays(tmp_path: Path) -> None:
+    """And what is made twice is the same."""
+    record = make_record(tmp_path, "maml", draw_scores("m", 0.9))
+    text = renewed(EMPTY, [record])
+    assert text.startswith("Before.\n\n" + START) and text.endswith(END + "\n\nAfter.\n")
+    assert renewed(text, [record]) == text
+
+
+def test_a_text_without_markers_is_refused() -> None:
+    """Saying which lines it needs."""
+    with pytest.raises(UsageError, match=START):
+        renewed("# Methods\n", [])
+
+
+def test_check_fails_until_the_table_is_made_again(tmp_path: Path) -> None:
+    """A record that came since makes it out of date; `--check` writes nothing."""
+    make_record(tmp_path / "runs", "maml", draw_scores("m", 0.9))
+    readme = tmp_path / "README.md"
+    readme.write_text(EMPTY, encoding="utf-8")
+    command = ["methods", str(tmp_path / "runs"), "--out", str(readme)]
+    refused = CliRunner().invoke(app, [*command, "--check"])
+    assert isinstance(refused.exception, FewshotError) and "out of date" in str(refused.exception)
+    assert readme.read_text(encoding="utf-8") == EMPTY
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert CliRunner().invoke(app, [*command, "--check"]).exit_code == 0
+    make_record(tmp_path / "runs", "maml", draw_scores("n", 0.8), train_seed=1)
+    assert isinstance(CliRunner().invoke(app, [*command, "--check"]).exception, FewshotError)
+
+
+def test_the_committed_table_is_up_to_date() -> None:
+    """`fsbench leaderboard methods` changes nothing in methods/README.md."""
+    if find_spec("learn2learn") is None:
+        assert os.environ.get("FSBENCH_REQUIRE_PEER") != "1", "FSBENCH_REQUIRE_PEER is set: install learn2learn"
+        pytest.skip("without the peer learn2learn its methods have no row")
+    write_readme(ROOT / "methods" / "README.md", find_records([ROOT / "leaderboard" / "results"]), check=True)

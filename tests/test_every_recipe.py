@@ -1,0 +1,122 @@
+"""Every recipe of every method of ours: it resolves for what it says it is for, and none ships unrun."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fewshot_bench import plugins, run
+from fewshot_bench.recipes import describe_for
+from fewshot_bench.resolve import Request, Resolved, resolve
+
+SYNTHETIC = f"{Path(__file__).with_name('synthetic_images.py')}:SyntheticImages"
+CONTROLLED_IMAGES = 600_000
+
+
+OURS = [
+    name
+    for name, plugin in plugins.registered("methods").items()
+    if plugin.distribution.startswith("fewshot-bench ") and not plugin.missing()
+]
+TRAINED = [name for name in OURS if plugins.find("methods", name).load().trained]
+PEERS = [name for name in TRAINED if name.startswith("l2l-")]
+PUBLISHED = [name for name in TRAINED if name not in PEERS]
+
+
+def entries(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each entry of a method's recipes, with the recipe's name."""
+    for recipe, found in plugins.find("methods", name).card().get("recipes", {}).items():
+        yield from ((recipe, entry) for entry in found)
+
+
+def requests(name: str) -> Iterator[tuple[Request, dict[str, Any]]]:
+    """A request that takes each entry, and the entry; one that leaves the shots open is asked for 1 and for 5."""
+    for recipe, entry in entries(name):
+        wanted = entry.get("for", {})
+        for shots in [wanted["shots"]] if "shots" in wanted else [1, 5]:
+            ways = None if wanted.get("dataset", "").startswith("sinusoid") else wanted.get("ways", 5)
+            yield Request(name, wanted.get("dataset", "glyphs"), ways, shots, recipe=recipe), entry
+
+
+REQUESTS = [request for name in TRAINED for request, _ in requests(name)]
+
+
+def label(request: Request) -> str:
+    """A request as the name of a test."""
+    return f"{request.method}-{request.recipe}-{request.dataset}-{request.ways}w{request.shots}s"
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=label)
+def test_an_entry_resolves_for_what_it_is_for(request_: Request) -> None:
+    """To specs that can be carried out, with a network that fits the images."""
+    resolved = resolve(replace(request_, device="cpu"))
+    assert resolved.train.updates > 0
+    assert sum(p.numel() for p in resolved.build_meta(resolved.dataset.shape).parameters()) > 0
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_entry_names_where_its_values_come_from(name: str) -> None:
+    """In its `source`."""
+    assert all(len(entry["source"].split()) >= 4 for _, entry in entries(name))  # "This recipe's own choice."
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_trained_method_has_the_recipes_that_a_user_expects(name: str) -> None:
+    """A default for glyphs, Omniglot and CIFAR-FS, a short one for Omniglot, and `controlled` ones, for 1 and 5 shots."""
+    expected = [(None, dataset) for dataset in ("glyphs", "omniglot", "cifar-fs")] + [("short", "omniglot")]
+    expected += [("controlled", dataset) for dataset in ("cifar-fs", "mini-imagenet")]
+    for (recipe, dataset), shots in product(expected, (1, 5)):
+        assert resolve(Request(name, dataset, 5, shots, recipe=recipe, device="cpu")).train.updates > 0
+
+
+CONTROLLED = [request for request in REQUESTS if request.recipe == "controlled"]
+
+
+@pytest.mark.parametrize("request_", CONTROLLED, ids=label)
+def test_controlled_recipes_differ_in_the_method_alone(request_: Request) -> None:
+    """The same network, no augmentation, the training split, the same number of training images to one update."""
+    spec = resolve(replace(request_, device="cpu")).train
+    assert (spec.backbone, spec.data, spec.split) == ("conv4-64", {}, "train")
+    assert abs(spec.images - CONTROLLED_IMAGES) <= spec.images / spec.updates
+
+
+MINI = list(  # one request an entry
+    {
+        (request.method, request.recipe, request.ways, describe_for(entry)): request
+        for name in TRAINED
+        for request, entry in requests(name)
+        if request.dataset == "mini-imagenet"
+    }.values()
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("request_", MINI, ids=label)
+def test_each_mini_imagenet_recipe_trains_20_updates(request_: Request, tmp_path: Path) -> None:
+    """On synthetic images of 32 x 32 in place of 84 x 84, with its own network, tasks and optimiser."""
+    resolved = resolve(replace(request_, device="cpu"))
+    record = run(
+        request_.method,
+        ways=request_.ways,
+        shots=request_.shots,
+        dataset=SYNTHETIC,
+        recipe=f"{request_.recipe}@mini-imagenet",
+        protocol="custom",
+        episodes=4,
+        queries=5,
+        settings={"train.updates": 20, **smaller(resolved)},
+        out=tmp_path,
+        device="cpu",
+    )
+    assert record.content["training"]["updates"] == 20
+    assert 0 <= record.results[0]["mean"] <= 1
+
+
+def smaller(resolved: Resolved) -> dict[str, Any]:
+    """Settings that spare time without leaving out any code: fewer tasks an update, one short validation."""
+    spec = resolved.train
+    fewer: dict[str, Any] = {"train.meta_batch_size": 1} if spec.batch_size is None else {"train.batch_size": 16}
+    return fewer | ({"validation.every": 20, "validation.episodes": 2} if spec.validation else {})
