@@ -43,8 +43,9 @@ class Tasks:
 
     def some(self, part: slice) -> "Tasks":
         """Some of the tasks, as views."""
-        held: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
-        return replace(self, **{name: x[part] for name, x in held.items() if isinstance(x, Tensor)})
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        parts: dict[str, Any] = {name: x[part] for name, x in held.items() if isinstance(x, Tensor)}
+        return replace(self, **parts)
 
     def without_query_labels(self) -> "Tasks":
         """The same tasks as a learner may see them at test."""
