@@ -5,10 +5,6 @@ the support's activations are the same in all the sequences of a task, and are c
 support, each of which sees those before it; places S to S+Q-1 are the queries, each of which sees the support and itself.
 These are S + Q places where Q sequences have Q (S + 1), to the same result.
 
-The papers' initial weights are unknown. A convolution starts as torch's own would, or as a comparison (`comparing`): its
-weights for the past minus those for the present. On artificial 1-shot tasks (5 ways, 64 normal numbers an image, Adam 2e-3,
-16 tasks an update) a stack of dilations 1, 2, 4 left chance after some 100 updates so, after 550 with independent weights.
-
 Legend: T tasks, S support images, Q query images in all, P = S + Q places, N ways, D features, C channels, F filters,
 K size of a key, V size of a value, R dilation.
 """
@@ -61,10 +57,10 @@ class Chain(nn.Module):
         """Append an attention block."""
         self._append(Attention(self.channels, key_size, value_size), value_size)
 
-    def dense(self, dilations: Iterable[int], filters: int, residual: int = 0, *, comparing: bool = False) -> None:
+    def dense(self, dilations: Iterable[int], filters: int, residual: int = 0) -> None:
         """Append a dense block for each dilation."""
         for dilation in dilations:
-            self._append(Dense(self.channels, filters, dilation, residual, comparing), filters)
+            self._append(Dense(self.channels, filters, dilation, residual), filters)
 
     def forward(self, x: Tensor, size: int) -> Tensor:
         """Places x [T, P, C], of which the first `size` are the support -> [T, P, channels]."""
@@ -80,13 +76,10 @@ class Chain(nn.Module):
 class Dense(nn.Module):
     """A gated causal convolution, and `residual` more that are each added to what they are given."""
 
-    def __init__(self, channels: int, filters: int, dilation: int, residual: int = 0, comparing: bool = False) -> None:
+    def __init__(self, channels: int, filters: int, dilation: int, residual: int = 0) -> None:
         super().__init__()
-        self.first = GatedConv(channels, filters, dilation, comparing)
-        convs = [GatedConv(filters, filters, dilation, comparing) for _ in range(residual)]
-        for conv in convs:
-            conv.weight.data[:, :filters].zero_()  # f: each adds nothing at the start
-        self.residual = nn.ModuleList(convs)
+        self.first = GatedConv(channels, filters, dilation)
+        self.residual = nn.ModuleList(GatedConv(filters, filters, dilation) for _ in range(residual))
 
     def forward(self, x: Tensor, size: int) -> Tensor:
         """Places x [T, P, C], of which the first `size` are the support -> [T, P, F]."""
@@ -100,12 +93,11 @@ class GatedConv(nn.Module):
     """Causal convolution of width 2 and dilation R with a gate, tanh(f) * sigmoid(g): f and g at place t are linear in the
     inputs at places t - R (zeros before the start) and t."""
 
-    def __init__(self, channels: int, filters: int, dilation: int, comparing: bool = False) -> None:
+    def __init__(self, channels: int, filters: int, dilation: int) -> None:
         super().__init__()
         self.dilation = dilation
-        bound = math.sqrt(6 / channels) if comparing else 1 / math.sqrt(2 * channels)
-        weight = torch.empty(2, 2 * filters, channels).uniform_(-bound, bound)  # past, present; to f and g
-        self.weight = nn.Parameter(torch.stack([-weight[1], weight[1]]) if comparing else weight)
+        bound = 1 / math.sqrt(2 * channels)  # torch's own of such a layer
+        self.weight = nn.Parameter(torch.empty(2, 2 * filters, channels).uniform_(-bound, bound))  # past, present; to f, g
         self.bias = nn.Parameter(torch.zeros(2 * filters))
 
     def forward(self, x: Tensor, size: int) -> Tensor:

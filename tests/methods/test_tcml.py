@@ -45,6 +45,19 @@ def test_the_query_sees_the_first_image_of_the_longest_sequence(ways: int) -> No
     assert (by_support.abs().sum(2) > 0).all()
 
 
+def test_convolutions_start_as_comparisons() -> None:
+    """A place like the one before gives what the bias does; labels weigh more than images; residual ones add nothing."""
+    method = build(5)
+    for block in method.chain.blocks:
+        past, present = block.first.weight
+        torch.testing.assert_close(past, -present, rtol=0, atol=0)
+        images, labels, blocks = present.split([64, 5, present.shape[1] - 69], 1)
+        assert 1.5 < labels.std() / images.std() < 2.5
+        assert not blocks.numel() or 6 < images.std() / blocks.std() < 10
+        x = torch.randn(1, 9, present.shape[1])
+        torch.testing.assert_close(block(x, 9), block.first(x, 9), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", ["filters", "dilations", "stacks", "hidden"])
 def test_sizes_below_one_are_refused(name: str) -> None:
     """The error names the value."""
