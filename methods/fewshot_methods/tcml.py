@@ -58,6 +58,7 @@ class Tcml(SequenceMethod):
         for _ in range(hparams.stacks):
             self.chain.dense(dilations, hparams.filters, residual=2)
         for block in self.chain.blocks:
+            assert isinstance(block, Dense)
             start_as_comparison(block, backbone.features, info.ways)
         self.head = nn.Sequential(
             nn.Linear(self.chain.channels, hparams.hidden), nn.ReLU(), nn.Linear(hparams.hidden, info.ways)
