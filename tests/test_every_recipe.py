@@ -1,5 +1,6 @@
 """Every recipe of every method of ours: it resolves for what it says it is for, and none ships unrun."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -120,3 +121,19 @@ def smaller(resolved: Resolved) -> dict[str, Any]:
     spec = resolved.train
     fewer: dict[str, Any] = {"train.meta_batch_size": 1} if spec.batch_size is None else {"train.batch_size": 16}
     return fewer | ({"validation.every": 20, "validation.episodes": 2} if spec.validation else {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_eighth_of_the_glyphs_recipe_lowers_the_loss_and_beats_chance(name: str, tmp_path: Path) -> None:
+    """On test classes, by more than twice the half-width of its 95 % interval."""
+    spec = resolve(Request(name, "glyphs", device="cpu")).train
+    updates = spec.updates // 8
+    settings: dict[str, Any] = {"train.updates": updates}
+    if spec.validation:
+        settings |= {"validation.every": max(1, updates // 4), "validation.episodes": 2}
+    record = run(name, settings=settings, protocol="custom", episodes=200, queries=5, out=tmp_path, device="cpu")
+    losses = [json.loads(line)["loss"] for line in (record.folder / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0]
+    result = record.results[0]
+    assert result["mean"] - 2 * (result["mean"] - result["low"]) > 1 / 5
