@@ -78,6 +78,12 @@ def sinusoid() -> list[Job]:
     return [job("--method", name, *common, tests=("--shots 10", "--shots 20")) for name in SINUSOIDS]
 
 
+def glyphs() -> list[Job]:
+    """Glyphs 5-way 1-shot for every method: what a user's first command does."""
+    names = ("nearest-centroid", *GRADIENT, *ANY_WAYS, *OTHERS, *FEATURES)
+    return [job("--method", name, "--dataset", "glyphs") for name in names]
+
+
 def longer() -> list[Job]:
     """Omniglot 5-way 1-shot with the recipes that train for a quarter of an hour."""
     common = ("--dataset", "omniglot")
@@ -129,7 +135,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="what to train on")
     parser.add_argument("--list", action="store_true", help="print the jobs; run nothing")
     given = parser.parse_args()
-    wanted = papers() if given.papers else [*omniglot(), *sinusoid(), *cifar_fs(), *longer()]
+    wanted = papers() if given.papers else [*glyphs(), *omniglot(), *sinusoid(), *cifar_fs(), *longer()]
     jobs = [one for one in wanted if given.only in one.name]
     if given.list:
         print("\n".join(one.name for one in jobs))
