@@ -50,6 +50,7 @@ GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", "t-net", "mt-net", "reptile")
 ANY_WAYS = ("prototypical-networks", "matching-networks", "relation-networks", "metaoptnet-ridge", "r2d2")
 OTHERS = ("lstm-meta-learner", "tcml", "snail")
 FEATURES = ("baseline", "baseline++", "logistic-regression", "simpleshot", "nearest-neighbour-features")
+PEERS = ("l2l-maml", "l2l-meta-sgd", "l2l-prototypical-networks")  # where learn2learn is installed
 CONTROLLED = ("matching-networks", "prototypical-networks", *GRADIENT, "lstm-meta-learner")
 ONE_MODEL = ("tcml", "snail")  # for 1 to 5 shots
 SINUSOIDS = ("maml", "meta-sgd", "fomaml", "t-net", "mt-net", "lstm-meta-learner")
@@ -62,7 +63,7 @@ def omniglot() -> list[Job]:
     jobs += [job("--method", name, *common, tests=(TRANSDUCTIVE,)) for name in GRADIENT]
     jobs += [job("--method", name, *common, tests=(TWENTY_WAYS,)) for name in ANY_WAYS]
     jobs += [job("--method", "matching-networks", *common, "--set", "fce=true")]
-    return jobs + [job("--method", name, *common) for name in (*OTHERS, *FEATURES)]
+    return jobs + [job("--method", name, *common) for name in (*OTHERS, *FEATURES, *PEERS)]
 
 
 def cifar_fs() -> list[Job]:
@@ -80,7 +81,7 @@ def sinusoid() -> list[Job]:
 
 def glyphs() -> list[Job]:
     """Glyphs 5-way 1-shot for every method: what a user's first command does."""
-    names = ("nearest-centroid", *GRADIENT, *ANY_WAYS, *OTHERS, *FEATURES)
+    names = ("nearest-centroid", *GRADIENT, *ANY_WAYS, *OTHERS, *FEATURES, *PEERS)
     return [job("--method", name, "--dataset", "glyphs") for name in names]
 
 
