@@ -64,7 +64,8 @@ def pool(records: Iterable[Record]) -> list[Pooled]:
     """Pool the results that differ in nothing but the training seed; best first where they are comparable.
 
     Pooled are results of equal `TrainSpec` but for the seed, equal source of the method, data, `TestSpec`, metric and
-    digest of the test episodes. A run found twice counts once. Raises `DataError` where a record lacks a part.
+    digest of the test episodes. A seed found twice counts once, whatever the ids of its runs: a record of an older schema has
+    another id for the same training. Raises `DataError` where a record lacks a part.
     """
     groups: dict[str, list[_Entry]] = defaultdict(list)
     for record in records:
@@ -100,10 +101,10 @@ def _entry(record: Record, result: dict[str, Any]) -> _Entry:
 def _pooled(group: list[_Entry]) -> Pooled:
     # The scores are part of the order, so that of two records of one run the same one is counted whatever came first.
     group = sorted(group, key=lambda entry: (entry.run.seed, entry.run.run_id, entry.scores.tobytes(), entry.run.command))
-    counted: dict[tuple[int, str], _Entry] = {}
+    counted: dict[int, _Entry] = {}
     conflicts = set()
     for entry in group:
-        first = counted.setdefault((entry.run.seed, entry.run.run_id), entry)
+        first = counted.setdefault(entry.run.seed, entry)
         if first.scores.tobytes() != entry.scores.tobytes():
             conflicts.add(entry.run.run_id)
     entries = list(counted.values())

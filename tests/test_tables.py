@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -109,6 +110,13 @@ def test_a_run_that_is_found_twice_counts_once(tmp_path: Path) -> None:
     scores = draw_scores("a", 0.9)
     records = [make_record(tmp_path / folder, "maml", scores) for folder in ("here", "there")]
     assert column(one(records), "seeds") == [1]
+
+
+def test_a_seed_that_is_found_under_two_run_ids_counts_once(tmp_path: Path) -> None:
+    """The same training, recorded under two schemas, is no second seed."""
+    first, second = (make_record(tmp_path / folder, "maml", draw_scores("a", 0.9)) for folder in ("here", "there"))
+    renamed = replace(second, content=second.content | {"run_id": "0" * 12})
+    assert column(one([first, renamed]), "seeds") == [1]
 
 
 def test_two_records_of_one_run_that_disagree_are_said_in_a_note(tmp_path: Path) -> None:
