@@ -64,8 +64,8 @@ def pool(records: Iterable[Record]) -> list[Pooled]:
     """Pool the results that differ in nothing but the training seed; best first where they are comparable.
 
     Pooled are results of equal `TrainSpec` but for the seed, equal source of the method, data, `TestSpec`, metric and
-    digest of the test episodes. A seed found twice counts once, whatever the ids of its runs: a record of an older schema has
-    another id for the same training. Raises `DataError` where a record lacks a part.
+    digest of the test episodes. A seed found twice counts once, whatever the ids of its runs: a record of an older schema
+    has another id for the same training. Raises `DataError` where a record lacks a part.
     """
     groups: dict[str, list[_Entry]] = defaultdict(list)
     for record in records:
