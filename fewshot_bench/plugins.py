@@ -6,7 +6,6 @@ A card (`<module>.yaml` beside the code) is found where Python would find the co
 
 import hashlib
 import importlib.util
-import inspect
 import sys
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -113,20 +112,6 @@ def find(group: Group, name: str) -> Plugin:
         see = f"fsbench list {group}" if group in ("methods", "datasets") else ""
         raise unknown(group[:-1], name, plugins, see=see)
     return plugins[name]
-
-
-def source_sha256(*objects: Any) -> str:
-    """Hash of the source files that define the given classes and those that they inherit from, so that an edited method is
-    another method. What they import besides is not in it, nor are the core's own bases: a record names its version."""
-    paths: dict[str, None] = {}  # ordered, each once
-    for one in objects:
-        classes = inspect.getmro(one) if inspect.isclass(one) else [one if inspect.isfunction(one) else type(one)]
-        own = [cls for cls in classes if not cls.__module__.startswith(("fewshot_bench.", "torch.", "builtins", "abc"))]
-        paths |= dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in own or classes[:1])
-    sha = hashlib.sha256()
-    for path in paths:
-        sha.update(Path(path).read_bytes().replace(b"\r\n", b"\n"))
-    return sha.hexdigest()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fewshot_bench.normalisation import TRAIN_MODES, check_test_mode, test_defau
 from fewshot_bench.plan import resolve_device
 from fewshot_bench.protocols import PROTOCOLS, conditions
 from fewshot_bench.recipes import DEFAULTS, Sections, apply_settings, merge, recipe_sections
+from fewshot_bench.source import source_sha256
 from fewshot_bench.specs import Kind, Normalisation, TestSpec, TrainSpec, Validation, run_id
 
 
@@ -56,7 +57,7 @@ class Resolved:
     def source_sha256(self) -> str:
         """Hash of the source of the method and its backbone."""
         backbone = getattr(self.backbone_factory, "func", self.backbone_factory)  # a partial's own class
-        return plugins.source_sha256(self.method_class, *([backbone] if backbone else []))
+        return source_sha256(self.method_class, *([backbone] if backbone else []))
 
     @cached_property
     def run_id(self) -> str:

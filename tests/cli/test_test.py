@@ -148,7 +148,7 @@ def test_a_run_that_is_not_finished_is_refused(folder: Path) -> None:
 def test_a_method_that_has_changed_since_is_tested_with_a_word_about_it(folder: Path, tmp_path: Path) -> None:
     """The new result carries the hash of the source that made it."""
     source = tmp_path / "linear_method.py"
-    source.write_text(Path(TINY[2].rpartition(":")[0]).read_text() + "\n# edited\n")
+    source.write_text(Path(TINY[2].rpartition(":")[0]).read_text() + "\nEDITED = True\n")
     record = json.loads((folder / "record.json").read_text())
     record["method"]["reference"] = f"{source}:Linear"
     (folder / "record.json").write_text(json.dumps(record))
