@@ -5,7 +5,7 @@ features and the class's weights, which makes the features of a class gather aro
 
     p(y = k | x) = softmax_k(s g_k cos(f(x), v_k))
 
-The paper writes s = 1, g = 1; what the authors' code (wyharveychen/CloserLookFewShot, backbone.py, distLinear) adds is kept:
+The equation leaves out s and g; as in the authors' code (wyharveychen/CloserLookFewShot, backbone.py, distLinear):
 - the scale s, 2 for up to 200 classes and 10 for more, so 10 where it trains on Omniglot and 2 in every head at test;
 - weights are normalised by torch's weight norm, so each class has a learned length g, which starts as that of its v.
 Its guard of a zero vector too: features are divided by their length + 1e-5.

@@ -3,10 +3,10 @@
 "A good embedding is all you need": a network is trained to classify all training classes together; for each task
 scikit-learn's multinomial logistic regression is fitted to the support's features, brought to unit length:
 
-    theta = argmin_theta sum over the support of cross-entropy(theta f(x)/||f(x)||, y) + ||theta||^2 / (2 C),   C = 1
+    argmin over theta, b: sum over the support of cross-entropy(theta f(x)/||f(x)|| + b, y) + ||theta||^2 / (2 C),   C = 1
 
 Deviations, of the authors' simple model (without distillation; code WangYueFt/rfs):
-- Their features are the mean over the last map of a network whose last block does not pool, and their support is five
+- Their features are the mean over the last map (of Conv4 without its last pooling), and their support is five
   augmented copies of each image; here the features are the backbone's, and an image is itself.
 - They train with random crops, flips and colour jitter; there is no augmentation here yet.
 The fit is scikit-learn's own, task by task in float64, which is what the paper and its readers use.

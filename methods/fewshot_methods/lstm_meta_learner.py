@@ -9,16 +9,18 @@ learns to update the parameters theta of a learner, each coordinate with a state
 
 loss_t and grad_t are those of the learner on the support under theta_(t-1), and constants to the meta-gradient. The cell's
 start theta_0, the learner's initial parameters, is learned with the weights. Coordinates are all that the learner has:
-filters, scale and shift of the normalisation, head.
+filters, what the normalisation learns, head.
 
 What the authors' code (twitter/meta-learning-lstm) does and the paper does not say, and what is done here:
-- Every configuration of theirs takes whole supports as mini-batches, 12 updates at 1 shot, 8 at 5; so does every step here.
+- Their configurations take the whole support they were made for as one mini-batch, 12 updates at 1 shot, 8 at 5; so does
+  every step here, whatever the shots.
 - The statistics for the queries at test are those of the steps' mini-batches, the newest with weight 0.9 (5 shots: 0.95) and
   reset for each episode: mode `episode-running`, `statistics_momentum`. In training their queries normalise themselves: mode
   `separate`, which the recipes `paper` train with. Their running variance is the unbiased one, ours the biased.
 - They divide the gradient of a mean loss by the number of images once more: `gradient_scale`, 1 by default.
 - They feed each gate back before its sigmoid; here after it, as the equations say.
-- Their learner has a bias in each convolution, which the normalisation takes away again: ours has none.
+- Their learner has a bias in each convolution, which the normalisation takes away again: ours has none. Theirs has a scale
+  in each normalisation, conv4-32 of the recipes `paper` has not.
 
 Legend: T tasks, P coordinates, p of them in a chunk, n = T * p, H hidden units.
 """

@@ -12,15 +12,15 @@ adapted parameters' on the task's queries, for the learning curve alone. The sup
 calls its train shots.
 
 As in the authors' code: mini-batches are drawn without replacement, the support reshuffled where it is used up, a batch
-reaching over into the next shuffle; every parameter adapts, scale and shift of the normalisation too; each pass normalises
+reaching over into the next shuffle; every parameter adapts, what the normalisation learns too; each pass normalises
 with its own images; the second moment of the inner Adam outlives a task, in training and, from where training left it, at
 test. A test normalises each query beside the support (`support+1`) or, transductive, the queries by themselves (`separate`).
 
 Deviations:
 - The tasks of an update run side by side, each from the second moment that the last update left; what their gradients add to
   it is the mean over the orders in which they could have run one after another. With one task an update nothing differs.
-- Their Omniglot network gives the head the last map's 2x2 places, ours (conv4-64-strided) their mean, and has no scale; on
-  mini-ImageNet theirs pools odd maps with padding (1,152 features), conv4-32 without (800).
+- Their Omniglot network gives the head the last map's 2x2 places, ours (conv4-64-strided) their mean; on mini-ImageNet
+  theirs pools odd maps with padding (1,152 features), conv4-32 without (800). Theirs have a scale, neither of ours has.
 - Shuffles come from a task's own key.
 
 Legend: T tasks, S support images, B images of a mini-batch, Q queries in all.
@@ -43,7 +43,7 @@ from fewshot_bench.randomness import task_orders
 from fewshot_bench.tasks import Tasks
 from fewshot_methods.maml import MamlHparams
 
-BETA2, EPS = 0.999, 1e-8  # Adam's own defaults, as in the authors' code
+BETA2, EPS = 0.999, 1e-8  # Adam's own defaults; the authors' TensorFlow adds EPS before the bias correction
 
 
 @dataclass(frozen=True)

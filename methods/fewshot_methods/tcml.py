@@ -10,8 +10,10 @@ of causal dilated convolutions predicts. Dense blocks append their output to the
 The loss is that of the last place alone. One network serves 1 to 5 shots: each update draws its shots uniformly.
 
 What is done here, and what is not known:
-- Version 1 was not at hand. The dense block and its 128 filters are those on which two public ports of it agree
-  (devsisters/TCML-tensorflow, iwasaki-kenta/keita); the dilations and the head are the second's, the first has others.
+- Version 1 was not at hand. Two public ports of it agree on dense blocks of three convolutions with 128 filters and two
+  residuals. The residual outside the gate is the first's (devsisters/TCML-tensorflow; the second adds inside); dilations
+  and head are the second's (iwasaki-kenta/keita). The first says that the paper has dilations 1, 2 five times, 4, 8, 16,
+  and ends in attention over the support, which no name of the paper suggests.
 - The optimiser, updates, batch and initial weights are unknown. The convolutions start here as comparisons
   (`start_as_comparison`): with torch's own initial weights the network was still at chance on glyphs after 645 updates of 8
   tasks.

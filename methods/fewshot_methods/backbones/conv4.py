@@ -4,7 +4,8 @@
   eps 1e-5. 28x28 -> 64 features, 84x84 -> 1,600.
 - `conv4-64-strided` (Finn et al. 2017, Omniglot; code cbfinn/maml): stride 2 in place of pooling, mean over the last map,
   a shift but no scale, eps 1e-3. 28x28 -> 64 features.
-- `conv4-32` (Ravi & Larochelle 2017; Finn et al. 2017, mini-ImageNet): as conv4-64 with 32 filters, shift only, eps 1e-3.
+- `conv4-32` (Finn et al. 2017, mini-ImageNet; Ravi & Larochelle 2017, whose learner has a scale, too): as conv4-64 with 32
+  filters, shift only, eps 1e-3.
 
 Deviation: the convolutions have no bias, because the normalisation after them subtracts it again.
 
