@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from fewshot_bench.errors import FewshotError
 from fewshot_bench.losses import task_losses
 from fewshot_bench.records import Scores
 from fewshot_bench.specs import Kind
@@ -31,7 +32,15 @@ METRICS: Mapping[Kind, Metric] = {"classification": Metric("accuracy", "max"), "
 
 
 def episode_scores_of(outputs: Tensor, tasks: Tasks) -> Scores:
-    """Score of each task [T] from its outputs [T, Q, N or D]: the accuracy, or the mean squared error."""
+    """Score of each task [T] from its outputs [T, Q, N or D]: the accuracy, or the mean squared error.
+
+    Raises `FewshotError` for outputs of another shape, and where not one of them is a number.
+    """
+    expected = (*tasks.targets.shape, tasks.ways) if tasks.kind == "classification" else tuple(tasks.targets.shape)
+    if tuple(outputs.shape) != expected:
+        raise FewshotError(f"The method's outputs have shape {list(outputs.shape)}, where {list(expected)} was expected.")
+    if outputs.isnan().all():
+        raise FewshotError("None of the method's outputs is a number: it has diverged, or divides by zero.")
     if tasks.kind == "regression":
         return task_losses(outputs, tasks.targets, "regression").double().cpu().numpy()
     return accuracies(outputs, tasks.targets)

@@ -45,6 +45,14 @@ KEYS = {
 }
 """The keys of the sections whose keys are known; those of `method` and `data` are the plugins' own."""
 
+OPTIONS = {
+    f"{section}{key}": option
+    for key, option in (("seed", "--seeds"), ("device", "--device"), ("dataset", "--dataset"))
+    for section in ("", "train.")
+    if (section, key) != ("", "seed")  # a test's, where the protocol leaves it open
+}
+"""What is said by an option of the command."""
+
 
 def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int, shots: int) -> Sections:
     """The sections of the recipe that the request selects; `recipe` None is `default` where the card has any.
@@ -67,14 +75,20 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
     for entry in recipes[name]:
         if not isinstance(entry, dict) or not isinstance(entry.get("for", {}), dict):
             raise UsageError(f"{where}: each entry of recipe {name!r} must be a mapping.")
-        if all(asked.get(key) == value for key, value in entry.get("for", {}).items()):
+        if not _unlike(entry, asked):
             return _checked({k: v for k, v in entry.items() if k not in ("for", "source")}, where)
-    exist = "; ".join(f"{n} ({describe_for(e)})" for n, entries in recipes.items() for e in entries)
+    size = f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"  # functions have no ways
     raise UsageError(
-        f"{plugin.name} has no recipe {name!r} for {dataset}, {ways}-way {shots}-shot. There are: {exist}.\n"
-        f"Take the settings of another data set with --recipe {name}@{_datasets(recipes[name])[0]}, or your own file with "
-        f"--recipe my.yaml."
+        f"{plugin.name} has no recipe {name!r} for {asked['dataset']}, {size}. "
+        f"There are: {'; '.join(map(describe_for, recipes[name]))}.\n"
+        f"Take the settings of another data set with --recipe {name}@DATASET, or your own file with --recipe my.yaml.\n"
+        f"See: {see}"
     )
+
+
+def _unlike(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
+    """In what an entry is for something else than what was asked."""
+    return {key for key, value in entry.get("for", {}).items() if asked.get(key) != value}
 
 
 def describe_for(entry: Mapping[str, Any]) -> str:
@@ -106,6 +120,8 @@ def merge(*layers: Sections) -> Sections:
 
 def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:
     section, dot, key = given.partition(".")
+    if (option := OPTIONS.get(given)) is not None:
+        raise UsageError(f"{given!r} is not set by --set but by {option}.")
     if dot and section in keys and key in keys[section]:
         return section, key
     owners = [name for name, names in keys.items() if given in names]
@@ -113,7 +129,7 @@ def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:
         return owners[0], given
     if owners:
         raise UsageError(f"{given!r} is a key of several sections: say {' or '.join(f'{o}.{given}' for o in owners)}.")
-    every = [key for names in keys.values() for key in names] + [f"{s}.{k}" for s, names in keys.items() for k in names]
+    every = {name for section, names in keys.items() for key in names for name in (key, f"{section}.{key}")}
     raise unknown("key", given, every, see="fsbench run --method NAME --dry-run (prints every key)")
 
 
@@ -148,7 +164,3 @@ def _checked(sections: Mapping[str, Any], where: str) -> Sections:
             if name in KEYS and key not in KEYS[name]:
                 raise unknown(f"key of section {name!r} in {where}", key, KEYS[name])
     return {name: {key: _plain(value) for key, value in values.items()} for name, values in sections.items()}
-
-
-def _datasets(entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [entry.get("for", {}).get("dataset", "glyphs") for entry in entries] or ["glyphs"]

@@ -83,7 +83,8 @@ class Resolved:
         try:
             backbone = self.backbone_factory(input_shape) if self.backbone_factory else None
         except ValueError as error:  # how a backbone refuses its inputs
-            raise UsageError(f"Backbone {name!r} with data set {self.train.dataset!r}: {error}.") from None
+            reason = "it takes images, not points" if self.kind == "regression" else error
+            raise UsageError(f"Backbone {name!r} with data set {self.train.dataset!r}: {reason}.") from None
         if backbone is not None and backbone.channels and self.train.normalisation == "none":
             raise UsageError(f"Backbone {name!r} normalises its layers: train.normalisation must say how, not 'none'.")
         return self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)

@@ -12,7 +12,8 @@ from fewshot_bench.specs import TrainSpec, canonical_json
 from fewshot_bench.statistics import Interval
 from fewshot_bench.tables import Cell, Column, Table
 
-_RANK = Column("rank", "#", "Rank by the mean; only the protocol 'standard' ranks.", "right", leads=True)
+_RANKS = "Rank by the mean; only the protocols standard and standard-regression rank."
+_RANK = Column("rank", "#", _RANKS, "right", leads=True)
 _METHOD = Column("method", "method", "Name of the method's plugin.", leads=True)
 _REST = (
     Column("settings", "differs in", "Settings in which rows that look alike differ."),
@@ -111,7 +112,7 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
         "mean": Cell(interval.mean, interval_text(interval, pooled.metric)),
         "settings": Cell(dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())),
         "backbone": Cell.of(train["backbone"]),
-        "trained": Cell.of(_trained(train)),
+        "trained": Cell.of(_trained(train, pooled.metric)),
         "images": Cell.of(_images(train)),
         "normalisation": Cell.of(test["normalisation"]),
         "episodes": Cell.of(test["episodes"]),
@@ -128,14 +129,14 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
     }
 
 
-def _trained(train: Mapping[str, Any]) -> str | None:
+def _trained(train: Mapping[str, Any], metric: str) -> str | None:
     """What an update saw, in words; None where nothing was trained."""
     if not train["updates"]:
         return None
     if train["batch_size"] is not None:
         return f"all classes, batches of {train['batch_size']}"
     shots = train["shots"] if train["max_shots"] is None else f"{train['shots']}–{train['max_shots']}"
-    return f"{train['ways']}-way {shots}-shot"
+    return f"{shots} points" if metric == "mse" else f"{train['ways']}-way {shots}-shot"
 
 
 def _images(train: Mapping[str, Any]) -> int:

@@ -159,10 +159,7 @@ class Trainer:
         for loss in losses:
             total += loss.item()  # waits for an accelerator: not before it has all of the update to do
         if not math.isfinite(total):
-            raise FewshotError(
-                f"The loss is {total} at update {self.at.update + 1}: training has diverged.\n"
-                "Lower the learning rates (--set lr=..., for gradient-based methods --set inner_lr=...)."
-            )
+            raise _diverged("loss", total, self.at.update + 1)
         return total
 
     def _losses(self) -> Iterator[Tensor]:
@@ -182,6 +179,8 @@ class Trainer:
         conditions = Conditions(rules.normalisation, rules.inner_steps)
         blocks = episode_scores(self.method, self.validation, conditions, rules.episodes, self.plan.test_chunk)
         score = self.at.last_score = float(np.concatenate(list(blocks)).mean())
+        if not math.isfinite(score):
+            raise _diverged("validation score", score, self.at.update)
         metric = METRICS[self.method.info.kind]
         if not self.at.best_update or metric.better(score, than=self.at.best_score):
             self.at.best_score, self.at.best_update, self.best = score, self.at.update, self._weights()
@@ -196,3 +195,10 @@ class Trainer:
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.method.state_dict().items()}
+
+
+def _diverged(what: str, value: float, update: int) -> FewshotError:
+    return FewshotError(
+        f"The {what} is {value} at update {update}: training has diverged.\n"
+        "Lower the learning rates (--set lr=..., for gradient-based methods --set inner_lr=...)."
+    )

@@ -3,6 +3,7 @@
 Legend: T tasks, Q query images in all, N ways.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from sklearn.metrics import accuracy_score
 from torch import Tensor
 
 from fewshot_bench.bank import MemmapBank
+from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo, NoHparams, build_hparams
-from fewshot_bench.metrics import accuracies
+from fewshot_bench.metrics import accuracies, episode_scores_of
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.tasks import Tasks, TaskSource
 from fewshot_bench.testing import embedded, episode_scores, used_images
@@ -209,3 +211,22 @@ def test_images_that_tell_nothing_are_answered_by_chance(seed: int) -> None:
     scores = scores_of(NearestCentroid(NoHparams(), INFO, None), make_source(noise), episodes, mode="none")
     bound = 4 * np.sqrt(1 / WAYS * (1 - 1 / WAYS) / episodes)
     assert abs(scores.mean() - 1 / WAYS) < bound
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 4), (2, 6), (1, 6, 3)])
+def test_outputs_of_another_shape_are_refused(noisy: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """A method that answers for other ways or queries gets no score, and learns both shapes."""
+    tasks = make_source(noisy).tasks(0, 2)
+    expected = [2, tasks.targets.shape[1], WAYS]
+    with pytest.raises(FewshotError, match=re.escape(f"shape {list(shape)}, where {expected}")):
+        episode_scores_of(torch.zeros(shape), tasks)
+
+
+def test_outputs_without_a_number_are_refused(noisy: npt.NDArray[np.uint8]) -> None:
+    """Not counted as all wrong: nothing was answered."""
+    tasks = make_source(noisy).tasks(0, 2)
+    outputs = torch.full((2, tasks.targets.shape[1], WAYS), torch.nan)
+    with pytest.raises(FewshotError, match="is a number"):
+        episode_scores_of(outputs, tasks)
+    outputs[0, 0] = 0.0
+    assert episode_scores_of(outputs, tasks).max() <= 1

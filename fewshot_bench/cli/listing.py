@@ -58,7 +58,9 @@ def show(
     """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
     import yaml
 
-    if "/" not in name and name in plugins.registered("datasets"):
+    if (found := plugins.registered("methods").get(name)) and (missing := found.missing()):
+        content = _about(found) | {"missing": missing}
+    elif "/" not in name and name in plugins.registered("datasets"):
         content = _about(plugins.find("datasets", name))
     elif ":" in name or name in plugins.registered("methods"):
         content = _about_method(plugins.find("methods", name))
@@ -109,7 +111,7 @@ def _about_method(plugin: plugins.Plugin) -> dict[str, Any]:
     defaults = {f.name: None if f.default is MISSING else f.default for f in fields(method.Hparams)}
     declares = {
         "trained": method.trained,
-        "trains on": method.trains_on,
+        "trains on": method.trains_on if method.trained else "nothing",
         "transductive": method.transductive,
         "fixed ways": method.fixed_ways,
         "fixed support": method.fixed_support,

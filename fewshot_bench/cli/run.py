@@ -31,7 +31,8 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data's files (else FSBENCH_DATA).")]
 Protocol = Annotated[
-    str | None, typer.Option(help="Test conditions: standard, standard-transductive, snell, finn, ravi, custom.")
+    str | None,
+    typer.Option(help="Test conditions: standard, standard-transductive, standard-regression, snell, finn, ravi, custom."),
 ]
 Queries = Annotated[
     int | None, typer.Option(help="Test queries a class (protocol custom).", rich_help_panel=ADVANCED, **NUMBER)
@@ -47,7 +48,7 @@ def run(
     ] = None,
     shots: Annotated[int, typer.Option(help="Support images a class.", **NUMBER)] = 1,
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
-    recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card, or my.yaml.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card (or NAME@DATASET), or my.yaml.")] = None,
     settings: Settings = None,
     protocol: Protocol = None,
     data_root: DataRoot = None,
@@ -158,5 +159,5 @@ def _dry_run(requests: list["Request"], out: Path, as_json: bool) -> int:
 
     for plan in plans:
         print(yaml.safe_dump(plan, sort_keys=False).rstrip())
-    print("# Nothing was run. Any key of method, train, validation, data and test can be set with --set section.key=value.")
+    print("# Nothing was run. --set section.key=value sets a key (section method, train, validation, data or test).")
     return 0

@@ -4,7 +4,9 @@ from typing import Any
 
 from fewshot_bench.records import Record
 from fewshot_bench.results import interval_text
-from fewshot_bench.statistics import score_interval
+from fewshot_bench.statistics import Interval, score_interval
+
+BY_STEP_A_LINE = 3
 
 
 def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
@@ -21,13 +23,13 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
     regression = result["metric"] == "mse"
     unit = "" if regression else " %"
     task = f"{test['shots']} points" if regression else f"{test['ways']}-way {test['shots']}-shot"
-    episodes = f"functions, {test['queries']} points each" if regression else f"episodes, {test['queries']} queries a class"
+    queries = f"functions, {test['queries']} query points" if regression else f"episodes, {test['queries']} queries a class"
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
         result["metric"]: f"{interval_text(interval, result['metric'])}{unit} ({interval.method})",
         "method": f"{first.content['method']['title']} on {test['dataset']}, {task}",
-        "protocol": f"{test['protocol']}, {test['episodes']:,} {episodes}, normalisation {test['normalisation']}",
-        **_by_step(result),
+        "protocol": f"{test['protocol']}, {test['episodes']:,} {queries}, normalisation {test['normalisation']}",
+        **_by_step(results),
         "seeds": seeds,
         "time": f"{train_s:.0f} s training, {test_s:.1f} s testing",
         "record": "\n".join(str(record.folder) for record in records),
@@ -38,8 +40,13 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
     return "\n".join(f"{name:<{width}}{text.replace(chr(10), indent)}" for name, text in lines.items())
 
 
-def _by_step(result: dict[str, Any]) -> dict[str, str]:
-    """The error after each inner step, where a test of regression gives it."""
-    rows = result.get("by_step") or []
-    texts = [f"{row['inner_steps']}: {row['mean']:.3f} ± {(row['high'] - row['low']) / 2:.3f}" for row in rows]
-    return {"by step": "  ".join(texts)} if texts else {}
+def _by_step(results: list[dict[str, Any]]) -> dict[str, str]:
+    """The error after each inner step, where a test of regression gives it: of the first seed where there are several."""
+    rows = results[0].get("by_step") or []
+    texts = [
+        f"{row['inner_steps']}: {interval_text(Interval(row['mean'], row['low'], row['high'], ''), 'mse')}" for row in rows
+    ]
+    lines = ["  ".join(texts[first : first + BY_STEP_A_LINE]) for first in range(0, len(texts), BY_STEP_A_LINE)]
+    if len(results) > 1:
+        lines.append("of the first seed")
+    return {"by step": "\n".join(lines)} if texts else {}

@@ -89,9 +89,11 @@ class Measured:
 
     @property
     def recipe(self) -> str:
-        """Name of the recipe that the training was asked for by."""
-        found = re.search(r"--recipe[ =](\S+)", str(self.content["provenance"]["command"]))
-        return found[1] if found else "default"
+        """Name of the recipe that the training was asked for by, and whether a setting of it was changed."""
+        command = str(self.content["provenance"]["command"])
+        found = re.search(r"--recipe[ =](\S+)", command)
+        settings = {name for name in re.findall(r"--set[ =]([^\s=]+)", command) if (self.method, name) not in VARIANTS}
+        return (found[1] if found else "default") + (", changed" if settings else "")
 
     @property
     def images(self) -> int:
@@ -113,7 +115,8 @@ class Measured:
 def comparison_tables(records: Sequence[Record]) -> list[Table]:
     """A table for each benchmark and protocol that a record measures, and one of what no record stands beside yet.
 
-    Of results that a method has under one protocol with one recipe, that of the longest training is shown.
+    Of results that a method has under one protocol with one recipe and one normalisation, that of the longest training is
+    shown.
     """
     rows = sorted(_longest(_measured(records)), key=_order)
     groups = groupby(rows, key=lambda row: (row.benchmark, row.protocol))
@@ -129,7 +132,7 @@ def _measured(records: Sequence[Record]) -> list[Measured]:
 def _longest(rows: Iterable[Measured]) -> list[Measured]:
     found: dict[tuple[Any, ...], Measured] = {}
     for row in rows:
-        key = (row.label, row.benchmark, row.protocol, row.recipe)
+        key = (row.label, row.benchmark, row.protocol, row.recipe, row.cells["normalisation"].value)
         if key not in found or row.images > found[key].images:
             found[key] = row
     return list(found.values())

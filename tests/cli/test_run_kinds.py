@@ -12,6 +12,7 @@ from tiny import SHAPE, blobs
 from fewshot_bench.functions import FunctionSampler, FunctionSource
 from fewshot_bench.records import load_record
 from fewshot_bench.resolve import Request, resolve
+from fewshot_bench.results import interval_text
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.statistics import score_interval
 from fewshot_bench.tasks import TaskSource, VaryingShots
@@ -42,7 +43,7 @@ def test_a_regression_reports_the_error_after_each_inner_step(tmp_path: Path) ->
     assert result["mean"] == interval.mean
     assert f"mse       {result['mean']:.2f}" in said.out
     assert "%" not in said.out.splitlines()[0].partition("(")[0]
-    assert f"3: {last['mean']:.3f}" in said.out
+    assert f"3: {interval_text(interval, 'mse')}" in said.out
     assert "5 points" in finished("table", tmp_path).out
 
 

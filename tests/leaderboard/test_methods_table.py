@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -172,6 +173,15 @@ def test_results_of_two_protocols_stand_in_two_tables(tmp_path: Path) -> None:
     )
     titles = re.findall("^### (.*protocol.*)$", compare(*find_records([tmp_path])), re.MULTILINE)
     assert titles == ["omniglot, 5-way 1-shot, protocol standard", "omniglot, 5-way 1-shot, protocol standard-transductive"]
+
+
+def test_a_recipe_that_was_changed_says_so(tmp_path: Path) -> None:
+    """A trial of a few updates does not stand as the recipe."""
+    record = make_record(tmp_path, "maml", draw_scores("short", 0.9))
+    command = "fsbench run --method maml --recipe short --set train.updates=5"
+    changed = replace(record, content=record.content | {"provenance": {"command": command}})
+    assert "| short, changed |" in compare(changed)
+    assert "changed" not in compare(record)
 
 
 def test_of_one_recipe_the_longest_training_is_shown(tmp_path: Path) -> None:
