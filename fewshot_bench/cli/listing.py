@@ -9,7 +9,7 @@ import typer
 
 from fewshot_bench import plugins
 from fewshot_bench.cli.run import Json, Out
-from fewshot_bench.errors import FewshotError, unknown
+from fewshot_bench.errors import FewshotError, UsageError, unknown
 
 list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=True)
 
@@ -52,22 +52,39 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
 
 def show(
     name: Annotated[str, typer.Argument(help="A method, a data set, or a run.")],
+    recipe: Annotated[str | None, typer.Option(help="Of a method: this recipe, whole.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> int:
     """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
-    import yaml
-
-    if (found := plugins.registered("methods").get(name)) and (missing := found.missing()):
-        content = _about(found) | {"missing": missing}
+    is_method = ":" in name or name in plugins.registered("methods")
+    if recipe is not None:
+        if not is_method:
+            raise UsageError(f"Only methods have recipes, and {name!r} is none.")
+        content = _one_recipe(plugins.find("methods", name), recipe)
+    elif is_method and (missing := plugins.find("methods", name).missing()):
+        content = _about(plugins.find("methods", name)) | {"missing": missing}
     elif "/" not in name and name in plugins.registered("datasets"):
         content = _about(plugins.find("datasets", name))
-    elif ":" in name or name in plugins.registered("methods"):
-        content = _about_method(plugins.find("methods", name))
+    elif is_method:
+        content = _about_method(plugins.find("methods", name), whole=as_json)
     else:
         content = _about_run(name, out)
-    print(json.dumps(content, indent=1) if as_json else yaml.safe_dump(content, sort_keys=False, width=78).rstrip())
+    print(json.dumps(content, indent=1) if as_json else _as_yaml(content))
+    if not as_json and recipe is None and content.get("recipes"):
+        print(f"# A recipe, whole: fsbench show {name} --recipe NAME")
     return 0
+
+
+def _as_yaml(content: Any) -> str:
+    """YAML that repeats in place of pointing back."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    return yaml.dump(content, Dumper=Plain, sort_keys=False, width=78, allow_unicode=True).rstrip()
 
 
 def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
@@ -106,7 +123,17 @@ def _about(plugin: plugins.Plugin) -> dict[str, Any]:
     return {"name": plugin.name, "from": plugin.distribution, "code": plugin.reference, **card}
 
 
-def _about_method(plugin: plugins.Plugin) -> dict[str, Any]:
+def _one_recipe(plugin: plugins.Plugin, name: str) -> dict[str, Any]:
+    recipes = plugin.card().get("recipes", {})
+    if name not in recipes:
+        raise unknown(f"recipe of {plugin.name}", name, recipes, see=f"fsbench show {plugin.name}")
+    return {"name": plugin.name, "recipe": name, "entries": recipes[name]}
+
+
+def _about_method(plugin: plugins.Plugin, *, whole: bool) -> dict[str, Any]:
+    """What a method is; its recipes `whole`, or what each is for."""
+    from fewshot_bench.recipes import describe_for  # slow to import
+
     method = plugin.load()
     defaults = {f.name: None if f.default is MISSING else f.default for f in fields(method.Hparams)}
     declares = {
@@ -121,12 +148,13 @@ def _about_method(plugin: plugins.Plugin) -> dict[str, Any]:
         "normalisation": sorted(method.modes),
     }
     recipes = plugin.card().get("recipes", {})
+    if not whole:
+        recipes = {name: [describe_for(entry) for entry in entries] for name, entries in recipes.items()}
     return {**_about(plugin), "declares": declares, "hyper-parameters": defaults, "recipes": recipes}
 
 
 def _about_run(name: str, out: Path) -> dict[str, Any]:
     from fewshot_bench.cli.test import find_run
-    from fewshot_bench.errors import UsageError
     from fewshot_bench.records import load_record
 
     try:

@@ -72,13 +72,28 @@ def test_no_runs_are_said_to_be_none(tmp_path: Path) -> None:
 
 
 def test_a_method_is_shown_with_what_it_declares_its_hyper_parameters_and_recipes() -> None:
-    """Text and JSON say the same."""
+    """Text and JSON say the same, but that the text names what each recipe is for and holds none of them whole."""
     shown = json.loads(finished("show", "maml", "--json").out)
-    assert yaml.safe_load(finished("show", "maml").out) == shown
+    read = yaml.safe_load(finished("show", "maml").out)
+    assert read == shown | {"recipes": read["recipes"]}
+    assert read["recipes"]["short"] == ["omniglot"]
+    assert {name: len(entries) for name, entries in read["recipes"].items()} == {
+        name: len(entries) for name, entries in shown["recipes"].items()
+    }
     assert "1703.03400" in shown["paper"]
     assert shown["hyper-parameters"]["first_order"] is False
     assert shown["declares"]["fixed ways"] is True
     assert {"default", "paper"} <= set(shown["recipes"])
+
+
+def test_one_recipe_is_shown_whole() -> None:
+    """Its entries as they stand in the card, without references among them."""
+    entries = json.loads(finished("show", "maml", "--json").out)["recipes"]["paper"]
+    text = finished("show", "maml", "--recipe", "paper").out
+    assert yaml.safe_load(text)["entries"] == entries
+    assert "&id" not in text
+    assert "'paper'" in call("show", "maml", "--recipe", "papr").complaint
+    assert "is none" in call("show", "omniglot", "--recipe", "paper").complaint
 
 
 def test_a_data_set_is_shown_with_its_card() -> None:

@@ -351,10 +351,18 @@ def test_where_it_is_absent_the_list_says_how_to_install_it(name: str) -> None:
 
 @pytest.mark.usefixtures("absent")
 @pytest.mark.parametrize("name", PEERS)
-@pytest.mark.parametrize("command", [("run", "--method"), ("show",)])
-def test_where_it_is_absent_a_run_says_how_to_install_it(name: str, command: tuple[str, ...]) -> None:
+def test_where_it_is_absent_its_card_is_shown_all_the_same(name: str) -> None:
+    """With what is missing."""
+    said = call("show", name, "--json")
+    assert said.code == 0
+    assert "learn2learn==0.2.0" in json.loads(said.out)["missing"]
+
+
+@pytest.mark.usefixtures("absent")
+@pytest.mark.parametrize("name", PEERS)
+def test_where_it_is_absent_a_run_says_how_to_install_it(name: str) -> None:
     """In a line or two, before any work."""
-    said = call(*command, name)
+    said = call("run", "--method", name)
     assert said.code == 2
     assert 1 <= len(said.complaint.strip().splitlines()) <= 3
     assert f"'{name}'" in said.complaint
