@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_bench.backbone import Backbone, Parameters
+from fewshot_bench.errors import FewshotError
 from fewshot_bench.inner_loop import Direction, InnerLoop, steepest, whole_support
 from fewshot_bench.losses import task_losses
 from fewshot_bench.method import Method, MethodInfo
@@ -124,4 +125,8 @@ class GradientMethod(Method):
         mode = self.conditions.normalisation
         running = self.running.statistics() if mode == "running" else {}
         rates, direction = self.rates(params), self.direction(tasks)
+        if unknown := sorted(set(rates) - set(params)):
+            raise FewshotError(
+                f"{type(self).__name__}.rates names {', '.join(unknown)}, which are no parameters. There are: {', '.join(params)}."
+            )
         return InnerLoop(self.forward, mode, running, rates, steps, second_order, direction, self.batch)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.errors import UsageError
+from fewshot_bench.backbone import Parameters
+from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.method import Conditions, MethodInfo, build_hparams
 from fewshot_bench.normalisation import TRAIN_MODES
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
@@ -475,3 +476,19 @@ def test_an_inner_rate_that_is_not_positive_and_finite_is_refused(inner_lr: floa
     """A rate of nothing, uphill or not a number raises `UsageError` that names it."""
     with pytest.raises(UsageError, match="inner_lr"):
         build_hparams(MamlHparams, {"inner_lr": inner_lr})
+
+
+def test_rates_of_what_is_no_parameter_are_refused(tasks: Tasks) -> None:
+    """As a plugin's slip: the name, and those that exist."""
+
+    class Slip(Maml):
+        """Names a parameter that is not there."""
+
+        def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+            """One that is not there, beside MAML's."""
+            return {**super().rates(params), "head": 0.1}
+
+    method = make_maml("support")
+    method.__class__ = Slip
+    with pytest.raises(FewshotError, match=r"Slip.rates names head, which .* head_weight"):
+        method.loss(tasks)
