@@ -126,7 +126,6 @@ class GradientMethod(Method):
         running = self.running.statistics() if mode == "running" else {}
         rates, direction = self.rates(params), self.direction(tasks)
         if unknown := sorted(set(rates) - set(params)):
-            raise FewshotError(
-                f"{type(self).__name__}.rates names {', '.join(unknown)}, which are no parameters. There are: {', '.join(params)}."
-            )
+            names, wrong = ", ".join(params), ", ".join(unknown)
+            raise FewshotError(f"{type(self).__name__}.rates names {wrong}, which are no parameters. There are: {names}.")
         return InnerLoop(self.forward, mode, running, rates, steps, second_order, direction, self.batch)
