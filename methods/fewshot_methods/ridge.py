@@ -21,14 +21,12 @@ def ridge(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
 
 def ridge_by_features(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
     """`ridge` by a system of D rows."""
-    weights: Tensor = torch.linalg.solve(_penalised(x.mT @ x, penalty), x.mT @ y)
-    return weights
+    return solve_penalised(x.mT @ x, penalty, x.mT @ y)
 
 
 def ridge_by_images(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
     """`ridge` by a system of S rows (Woodbury)."""
-    duals: Tensor = torch.linalg.solve(_penalised(x @ x.mT, penalty), y)  # [T, S, N]
-    return x.mT @ duals
+    return x.mT @ solve_penalised(x @ x.mT, penalty, y)
 
 
 def one_hot(labels: Tensor, ways: int, like: Tensor) -> Tensor:
@@ -36,6 +34,12 @@ def one_hot(labels: Tensor, ways: int, like: Tensor) -> Tensor:
     return F.one_hot(labels, ways).to(like.dtype)
 
 
-def _penalised(gram: Tensor, penalty: Tensor | float) -> Tensor:
-    """Gram matrices [T, M, M] with the penalty added to their diagonals."""
-    return gram + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+def solve_penalised(gram: Tensor, penalty: Tensor | float, right: Tensor) -> Tensor:
+    """(G + lambda I)^-1 R [T, M, N] of Gram matrices G [T, M, M], which with the penalty are positive definite.
+
+    By Cholesky's factors: `torch.linalg.solve` of torch 2.15 fails on several threads ("Pivots given to lu_solve") where two
+    or more systems have some 150 rows or more and 20 columns.
+    """
+    system = gram + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    solution: Tensor = torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    return solution
