@@ -46,10 +46,11 @@ KEYS = {
 """The keys of the sections whose keys are known; those of `method` and `data` are the plugins' own."""
 
 OPTIONS = {
-    f"{section}{key}": option
-    for key, option in (("seed", "--seeds"), ("device", "--device"), ("dataset", "--dataset"))
-    for section in ("", "train.")
-    if (section, key) != ("", "seed")  # a test's, where the protocol leaves it open
+    "train.seed": "--seeds",  # `seed` alone is the test's
+    "train.device": "--device",
+    "device": "--device",
+    "train.dataset": "--dataset",
+    "dataset": "--dataset",
 }
 """What is said by an option of the command."""
 
