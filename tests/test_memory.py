@@ -10,6 +10,8 @@ from typing import Any
 import peak_memory
 import pytest
 
+from fewshot_bench.testing import COMPARE_AT_ONCE
+
 TIMES = 8
 UPDATES, TASKS = 4, 8  # the fewer; tasks of each
 IMAGES_MIB = 5 * 16 * 28 * 28 * 4 / 2**20
@@ -25,9 +27,9 @@ TRAINING = {
 TESTED: dict[str, tuple[int, dict[str, Any]]] = {
     "maml": (60, {}),
     "prototypical-networks": (60, {"test.normalisation": "support"}),  # images in every episode, not ready embeddings
-    "nearest-centroid": (200, {}),  # each image embedded once, as the image itself
+    "nearest-centroid": (2 * COMPARE_AT_ONCE, {}),  # each image embedded once, as the image itself
 }
-"""The fewer episodes, which fill several chunks, and the settings of the test."""
+"""The fewer episodes, which fill two chunks or more, and the settings of the test."""
 
 
 @pytest.mark.parametrize("method", ["maml", "prototypical-networks"])
