@@ -6,7 +6,7 @@ import torch
 from fewshot_bench.method import MethodInfo
 from fewshot_methods.backbones.conv4_fc import conv4_64_fc64
 from fewshot_methods.tcml import Tcml, TcmlHparams
-from fewshot_methods.temporal import Attention, Dense
+from fewshot_methods.temporal import Dense
 
 
 def build(ways: int, hparams: TcmlHparams | None = None) -> Tcml:
@@ -15,12 +15,18 @@ def build(ways: int, hparams: TcmlHparams | None = None) -> Tcml:
     return Tcml(hparams or TcmlHparams(), info, conv4_64_fc64((1, 28, 28)))
 
 
+def dense_blocks(method: Tcml) -> list[Dense]:
+    """Those of its chain, which has no others."""
+    blocks = [block for block in method.chain.blocks if isinstance(block, Dense)]
+    assert len(blocks) == len(method.chain.blocks)
+    return blocks
+
+
 def test_two_stacks_of_dilations_and_no_attention() -> None:
     """Dilations 1, 2, 4, 8, 16 twice, three convolutions each."""
-    blocks = list(build(5).chain.blocks)
-    assert [block.first.dilation for block in blocks if isinstance(block, Dense)] == [1, 2, 4, 8, 16] * 2
-    assert all(len(block.residual) == 2 for block in blocks if isinstance(block, Dense))
-    assert not any(isinstance(block, Attention) for block in blocks)
+    blocks = dense_blocks(build(5))
+    assert [block.first.dilation for block in blocks] == [1, 2, 4, 8, 16] * 2
+    assert all(len(block.residual) == 2 for block in blocks)
 
 
 @pytest.mark.parametrize("ways", [5, 20])
@@ -45,17 +51,48 @@ def test_the_query_sees_the_first_image_of_the_longest_sequence(ways: int) -> No
     assert (by_support.abs().sum(2) > 0).all()
 
 
-def test_convolutions_start_as_comparisons() -> None:
-    """A place like the one before gives what the bias does; labels weigh more than images; residual ones add nothing."""
-    method = build(5)
-    for block in method.chain.blocks:
-        past, present = block.first.weight
-        torch.testing.assert_close(past, -present, rtol=0, atol=0)
-        images, labels, blocks = present.split([64, 5, present.shape[1] - 69], 1)
-        assert 1.5 < labels.std() / images.std() < 2.5
-        assert not blocks.numel() or 6 < images.std() / blocks.std() < 10
-        x = torch.randn(1, 9, present.shape[1])
-        torch.testing.assert_close(block(x, 9), block.first(x, 9), rtol=0, atol=0)
+def test_a_block_starts_by_telling_the_label_of_a_place_the_more_the_liker_that_place_is() -> None:
+    """h3 = h2, in which the past place's class alone is carried, and falls as its image moves away."""
+    ways, features = 5, 64
+    for block in build(ways).double().chain.blocks:
+        reach, rest = block.first.dilation, block.first.weight.shape[2] - features - ways
+        x = torch.zeros(6, reach + 1, features + ways + rest, dtype=torch.float64)
+        x[:, 0, :features] = torch.linspace(0, 2, 6)[:, None] * torch.randn(features) / 8  # away from the last place's zeros
+        x[:, 0, features + 3] = 1
+        h3 = block(x, reach)[:, -1]
+        h1 = block.first(x, reach)
+        h2 = (h1 + block.residual[0](h1, reach))[:, -1]
+        torch.testing.assert_close(h3, h2, rtol=0, atol=0)
+        carried = h2[:, : 6 * ways].reshape(6, -1, ways)  # 128 filters carry each of 5 labels 6 times
+        assert (carried[:, :, 3].diff(dim=0) < 0).all()
+        assert (carried[:, :, [0, 1, 2, 4]] == 0).all()
+
+
+def test_a_pair_of_filters_starts_as_a_square() -> None:
+    """tanh(z) tanh(z/2), by the closed form of the docstring, of z the images' difference along one direction."""
+    block = dense_blocks(build(5).double())[0]
+    past, image = torch.randn(2, 64, dtype=torch.float64)
+    x = torch.nn.functional.pad(torch.stack([past, image])[None], (0, 5))
+    h1 = block.first(x, 1)[0, 1]
+    directions = block.first.weight[0, 30 : 30 + 49, :64]
+    z = directions @ (past - image)
+    torch.testing.assert_close(h1[30 : 30 + 49] + h1[30 + 49 : 30 + 98], z.tanh() * (z / 2).tanh())
+
+
+def test_few_filters_carry_what_labels_they_can() -> None:
+    """Fewer filters than classes are no error."""
+    method = build(5, TcmlHparams(filters=3, dilations=1, stacks=1))
+    assert method.compare(torch.randn(1, 5, 64), torch.arange(5)[None], torch.randn(1, 2, 64), 5).isfinite().all()
+
+
+def test_features_are_divided_by_the_root_of_their_number() -> None:
+    """64 of them by 8; labels stay 0 or 1."""
+    method, seen = build(5), []
+    method.chain.register_forward_pre_hook(lambda chain, inputs: seen.append(inputs[0]))
+    support, query = torch.randn(1, 5, 64), torch.randn(1, 2, 64)
+    method.compare(support, torch.arange(5)[None], query, 5)
+    torch.testing.assert_close(seen[0][:, :, :64], torch.cat([support, query], 1) / 8)
+    assert seen[0][:, :, 64:].unique().tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("name", ["filters", "dilations", "stacks", "hidden"])

@@ -89,11 +89,12 @@ def plain_conv(conv: GatedConv, x: Tensor) -> Tensor:
 def plain_scores(method: SequenceMethod, tasks: Tasks) -> Tensor:
     """Scores [T, Q, N] of features, from one full sequence for each query, built image by image."""
     sequences = []
+    scale = math.sqrt(tasks.query_x.shape[2]) if isinstance(method, Tcml) else 1.0
     for task in range(len(tasks)):
         for query in tasks.query_x[task]:
             pairs = zip(tasks.support_x[task], tasks.support_y[task], strict=True)
-            places = [torch.cat([x, torch.eye(N, dtype=torch.float64)[y]]) for x, y in pairs]
-            sequences.append(torch.stack([*places, torch.cat([query, torch.zeros(N, dtype=torch.float64)])]))
+            places = [torch.cat([x / scale, torch.eye(N, dtype=torch.float64)[y]]) for x, y in pairs]
+            sequences.append(torch.stack([*places, torch.cat([query / scale, torch.zeros(N, dtype=torch.float64)])]))
     x = torch.stack(sequences)  # [T*Q, S+1, D+N]
     for block in method.chain.blocks:
         x = torch.cat([x, plain_block(block, x)], 2)
