@@ -1,10 +1,12 @@
-"""The command that makes a record again."""
+"""The command that makes a record again, and the request that it is."""
 
+import argparse
 import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fewshot_bench.errors import UsageError
 from fewshot_bench.records import Record
 from fewshot_bench.resolve import Request, Resolved, TestRequest
 
@@ -27,6 +29,25 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
         **here,
     }
     return _join("run", options, request.settings)
+
+
+def request_of(command: str) -> Request:
+    """The request of a record's command, `fsbench run ...`; raises `UsageError` for another text."""
+    parser = argparse.ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
+    for option in ("method", "dataset", "protocol", "recipe", "device"):
+        parser.add_argument(f"--{option}", default=argparse.SUPPRESS)
+    for option in ("ways", "shots", "queries", "episodes"):
+        parser.add_argument(f"--{option}", type=int, default=argparse.SUPPRESS)
+    parser.add_argument("--seeds", type=int, dest="seed", default=argparse.SUPPRESS)
+    parser.add_argument("--set", action="append", dest="settings", default=[])
+    program, _, options = command.partition(" run ")
+    try:
+        given, unknown = parser.parse_known_args(shlex.split(options))
+        if program == "fsbench" and not unknown and "method" in given:
+            return Request(**vars(given) | {"settings": tuple(given.settings)})
+    except (argparse.ArgumentError, ValueError):
+        pass
+    raise UsageError(f"Not the command of a run: {command!r}.")
 
 
 def run_command(request: Request, resolved: Resolved) -> str:

@@ -12,6 +12,7 @@ import pytest
 from fewshot_bench import plugins, run
 from fewshot_bench.recipes import describe_for
 from fewshot_bench.resolve import Request, Resolved, resolve
+from fewshot_leaderboard.published import all_published
 
 SYNTHETIC = f"{Path(__file__).with_name('synthetic_images.py')}:SyntheticImages"
 CONTROLLED_IMAGES = 600_000
@@ -24,7 +25,6 @@ OURS = [
 ]
 TRAINED = [name for name in OURS if plugins.find("methods", name).load().trained]
 PEERS = [name for name in TRAINED if name.startswith("l2l-")]
-PUBLISHED = [name for name in TRAINED if name not in PEERS]
 
 
 def entries(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -64,7 +64,7 @@ def test_every_entry_names_where_its_values_come_from(name: str) -> None:
     assert all(len(entry["source"].split()) >= 4 for _, entry in entries(name))  # "This recipe's own choice."
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_trained_method_has_the_recipes_that_a_user_expects(name: str) -> None:
     """A default for glyphs, Omniglot and CIFAR-FS, a short one for Omniglot, and `controlled` ones, for 1 and 5 shots."""
     expected = [(None, dataset) for dataset in ("glyphs", "omniglot", "cifar-fs")] + [("short", "omniglot")]
@@ -73,14 +73,45 @@ def test_a_trained_method_has_the_recipes_that_a_user_expects(name: str) -> None
         assert resolve(Request(name, dataset, 5, shots, recipe=recipe, device="cpu")).train.updates > 0
 
 
+PAPERS = {
+    "fomaml": ("fomaml", "paper"),
+    "matching-networks-fce": ("matching-networks", "paper-fce"),
+    "reptile-transductive": ("reptile", "paper-transductive"),
+}
+"""Published names that are another method or recipe of ours."""
+REPORTED = [
+    *((method, dataset, ways, shots) for method, dataset, ways, shots in all_published()),
+    *(("maml", "sinusoid", None, shots) for shots in (5, 10)),
+    *(
+        ("anil", *size)
+        for size in [("omniglot", 20, 1), ("omniglot", 20, 5), ("mini-imagenet", 5, 1), ("mini-imagenet", 5, 5)]
+    ),
+    *(("metaoptnet-ridge", dataset, 5, shots) for dataset in ("mini-imagenet", "cifar-fs") for shots in (1, 5)),
+]
+"""What papers print, and those benchmarks of theirs of which no number was checked."""
+
+
+@pytest.mark.parametrize(("name", "dataset", "ways", "shots"), REPORTED)
+def test_a_paper_recipe_for_every_benchmark_that_a_paper_reports(
+    name: str, dataset: str, ways: int | None, shots: int
+) -> None:
+    """As far as the method and the data set are ours."""
+    method, recipe = PAPERS.get(name, (name, "paper"))
+    if method not in TRAINED or dataset not in plugins.registered("datasets"):
+        pytest.skip("not of ours")
+    assert resolve(Request(method, dataset, ways, shots, recipe=recipe, device="cpu")).train.updates > 0
+
+
 CONTROLLED = [request for request in REQUESTS if request.recipe == "controlled"]
 
 
 @pytest.mark.parametrize("request_", CONTROLLED, ids=label)
 def test_controlled_recipes_differ_in_the_method_alone(request_: Request) -> None:
-    """The same network, no augmentation, the training split, the same number of training images to one update."""
+    """The same network (learn2learn's own with as many filters), no augmentation, the training split, the same number of
+    training images to one update."""
     spec = resolve(replace(request_, device="cpu")).train
-    assert (spec.backbone, spec.data, spec.split) == ("conv4-64", {}, "train")
+    assert (spec.data, spec.split) == ({}, "train")
+    assert spec.hparams["hidden_size"] == 64 if request_.method in PEERS else spec.backbone == "conv4-64"
     assert abs(spec.images - CONTROLLED_IMAGES) <= spec.images / spec.updates
 
 

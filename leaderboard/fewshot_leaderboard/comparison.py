@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
@@ -20,8 +20,10 @@ from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
+from fewshot_bench.reproduce import request_of
 from fewshot_bench.resolve import Request, resolve
 from fewshot_bench.results import results_tables
+from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tables import Cell, Column, Table
 from fewshot_leaderboard.published import TRANSDUCTIVE, VARIANTS, Published, all_published, published, published_name
 
@@ -89,11 +91,13 @@ class Measured:
 
     @property
     def recipe(self) -> str:
-        """Name of the recipe that the training was asked for by, and whether a setting of it was changed."""
+        """Name of the recipe that the training was asked for by; whether a setting of it was changed, and whether this
+        version's recipe or method is another by now."""
         command = str(self.content["provenance"]["command"])
         found = re.search(r"--recipe[ =](\S+)", command)
         settings = {name for name in re.findall(r"--set[ =]([^\s=]+)", command) if (self.method, name) not in VARIANTS}
-        return (found[1] if found else "default") + (", changed" if settings else "")
+        earlier = ", earlier version" if made_by_another_version(self.content) else ""
+        return (found[1] if found else "default") + (", changed" if settings else "") + earlier
 
     @property
     def images(self) -> int:
@@ -103,13 +107,23 @@ class Measured:
     @property
     def printed(self) -> Published | None:
         """The published number."""
-        return published(self.name, *self.benchmark, self.about["metric"])
+        return published(self.name, *self.benchmark, self.about["metric"], self.content.get("train", {}).get("shots"))
 
     @property
     def half_width(self) -> float:
         """Of its interval, the wider side."""
         low, mean, high = (self.cells[key].value for key in ("low", "mean", "high"))
         return float(max(high - mean, mean - low))
+
+
+def made_by_another_version(content: Mapping[str, Any]) -> bool:
+    """Whether a record's command would train otherwise now, or with other code; False where that cannot be said."""
+    with suppress(FewshotError, KeyError, ValueError):  # its plugin is not here, or it is no record of a run
+        now = resolve(replace(request_of(content["provenance"]["command"]), device="cpu"))
+        then = TrainSpec.model_validate(content["train"])
+        same_code = now.source_sha256 == content["method"]["source_sha256"]
+        return not same_code or now.train != then.model_copy(update={"device": "cpu"})
+    return False
 
 
 def comparison_tables(records: Sequence[Record]) -> list[Table]:
@@ -120,7 +134,8 @@ def comparison_tables(records: Sequence[Record]) -> list[Table]:
     """
     rows = sorted(_longest(_measured(records)), key=_order)
     groups = groupby(rows, key=lambda row: (row.benchmark, row.protocol))
-    return [*(_table(list(group)) for _, group in groups), _unmeasured({(row.name, *row.benchmark) for row in rows})]
+    tables = [_table(list(group)) for _, group in groups]
+    return [*tables, _unmeasured({(row.name, *row.benchmark) for row in rows if row.printed})]
 
 
 def _measured(records: Sequence[Record]) -> list[Measured]:

@@ -35,6 +35,8 @@ class Published:
     """Query images a class."""
     backbone: str
     transductive: bool
+    train_shots: int | None
+    """Shots of its training, where the paper tests one training with several."""
     source: str
 
     @property
@@ -53,13 +55,18 @@ def published_name(method: str, hparams: Mapping[str, Any], normalisation: str) 
     return TRANSDUCTIVE.get(name, name) if normalisation in TRANSDUCTIVE_MODES else name
 
 
-def published(method: str, dataset: str, ways: int | None, shots: int, metric: str = "accuracy") -> Published | None:
+def published(
+    method: str, dataset: str, ways: int | None, shots: int, metric: str = "accuracy", train_shots: int | None = None
+) -> Published | None:
     """The number that was printed for a method on a data set, or None where no checked one is known.
 
-    `method` is the published name; `ways` do not matter for regression.
+    `method` is the published name; `ways` do not matter for regression. A number printed of a training with so many shots
+    stands beside no other training.
     """
     found = all_published().get((method, dataset, ways if metric == "accuracy" else None, shots))
-    return found if found and found.metric == metric else None
+    if found is None or found.metric != metric:
+        return None
+    return found if found.train_shots in (None, train_shots) else None
 
 
 @cache
@@ -84,5 +91,6 @@ def _read(row: dict[str, str]) -> Published:
         queries=int(row["queries_per_class"]) if row["queries_per_class"] else None,
         backbone=row["backbone"],
         transductive=row["transductive"] == "yes",
+        train_shots=int(row["train_shots"]) if row["train_shots"] else None,
         source=row["source"],
     )

@@ -13,13 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from fewshot_bench.errors import UsageError
-from fewshot_bench.resolve import Request, resolve
+from fewshot_bench import plugins
 
 HERE = Path(__file__).parent
 PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl")
@@ -51,19 +51,20 @@ ANY_WAYS = ("prototypical-networks", "matching-networks", "relation-networks", "
 OTHERS = ("lstm-meta-learner", "tcml", "snail")
 FEATURES = ("baseline", "baseline++", "logistic-regression", "simpleshot", "nearest-neighbour-features")
 PEERS = ("l2l-maml", "l2l-meta-sgd", "l2l-prototypical-networks")  # where learn2learn is installed
+GRADIENT_PEERS = PEERS[:2]
 CONTROLLED = ("matching-networks", "prototypical-networks", *GRADIENT, "lstm-meta-learner")
 ONE_MODEL = ("tcml", "snail")  # for 1 to 5 shots
-SINUSOIDS = ("maml", "meta-sgd", "fomaml", "t-net", "mt-net", "lstm-meta-learner")
+SINUSOIDS = ("maml", "meta-sgd", "fomaml", "t-net", "mt-net", "lstm-meta-learner", *GRADIENT_PEERS)
 
 
 def omniglot() -> list[Job]:
     """5-way 1-shot for every method, five CPU-minutes of training each; 20-way for those that any number of ways fits."""
     common = ("--dataset", "omniglot", "--recipe", "short")
     jobs = [job("--method", name, "--dataset", "omniglot") for name in ("nearest-centroid", "nearest-neighbour")]
-    jobs += [job("--method", name, *common, tests=(TRANSDUCTIVE,)) for name in GRADIENT]
+    jobs += [job("--method", name, *common, tests=(TRANSDUCTIVE,)) for name in (*GRADIENT, *GRADIENT_PEERS)]
     jobs += [job("--method", name, *common, tests=(TWENTY_WAYS,)) for name in ANY_WAYS]
     jobs += [job("--method", "matching-networks", *common, "--set", "fce=true")]
-    return jobs + [job("--method", name, *common) for name in (*OTHERS, *FEATURES, *PEERS)]
+    return jobs + [job("--method", name, *common) for name in (*OTHERS, *FEATURES, "l2l-prototypical-networks")]
 
 
 def cifar_fs() -> list[Job]:
@@ -93,37 +94,23 @@ def longer() -> list[Job]:
 
 
 def papers() -> list[Job]:
-    """The papers' own conditions, most wanted first; mini-ImageNet where it was brought."""
-    first = ("maml", "prototypical-networks", "mt-net", "snail")
-    rest = ("matching-networks", "meta-sgd", "fomaml", "reptile", "t-net", "tcml", "relation-networks", "r2d2", "anil")
-    recipe = ("--recipe", "paper")
-    images = [
-        job("--method", name, "--dataset", "omniglot", "--ways", ways, "--shots", shots, *recipe)
-        for name in (*first, *rest)
-        for ways, shots in (("5", "1"), ("5", "5"), ("20", "1"), ("20", "5"))
-    ]
-    photographs = [
-        job("--method", name, "--dataset", "mini-imagenet", "--ways", "5", "--shots", shots, *recipe)
-        for name in (*first, *rest, "lstm-meta-learner", "metaoptnet-ridge", "baseline", "baseline++")
-        for shots in ("1", "5")
-    ]
-    functions = [
-        job("--method", name, "--dataset", "sinusoid-varying-frequency", "--shots", shots, *recipe)
-        for name in ("maml", "meta-sgd", "t-net", "mt-net")
-        for shots in ("5", "10", "20")
-    ]
-    return [one for one in (*images, *functions, *photographs) if has_recipe(one)]
+    """Every recipe `paper` and `paper-...` of every card, under the papers' own conditions; the most wanted first."""
+    first = ["maml", "prototypical-networks", "mt-net", "snail"]
+    names = [*first, *(name for name in plugins.registered("methods") if name not in first)]
+    return list(dict.fromkeys(one for name in names for one in paper_jobs(name)))
 
 
-def has_recipe(one: Job) -> bool:
-    """Whether the method has a recipe for what the job is of: not every paper reports every benchmark."""
-    words = dict(zip(one.arguments[::2], one.arguments[1::2], strict=True))
-    shots, ways = int(words.get("--shots", 1)), int(words["--ways"]) if "--ways" in words else None
-    try:
-        resolve(Request(words["--method"], words["--dataset"], ways, shots, recipe=words["--recipe"], device="cpu"))
-    except UsageError:
-        return False
-    return True
+def paper_jobs(name: str) -> Iterator[Job]:
+    """One for each size of episode that a recipe is for; where it leaves that open, for those that papers report."""
+    for recipe, entries in plugins.find("methods", name).card().get("recipes", {}).items():
+        for asked in (entry["for"] for entry in entries if recipe.startswith("paper")):
+            functions = asked["dataset"].startswith("sinusoid")
+            common = ("--method", name, "--dataset", asked["dataset"], "--recipe", recipe)
+            open_ways = ("5", "20") if asked["dataset"] == "omniglot" else ("5",)
+            open_shots = ("5", "10", "20") if functions else ("1", "5")
+            for ways in (str(asked["ways"]),) if "ways" in asked else open_ways:
+                for shots in (str(asked["shots"]),) if "shots" in asked else open_shots:
+                    yield job(*common, *(() if functions else ("--ways", ways)), "--shots", shots)
 
 
 def main() -> None:

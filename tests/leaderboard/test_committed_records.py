@@ -1,0 +1,118 @@
+"""The committed records are what the project promises of its methods, made by the recipes and the code that are here."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fewshot_bench import plugins
+from fewshot_bench.errors import FewshotError
+from fewshot_bench.records import Record, find_records
+from fewshot_leaderboard.comparison import made_by_another_version
+from fewshot_leaderboard.published import published
+
+FOLDER = Path(__file__).parents[2] / "leaderboard" / "results"
+RECORDS = find_records([FOLDER])
+PIXELS = ("nearest-centroid", "nearest-neighbour")
+GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", "t-net", "mt-net", "reptile", "l2l-maml", "l2l-meta-sgd")
+FIRST_EIGHT_ROWS = ("matching-networks", "prototypical-networks", *GRADIENT[:7], "lstm-meta-learner", "tcml", "snail")
+"""Of the methods of `methods/README.md`: those that the first papers brought."""
+TRAINED = [name for name in plugins.registered("methods") if name not in PIXELS and name != "linear"]
+EARLIER = ("maml-omniglot-", "prototypical-networks-omniglot-")
+"""Trainings of a quarter of an hour and more, which an earlier version made with `default` and `transductive`."""
+MINUTES = {"glyphs": 5, "omniglot": 5, "cifar-fs": 10}
+"""CPU-minutes of training."""
+SLACK = 1.2
+"""Other work on the machine that made a record shows in its minutes."""
+
+Result = Mapping[str, Any]
+
+
+def results(method: str, dataset: str, ways: int | None, shots: int, protocol: str) -> list[Result]:
+    """The results of a method's records, whatever the recipe."""
+    size = {"dataset": dataset, "shots": shots, "protocol": protocol} | ({"ways": ways} if ways else {})
+    found = [result for record in RECORDS if record.content["method"]["name"] == method for result in record.results]
+    return [result for result in found if size.items() <= result["test"].items()]
+
+
+def name_of(record: Record) -> str:
+    """The name of a test."""
+    return record.folder.name
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=name_of)
+def test_a_record_is_of_the_recipe_and_the_code_that_are_here(record: Record) -> None:
+    """But for long trainings, which the tables mark as an earlier version's."""
+    try:
+        plugins.find("methods", record.content["method"]["name"]).load()
+    except FewshotError as error:
+        pytest.skip(str(error))
+    long = name_of(record).startswith(EARLIER) and record.content["cost"]["train_s"] > 15 * 60
+    assert long or not made_by_another_version(record.content)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trained_method_beats_pixels_on_glyphs(name: str) -> None:
+    """By more than both intervals."""
+    (pixels,) = results("nearest-centroid", "glyphs", 5, 1, "standard")
+    (trained,) = results(name, "glyphs", 5, 1, "standard")
+    assert trained["low"] > pixels["high"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trained_method_has_a_record_on_omniglot(name: str) -> None:
+    """5-way 1-shot, well above pixels; those of MAML's family tested transductively, too."""
+    (pixels,) = results("nearest-centroid", "omniglot", 5, 1, "standard")
+    assert all(trained["low"] > pixels["high"] for trained in results(name, "omniglot", 5, 1, "standard"))
+    assert results(name, "omniglot", 5, 1, "standard")
+    assert name not in GRADIENT or results(name, "omniglot", 5, 1, "standard-transductive")
+
+
+def test_four_methods_have_a_record_of_20_ways() -> None:
+    """On Omniglot."""
+    assert len([name for name in TRAINED if results(name, "omniglot", 20, 1, "standard")]) >= 4
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+@pytest.mark.parametrize("name", FIRST_EIGHT_ROWS)
+def test_the_first_methods_have_controlled_records_on_cifar_fs(name: str, shots: int) -> None:
+    """Above chance by more than the interval."""
+    (result,) = results(name, "cifar-fs", 5, shots, "standard")
+    assert result["low"] > 1 / 5
+
+
+@pytest.mark.parametrize("record", [one for one in RECORDS if one.content["cost"]["train_s"]], ids=name_of)
+def test_a_training_takes_the_minutes_that_are_said(record: Record) -> None:
+    """All cores together; `default` and `transductive` on Omniglot take longer and say so."""
+    command, dataset = record.content["provenance"]["command"], record.content["train"]["dataset"]
+    if dataset not in MINUTES or (dataset == "omniglot" and "--recipe short" not in command):
+        pytest.skip("no limit is promised")
+    minutes = record.content["cost"]["train_s"] * record.content["plan"]["threads"] / 60
+    assert minutes < MINUTES[dataset] * SLACK
+
+
+@pytest.mark.parametrize("name", ["maml", "meta-sgd"])
+def test_sinusoids_are_measured_beside_each_printed_number(name: str) -> None:
+    """Trained with 5 points, tested with 5, 10 and 20."""
+    for shots in (5, 10, 20):
+        assert results(name, "sinusoid-varying-frequency", None, shots, "standard-regression")
+        assert published(name, "sinusoid-varying-frequency", None, shots, "mse", train_shots=5)
+        assert published(name, "sinusoid-varying-frequency", None, shots, "mse", train_shots=10) is None
+
+
+def test_the_one_command_for_the_papers_names_every_paper_recipe() -> None:
+    """Each once, MAML, prototypical networks, MT-net and SNAIL first."""
+    spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")
+    assert spec and spec.loader
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    jobs = [dict(zip(job.arguments[::2], job.arguments[1::2], strict=True)) for job in make.papers()]
+    order = list(dict.fromkeys(job["--method"] for job in jobs))
+    assert order[:4] == ["maml", "prototypical-networks", "mt-net", "snail"]
+    cards = {name: plugins.find("methods", name).card().get("recipes", {}) for name in TRAINED}
+    entries = {
+        (n, r, e["for"]["dataset"]) for n, card in cards.items() for r in card if r.startswith("paper") for e in card[r]
+    }
+    assert {(job["--method"], job["--recipe"], job["--dataset"]) for job in jobs} == entries
