@@ -63,7 +63,8 @@ PROTOCOLS = {
         Protocol(
             "finn",
             "Finn et al. 2017: 600 episodes, as many queries a class as shots; queries may normalise each other."
-            " Their own shuffle of Omniglot's characters is lost: the 423 test characters here are Vinyals et al.'s",
+            " Their own shuffle of Omniglot's characters is lost: the 423 test characters here are Vinyals et al.'s. They"
+            " draw a rotation for each class of a task; here each rotation is a class, and two of one character may meet",
             "shots",
             600,
             0,

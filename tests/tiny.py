@@ -59,11 +59,11 @@ def build(
 
 
 def network_of(name: str, kind: Kind) -> Backbone:
-    """A registered backbone, or one of 8 filters: Conv4 (`small`, `small-strided`), so that tests of every method are fast;
-    the MLP for functions."""
+    """A registered backbone, or one of 16 filters, the fewest that the kernels serve: Conv4 (`small`, `small-strided`), so
+    that tests of every method are fast; the MLP for functions."""
     if kind == "classification" and name.startswith("small"):
         strided = name == "small-strided"
-        return Conv4(SHAPE, filters=8, strided=strided, scale=not strided, eps=1e-5)
+        return Conv4(SHAPE, filters=16, strided=strided, scale=not strided, eps=1e-5)
     name, shape = ("mlp-40", (1,)) if kind == "regression" else (name, SHAPE)
     network: Backbone = plugins.find("backbones", name).load()(shape)
     return network

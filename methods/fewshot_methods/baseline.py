@@ -7,8 +7,8 @@ and a new linear head is fitted to the support's features, by gradient descent o
 
 As in the authors' code (wyharveychen/CloserLookFewShot, methods/baselinefinetune.py) the head starts as torch's linear layer
 does and sees the support 100 times, in shuffled mini-batches of 4, under SGD at 0.01 with momentum 0.9, dampening 0.9 and
-weight decay 1e-3. The paper says 100
-iterations. So its answer depends on the order of the support, and, through the start, on which way is which.
+weight decay 1e-3. The paper says 100 iterations. So its answer depends on the order of the support, and, through the start,
+on which way is which.
 
 Deviations: the draws come from each task's key; the heads of all tasks are fitted at once, in coordinates of the space that
 the support and the initial weights span, where the steps are the same (`spanned`). The authors train on mini-ImageNet

@@ -15,6 +15,7 @@ Scores are log p(y | x, S), so that the cross-entropy of the scores is the paper
 probability is below exp(-2 scale) / S, and none is clamped. The cosine of a vector of zeros is 0.
 
 What the paper does not say, and what is done here:
+- Training normalises support and query of an episode together (`joint`), testing uses running statistics.
 - h_0 and c_0 are 0; r_0 is then the mean of g, from which the re-run of Ravi & Larochelle (code twitter/meta-learning-lstm)
   starts too. K is theirs, 3. The weights of the LSTMs start uniform within 1 / sqrt(D), and there is one bias a gate.
 - Embeddings that end in a ReLU have cosines of 0 to 1: the right class of N gets e / (e + N - 1) at most, and training is

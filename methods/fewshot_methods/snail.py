@@ -12,7 +12,8 @@ convolutions gather the past, attention picks from it. With a sequence of length
 The loss is that of the last place alone. One network serves 1 to 5 shots: each update draws its shots uniformly.
 
 What is done here, and what the paper does not say:
-- The queries of a task share the activations of its support (`temporal`), to the same result as a sequence for each.
+- The queries of a task share the activations of its support (`temporal`): of given embeddings the same result as a sequence
+  for each. In training all images of a task normalise each other (`joint`); testing uses running statistics.
 - T is that of the most shots. The last dilation of each TC is T or more, so that its weights for the past only ever meet the
   zeros before the start; they stay, as in the paper's formula.
 - The paper's optimiser, updates, batch and initial weights are unknown: Adam and torch's own initial weights of such

@@ -17,7 +17,8 @@ What is done here, and what is not known:
 - The optimiser, updates, batch and initial weights are unknown. The network starts as a comparison (`start_as_comparison`),
   and features are divided by the root of their number: a step of Adam moves all weights of an image's features alike, which
   drowned its differences to others. Without either it was at chance on glyphs after 600 updates and on CIFAR-FS for good.
-- The queries of a task share the activations of its support (`temporal`), to the same result as a sequence for each.
+- The queries of a task share the activations of its support (`temporal`): of given embeddings the same result as a sequence
+  for each. In training all images of a task normalise each other (`joint`); testing uses running statistics.
 """
 
 import math

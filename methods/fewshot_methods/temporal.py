@@ -3,7 +3,7 @@
 A query of a task is the end of a sequence (x1, y1), ..., (xS, yS), (xq, -): each query its own. All blocks are causal, so
 the support's activations are the same in all the sequences of a task, and are computed once: places 0 to S-1 are the
 support, each of which sees those before it; places S to S+Q-1 are the queries, each of which sees the support and itself.
-These are S + Q places where Q sequences have Q (S + 1), to the same result.
+These are S + Q places where Q sequences have Q (S + 1), to the same result once images are embedded.
 
 Legend: T tasks, S support images, Q query images in all, P = S + Q places, N ways, D features, C channels, F filters,
 K size of a key, V size of a value, R dilation.

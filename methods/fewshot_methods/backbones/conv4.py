@@ -7,7 +7,8 @@
 - `conv4-32` (Finn et al. 2017, mini-ImageNet; Ravi & Larochelle 2017, whose learner has a scale, too): as conv4-64 with 32
   filters, shift only, eps 1e-3.
 
-Deviation: the convolutions have no bias, because the normalisation after them subtracts it again.
+Deviations: the convolutions have no bias, because the normalisation after them subtracts it again. They start by Xavier's
+rule, as Finn et al.'s, for every method; the authors of others start them otherwise or do not say.
 
 Legend: T tasks, n images a task, C channels, H x W a map, D features.
 """
