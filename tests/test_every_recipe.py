@@ -1,6 +1,7 @@
 """Every recipe of every method of ours: it resolves for what it says it is for, and none ships unrun."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -8,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_archive import pack
 
 from fewshot_bench import plugins, run
 from fewshot_bench.recipes import describe_for
+from fewshot_bench.records import Record
 from fewshot_bench.resolve import Request, Resolved, resolve
 from fewshot_leaderboard.published import all_published
 
 SYNTHETIC = f"{Path(__file__).with_name('synthetic_images.py')}:SyntheticImages"
+ARCHIVE = f"{Path(__file__).with_name('small_archive.py')}:SmallArchive"
 CONTROLLED_IMAGES = 600_000
 
 
@@ -144,7 +148,56 @@ def test_each_mini_imagenet_recipe_trains_20_updates(request_: Request, tmp_path
         device="cpu",
     )
     assert record.content["training"]["updates"] == 20
-    assert 0 <= record.results[0]["mean"] <= 1
+    assert all(math.isfinite(loss) for loss in losses_of(record))
+
+
+def one_a_backbone() -> dict[str, Request]:
+    """A recipe for mini-ImageNet of every backbone that any of them has, of few enough ways."""
+    found: dict[str, Request] = {}
+    for request in MINI:
+        spec = resolve(replace(request, device="cpu")).train
+        if (spec.ways or 0) <= 20:
+            found.setdefault(spec.backbone or "of learn2learn", request)
+    return found
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the archive of `small_archive`."""
+    root = tmp_path_factory.mktemp("data")
+    pack(root)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("request_", one_a_backbone().values(), ids=label)
+def test_a_recipe_of_each_backbone_trains_on_an_archive_of_mini_imagenet(
+    request_: Request, tmp_path: Path, data_root: Path
+) -> None:
+    """At its own 84 x 84, from JPEGs."""
+    resolved = resolve(replace(request_, device="cpu"))
+    record = run(
+        request_.method,
+        shots=request_.shots,
+        dataset=ARCHIVE,
+        recipe=f"{request_.recipe}@mini-imagenet",
+        protocol="custom",
+        episodes=2,
+        queries=2,
+        settings={"train.updates": 2, **smaller(resolved), **({"validation.every": 2} if resolved.train.validation else {})},
+        out=tmp_path,
+        device="cpu",
+        data_root=data_root,
+    )
+    assert record.content["training"]["updates"] == 2
+    assert all(math.isfinite(loss) for loss in losses_of(record))
+
+
+def losses_of(record: Record) -> list[float]:
+    """Its learning curve."""
+    lines = (record.folder / "log.jsonl").read_text().splitlines()
+    assert lines
+    return [json.loads(line)["loss"] for line in lines]
 
 
 def smaller(resolved: Resolved) -> dict[str, Any]:
@@ -164,7 +217,7 @@ def test_an_eighth_of_the_glyphs_recipe_lowers_the_loss_and_beats_chance(name: s
     if spec.validation:
         settings |= {"validation.every": max(1, updates // 4), "validation.episodes": 2}
     record = run(name, settings=settings, protocol="custom", episodes=200, queries=5, out=tmp_path, device="cpu")
-    losses = [json.loads(line)["loss"] for line in (record.folder / "log.jsonl").read_text().splitlines()]
+    losses = losses_of(record)
     assert losses[-1] < losses[0]
     result = record.results[0]
     assert result["mean"] - 2 * (result["mean"] - result["low"]) > 1 / 5
