@@ -193,7 +193,7 @@ def without_gradient(method: Method) -> set[str]:
 
 
 def subtracted_again(name: str, method: Method) -> set[str]:
-    """The biases of learn2learn's convolutions, which the normalisation after them takes out again, and their learned rates."""
+    """The biases of learn2learn's convolutions, which the normalisation after them takes out again, and their rates."""
     learned = [key for key, _ in method.named_parameters()]
     biases = {key for key in learned if key.endswith("conv.bias") and name.startswith("l2l-")}
     adapting = [key for key in learned if ".lrs." not in key]
