@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load, save
-from tiny import blobs, build, concat, for_test, tasks_of, waves
+from tiny import VARIANTS, blobs, build, concat, for_test, tasks_of, waves
 from torch import Tensor
 
 from fewshot_bench import kernels, plugins
@@ -18,8 +18,8 @@ from fewshot_bench.metrics import accuracies
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Kind
 from fewshot_bench.tasks import Tasks
 
-METHODS = sorted(name for name, plugin in plugins.registered("methods").items() if not plugin.missing())
-CLASSES = {name: plugins.find("methods", name).load() for name in METHODS}
+METHODS = [*sorted(name for name, plugin in plugins.registered("methods").items() if not plugin.missing()), *VARIANTS]
+CLASSES = {name: plugins.find("methods", VARIANTS.get(name, (name, {}))[0]).load() for name in METHODS}
 TRAINED = [name for name in METHODS if CLASSES[name].trained]
 BY_EPISODES = [name for name in TRAINED if CLASSES[name].trains_on == "episodes"]
 BY_CLASSES = [name for name in TRAINED if CLASSES[name].trains_on == "classes"]

@@ -19,6 +19,13 @@ SHAPE = (1, 28, 28)
 CLASSES = 12
 
 
+VARIANTS = {
+    "matching-networks, fce": ("matching-networks", {"fce": True}),
+    "prototypical-networks, cosine": ("prototypical-networks", {"distance": "cosine"}),
+}
+"""Hyper-parameters that make another computation of a method, by a name of the tests."""
+
+
 def blobs(classes: int = CLASSES, images: int = 20, seed: int = 0) -> MemmapBank:
     """Classes of noisy copies of a random pattern: easy to tell apart."""
     random = np.random.default_rng(seed)
@@ -44,7 +51,9 @@ def waves(count: int = 4, shots: int = 5, queries: int = 10) -> Tasks:
 def build(
     name: str, ways: int = 5, shots: int = 2, seed: int = 0, kind: Kind = "classification", *, backbone: str = "small"
 ) -> Method:
-    """A registered method in float64 with its own defaults, on a small network unless told, for up to `shots` shots."""
+    """A registered method or a variant in float64 with its own defaults, on a small network unless told, for up to `shots`
+    shots."""
+    name, hparams = VARIANTS.get(name, (name, {}))
     method_class = plugins.find("methods", name).load()
     shape = SHAPE if kind == "classification" else (1,)
     ways = ways if kind == "classification" else 1
@@ -53,7 +62,7 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = network_of(backbone, kind) if method_class.needs_backbone else None
-        method: Method = method_class(build_hparams(method_class.Hparams, {}), info, network).double()
+        method: Method = method_class(build_hparams(method_class.Hparams, hparams), info, network).double()
     method.conditions = Conditions(method_class.default_mode if kind == "classification" else "none")
     return method
 

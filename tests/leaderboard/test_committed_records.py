@@ -10,7 +10,7 @@ import pytest
 from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.records import Record, find_records
-from fewshot_leaderboard.comparison import made_by_another_version
+from fewshot_leaderboard.comparison import comparison_tables, made_by_another_version
 from fewshot_leaderboard.published import published
 
 FOLDER = Path(__file__).parents[2] / "leaderboard" / "results"
@@ -91,6 +91,12 @@ def test_a_training_takes_the_minutes_that_are_said(record: Record) -> None:
         pytest.skip("no limit is promised")
     minutes = record.content["cost"]["train_s"] * record.content["plan"]["threads"] / 60
     assert minutes < MINUTES[dataset] * SLACK
+
+
+def test_every_number_outside_the_published_one_has_its_experiment() -> None:
+    """In `explanations.yaml`, the method's card, or the recipe `paper`."""
+    notes = [note for table in comparison_tables(RECORDS) for note in table.notes]
+    assert [note for note in notes if "not explained yet" in note] == []
 
 
 @pytest.mark.parametrize("name", ["maml", "meta-sgd"])

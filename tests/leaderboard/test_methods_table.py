@@ -17,9 +17,11 @@ from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.plugins import Plugin
 from fewshot_bench.records import Record, find_records, load_record
+from fewshot_bench.reproduce import reproduce_command, request_of, run_command
+from fewshot_bench.resolve import Request, resolve
 from fewshot_bench.statistics import score_interval
 from fewshot_leaderboard.commands import app
-from fewshot_leaderboard.comparison import compared, comparison_tables
+from fewshot_leaderboard.comparison import compared, comparison_tables, made_by_another_version
 from fewshot_leaderboard.methods_table import END, START, methods_table, renewed, short_paper, write_readme
 from fewshot_leaderboard.published import Published, published
 
@@ -141,7 +143,7 @@ def test_numbers_agree_within_both_intervals_or_the_band(
     mean: float, half: float, interval: float | None, metric: str, expected: tuple[str, bool | None]
 ) -> None:
     """A 3-4-5 triangle of half-widths; without a printed interval one point, whatever the measured one."""
-    printed = Published(0.9, "90", interval, metric, None, None, "", False, "")
+    printed = Published(0.9, "90", interval, metric, None, None, "", False, None, "")
     assert compared(mean, half, printed) == expected
 
 
@@ -219,13 +221,46 @@ def test_a_variant_is_compared_with_its_own_published_number(
 def test_regression_is_compared_without_ways(tmp_path: Path) -> None:
     """Lower is better, and the unit is its own."""
     scores: Scores = np.random.default_rng(0).gamma(2.0, 0.6, 200)
-    changes = {"test_dataset": "sinusoid-varying-frequency", "test_ways": 1, "test_shots": 5, "train_ways": 1}
+    changes = {
+        "test_dataset": "sinusoid-varying-frequency",
+        "test_ways": 1,
+        "test_shots": 5,
+        "train_ways": 1,
+        "train_shots": 5,
+    }
     record = make_record(
         tmp_path, "meta-sgd", scores, **changes, test_protocol="standard-regression", metric="mse", direction="min"
     )
     assert "### sinusoid-varying-frequency, 5 points, protocol standard-regression" in compare(record)
     assert lines_of(record, "| meta-sgd |", "0.90 ± 0.16", f"{scores.mean():.2f} ±")
-    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse") is not None
+    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=5) is not None
+    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=10) is None
+
+
+def test_a_record_that_this_version_would_not_make_is_marked(tmp_path: Path) -> None:
+    """The recipe, or the method's code, is another by now; what cannot be said is not."""
+    content = resolve(Request("prototypical-networks", "glyphs", device="cpu"))
+    made = {
+        "train": content.train.model_dump(mode="json"),
+        "method": {"source_sha256": content.source_sha256},
+        "provenance": {"command": run_command(Request("prototypical-networks", "glyphs"), content)},
+    }
+    assert not made_by_another_version(made)
+    assert made_by_another_version(made | {"method": {"source_sha256": "0"}})
+    assert made_by_another_version(made | {"train": made["train"] | {"updates": 7}})
+    assert not made_by_another_version({"provenance": {"command": "python my_own.py"}})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request("maml"), Request("maml", "omniglot", 20, 5, "custom", 15, 600, "short", ("updates=3", "lr=0.1"), 4, "cpu")],
+)
+def test_a_command_gives_back_its_request(request_: Request) -> None:
+    """Whatever was asked for; any other text is refused."""
+    assert replace(request_of(reproduce_command(request_)), ways=request_.ways) == request_
+    for other in ("", "fsbench test run --ways 5", "fsbench run --ways five --method maml", "fsbench run --shots 5"):
+        with pytest.raises(UsageError, match="Not the command of a run"):
+            request_of(other)
 
 
 def test_minutes_on_an_accelerator_are_not_those_of_a_processor(tmp_path: Path) -> None:
