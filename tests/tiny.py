@@ -22,6 +22,7 @@ CLASSES = 12
 VARIANTS = {
     "matching-networks, fce": ("matching-networks", {"fce": True}),
     "prototypical-networks, cosine": ("prototypical-networks", {"distance": "cosine"}),
+    "r2d2, fixed penalty": ("r2d2", {"learn_penalty": False}),
 }
 """Hyper-parameters that make another computation of a method, by a name of the tests."""
 
