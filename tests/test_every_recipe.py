@@ -15,7 +15,7 @@ from fewshot_bench import plugins, run
 from fewshot_bench.recipes import describe_for
 from fewshot_bench.records import Record
 from fewshot_bench.resolve import Request, Resolved, resolve
-from fewshot_leaderboard.published import all_published
+from fewshot_leaderboard.published import SAME, all_published
 
 SYNTHETIC = f"{Path(__file__).with_name('synthetic_images.py')}:SyntheticImages"
 ARCHIVE = f"{Path(__file__).with_name('small_archive.py')}:SmallArchive"
@@ -84,6 +84,12 @@ PAPERS = {
 }
 """Published names that are another method or recipe of ours."""
 REPORTED = [
+    *(
+        (peer, dataset, ways, shots)
+        for peer, theirs in SAME.items()
+        for method, dataset, ways, shots in all_published()
+        if method == theirs
+    ),
     *((method, dataset, ways, shots) for method, dataset, ways, shots in all_published()),
     *(("maml", "sinusoid", None, shots) for shots in (5, 10)),
     *(
