@@ -9,6 +9,7 @@ import torch
 from command_line import call, content, finished, only_run
 from tiny import SHAPE, blobs
 
+from fewshot_bench import plugins
 from fewshot_bench.functions import FunctionSampler, FunctionSource
 from fewshot_bench.records import load_record
 from fewshot_bench.resolve import Request, resolve
@@ -82,6 +83,20 @@ def test_what_is_no_regression_says_so_before_any_work(arguments: tuple[str, ...
     assert said.code == 2
     assert complaint in said.err
     assert len(said.err.splitlines()) <= 3
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered("methods")))
+def test_every_method_without_regression_says_so_before_any_work(name: str, tmp_path: Path) -> None:
+    """And no other does; one whose needs are not met says those."""
+    said = call("run", "--dataset", "sinusoid", "--method", name, "--dry-run", "--out", tmp_path / "runs")
+    plugin = plugins.find("methods", name)
+    if plugin.missing():
+        assert said.code != 0
+    elif "regression" in plugin.load().kinds:
+        assert said.code == 0
+    else:
+        assert said.code == 2 and f"{name} cannot learn sinusoid: it has no regression." in said.err
     assert not (tmp_path / "runs").exists()
 
 

@@ -301,6 +301,15 @@ def test_networks_for_images_have_the_parameters_of_their_layers(
 
 
 @with_peer
+def test_the_prototypical_network_has_the_parameters_of_its_layers() -> None:
+    """Four convolutions of 64 filters with biases, a scale and a shift of each map; no head."""
+    method_class = plugins.find("methods", "l2l-prototypical-networks").load()
+    with torch.device("meta"):
+        method = method_class(method_class.Hparams(), MethodInfo("classification", 5, 5, (3, 84, 84), 0), None)
+    assert sum(p.numel() for p in method.parameters()) == (9 * 3 + 1) * 64 + 3 * (9 * 64 + 1) * 64 + 4 * 2 * 64
+
+
+@with_peer
 @gradient_based
 def test_the_network_for_functions_has_the_parameters_of_the_papers(name: str) -> None:
     """1-40-40-1: 1,761; twice for Meta-SGD."""
