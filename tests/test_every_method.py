@@ -54,8 +54,9 @@ def made(kind: Kind, count: int = 4) -> Tasks:
     return tasks_of(blobs(), count) if kind == "classification" else waves(count)
 
 
-FLIPPED = 0.05
-"""Of the largest score; 0.013 was seen, of the LSTM meta-learner's 12 steps."""
+TURNED = {"lstm-meta-learner": 0.05}
+"""Of the largest score. On two threads one task in four was 0.013 off after 12 inner steps, the others and all after 8 steps
+1e-6: rounding turned something over (a pooling's winner, a gradient's sign), which of them was not looked into."""
 
 
 def in_float32(tasks: Tasks) -> Tasks:
@@ -110,8 +111,7 @@ def test_tasks_in_one_call_equal_one_call_a_task(name: str, kind: Kind) -> None:
 def test_float32_is_close_to_float64(name: str, kind: Kind) -> None:
     """To a thousandth of the largest score unless said otherwise; answers differ where scores are that close alone.
 
-    In one task of the four, inner steps may take another way: the winner of a pooling turns over where two are equal but
-    for rounding (`FLIPPED`).
+    Of a method in `TURNED`, one task of the four may differ by more.
     """
     tasks, method = made(kind), for_test(build(name, kind=kind))
     exact = predicted(method, tasks)
@@ -121,7 +121,7 @@ def test_float32_is_close_to_float64(name: str, kind: Kind) -> None:
     *errors, worst = (single.double() - exact).abs().amax((1, 2)).sort().values
     bound = ROUNDING.get(name, 1e-3) * largest
     assert max(errors) <= bound
-    assert worst <= bound or (worst <= FLIPPED * largest and CLASSES[name].inner_steps(method.hparams))
+    assert worst <= max(bound, TURNED.get(name, 0) * largest)
     if kind == "classification":
         best, second = exact.topk(2).values.unbind(-1)
         decided = best - second > 2 * worst
