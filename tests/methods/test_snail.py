@@ -6,6 +6,7 @@ from fewshot_bench.errors import UsageError
 from fewshot_bench.method import MethodInfo, NoHparams
 from fewshot_bench.resolve import Request, TestRequest, another_test, resolve
 from fewshot_methods.backbones.conv4_fc import conv4_64_fc64
+from fewshot_methods.backbones.resnet_snail import ResnetSnail
 from fewshot_methods.snail import Snail, tc_dilations
 
 
@@ -13,6 +14,12 @@ def build(ways: int, shots: int) -> Snail:
     """SNAIL for Omniglot."""
     info = MethodInfo("classification", ways, ways * shots, (1, 28, 28), 10)
     return Snail(NoHparams(), info, conv4_64_fc64((1, 28, 28)))
+
+
+def build_for_mini_imagenet() -> Snail:
+    """SNAIL for 1 to 5 shots of five ways."""
+    info = MethodInfo("classification", 5, 25, (3, 84, 84), 64)
+    return Snail(NoHparams(), info, ResnetSnail((3, 84, 84)))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,13 @@ def test_the_5_way_network_of_1_to_5_shots_has_6_3_million_parameters() -> None:
     attentions = 70 * 160 + 742 * 640 + 1510 * 1280
     convs = 256 * (2 * (101 + 229 + 357 + 485 + 613) + 5) + 256 * (2 * (869 + 997 + 1125 + 1253 + 1381) + 5)
     assert sum(p.numel() for p in build(5, 5).parameters()) == embedding + attentions + convs + 1766 * 5
+
+
+def test_the_network_for_mini_imagenet_has_12_million_parameters() -> None:
+    """Four residual blocks, 2048 and 384 units (3,544,512); then channels 389, 421, 1061, 1189, 1829 and 2085."""
+    attentions = 390 * 160 + 1062 * 640 + 1830 * 1280
+    convs = 256 * (2 * (421 + 549 + 677 + 805 + 933) + 5) + 256 * (2 * (1189 + 1317 + 1445 + 1573 + 1701) + 5)
+    assert sum(p.numel() for p in build_for_mini_imagenet().parameters()) == 3_544_512 + attentions + convs + 2086 * 5
 
 
 @pytest.mark.parametrize("name", ["snail", "tcml"])

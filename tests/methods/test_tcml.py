@@ -5,6 +5,7 @@ import torch
 
 from fewshot_bench.method import MethodInfo
 from fewshot_methods.backbones.conv4_fc import conv4_64_fc64
+from fewshot_methods.backbones.resnet_snail import ResnetSnail
 from fewshot_methods.tcml import Tcml, TcmlHparams
 from fewshot_methods.temporal import Dense
 
@@ -37,6 +38,14 @@ def test_parameters_are_those_of_the_layer_table(ways: int) -> None:
     head = (channels + 1280 + 1) * 512 + 513 * ways
     embedding = 9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64 + 65 * 64
     assert sum(p.numel() for p in build(ways).parameters()) == embedding + blocks + head
+
+
+def test_the_network_for_mini_imagenet_has_the_residual_embedding() -> None:
+    """Of 3,544,512 parameters and 384 features, which with five labels enter the ten dense blocks."""
+    info = MethodInfo("classification", 5, 25, (3, 84, 84), 64)
+    method = Tcml(TcmlHparams(), info, ResnetSnail((3, 84, 84)))
+    blocks = sum(256 * (2 * (389 + 128 * i) + 1) + 2 * 256 * 257 for i in range(10))
+    assert sum(p.numel() for p in method.parameters()) == 3_544_512 + blocks + (389 + 1280 + 1) * 512 + 513 * 5
 
 
 @pytest.mark.parametrize("ways", [5, 20])
