@@ -1,5 +1,6 @@
 """Image banks: one split's images, class by class, from which a batch of tasks is one gather."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ COPIED_AT_ONCE = 4096
 class ImageBank(Protocol):
     """The images of one split. Image ids count from 0 within the split; class c owns `starts[c]` to `starts[c + 1]`."""
 
-    class_names: tuple[str, ...]
+    class_names: Sequence[str]
     starts: Ids  # [classes + 1]
     structure_id: str
     """Hash of the ordered class names and source image ids: keys the episodes, whatever the resolution."""
@@ -31,7 +32,7 @@ class ImageBank(Protocol):
 class MemmapBank:
     """A split as a slice of one class-sorted memory map on disk."""
 
-    def __init__(self, images: npt.NDArray[np.uint8], class_names: tuple[str, ...], starts: Ids, structure_id: str) -> None:
+    def __init__(self, images: npt.NDArray[np.uint8], class_names: Sequence[str], starts: Ids, structure_id: str) -> None:
         self.images, self.class_names, self.starts, self.structure_id = images, class_names, starts, structure_id
 
     def gather(self, ids: Ids) -> Tensor:
@@ -51,9 +52,9 @@ class TensorBank:
         return self.rows[on_device(torch.from_numpy(ids), self.rows.device)]
 
 
-def resident(bank: MemmapBank, device: torch.device) -> ImageBank:
+def resident(bank: ImageBank, device: torch.device) -> ImageBank:
     """The bank for work on `device`: on an accelerator one whose images were copied there once, if they are few enough."""
-    if device.type == "cpu" or bank.images.nbytes > RESIDENT_BYTES:
+    if device.type == "cpu" or not isinstance(bank, MemmapBank) or bank.images.nbytes > RESIDENT_BYTES:
         return bank
     rows = torch.empty(bank.images.shape, dtype=torch.uint8, device=device)
     for first in range(0, len(rows), COPIED_AT_ONCE):

@@ -3,13 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from fewshot_bench.bank import ImageBank
+    from fewshot_bench.imports import Import
 
 Images = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -43,10 +48,26 @@ class Dataset(ABC):
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    """Those that it has, in this order; one that is for tests alone has `("test",)`."""
+    folder: ClassVar[str] = ""
+    """Its own folder below a data root, and the name that its import is kept under."""
+    on_demand: bool = False
+    """Whether its images are made when they are asked for (`bank`), so that nothing is prepared."""
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
-        self.options = checked_options(type(self).__name__, self.defaults, options)
+        self.options = checked_options(self.folder or type(self).__name__, self.defaults, options)
         self.root = root
+
+    def places(self) -> list[Path]:
+        """Where its files may lie: the root's own folder for it, the root."""
+        return [self.root / self.folder, self.root] if self.root and self.folder else [self.root] if self.root else []
+
+    @cached_property
+    def imported(self) -> "Import | None":
+        """What `fsbench data import` was given for it, where its places have no files."""
+        from fewshot_bench.imports import find_import
+
+        return find_import(self.folder) if self.folder else None
 
     @property
     @abstractmethod
@@ -67,6 +88,14 @@ class Dataset(ABC):
 
         Runs once, before the first use; raises `DataError` naming any source image that is missing or damaged.
         """
+
+    def bank(self, split: str) -> "ImageBank":
+        """The images of a split, made when they are asked for; where `on_demand`."""
+        raise NotImplementedError(f"{type(self).__name__} is not on demand")
+
+    def variant(self) -> str:
+        """Which of the forms in circulation its source has, in words; "" where there is but one."""
+        return ""
 
     def source_files(self, split: str, classes: int, folder: Path) -> dict[str, list[Path]]:
         """The image files that the prepared images of a split were made from, for others to read (`fsbench bench`): of

@@ -17,9 +17,13 @@ class UsageError(FewshotError):
 
 
 class DataError(FewshotError):
-    """Data is missing, truncated, altered or unreadable."""
+    """Data is missing, truncated, altered or unreadable; `damaged` names every file that is, `name (what is wrong)`."""
 
     exit_code = 3
+
+    def __init__(self, text: str, damaged: Iterable[str] = ()) -> None:
+        super().__init__(text)
+        self.damaged = tuple(damaged)
 
 
 def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> UsageError:

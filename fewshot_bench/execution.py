@@ -171,7 +171,7 @@ def _open_data(resolved: Resolved, listener: Listener) -> Prepared | FunctionDat
     name = resolved.train.dataset
     with suppress(Unavailable):
         library()  # built now, so that a run on prepared data trains at once; a run that needs it says why it cannot be had
-    return prepare(name, resolved.dataset, listener.preparing(name))
+    return prepare(name, resolved.dataset, listener.preparing(name), listener.note)
 
 
 def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progressed, list[str]]:

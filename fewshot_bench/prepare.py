@@ -9,18 +9,22 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fewshot_bench.bank import MemmapBank
+from fewshot_bench.bank import ImageBank, MemmapBank
 from fewshot_bench.dataset import Dataset, ImageClass, Progress
-from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.specs import canonical_json, short_hash
 
 FORMAT = 1
+Note = Callable[[str], None]
+"""Called with a line for the user."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,10 @@ class Prepared:
         c, h, w = self.meta["shape"]
         return c, h, w
 
-    def bank(self, split: str) -> MemmapBank:
-        """The bank of a split, or of two neighbours such as `train+val`."""
+    def bank(self, split: str) -> ImageBank:
+        """The bank of a split, or of two neighbours such as `train+val`; raises `UsageError` where one does not exist."""
+        if missing := [name for name in split.split("+") if not self.meta["splits"].get(name, {}).get("classes")]:
+            raise no_split(missing[0], [name for name, one in self.meta["splits"].items() if one["classes"]])
         splits = [self.meta["splits"][name] for name in split.split("+")]
         names = tuple(name for one in splits for name in one["classes"])
         sizes = [size for one in splits for size in one["sizes"]]
@@ -68,6 +74,34 @@ class Prepared:
         }
 
 
+@dataclass(frozen=True)
+class OnDemand(Prepared):
+    """A data set whose images are made when they are asked for: nothing lies on disk."""
+
+    dataset: Dataset
+
+    @property
+    def fingerprint(self) -> str:
+        """There are no stored pixels: what makes them."""
+        return self.dataset.identity()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of an image."""
+        return self.dataset.shape
+
+    def bank(self, split: str) -> ImageBank:
+        """The bank of one split; raises `UsageError` where there is no such split."""
+        if split not in self.dataset.splits:
+            raise no_split(split, self.dataset.splits)
+        return self.dataset.bank(split)
+
+
+def no_split(split: str, splits: Iterable[str]) -> UsageError:
+    """The error for a split that a data set does not have."""
+    return UsageError(f"This data set has no classes in split {split!r}; it has {', '.join(splits) or 'none at all'}.")
+
+
 def cache_folder() -> Path:
     """Where prepared data sets lie: `FSBENCH_CACHE`, or the user's cache folder."""
     if given := os.environ.get("FSBENCH_CACHE"):
@@ -84,6 +118,8 @@ def prepared_folder(name: str, dataset: Dataset) -> Path:
 
 def open_prepared(name: str, dataset: Dataset) -> Prepared | None:
     """The prepared data set if the cache has it whole, else None."""
+    if dataset.on_demand:
+        return OnDemand(Path(), {}, dataset)
     folder = prepared_folder(name, dataset)
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -93,32 +129,66 @@ def open_prepared(name: str, dataset: Dataset) -> Prepared | None:
     return Prepared(folder, meta) if whole else None
 
 
-def prepare(name: str, dataset: Dataset, progress: Progress = lambda done, total: None) -> Prepared:
-    """Open the prepared data set, making it first where the cache lacks it.
+def prepare(
+    name: str, dataset: Dataset, progress: Progress = lambda done, total: None, note: Note = lambda text: None
+) -> Prepared:
+    """Open the prepared data set, making it first where the cache lacks it; `note` hears why it is made again.
 
     Raises `DataError` where the source is missing or damaged, `FewshotError` where the cache cannot be written. Made in
-    a temporary folder and renamed: an interruption leaves no half-made cache, and of two makers one wins.
+    a temporary folder and renamed: an interruption leaves no half-made cache. Of two makers one waits for the other.
     """
     if ready := open_prepared(name, dataset):
         return ready
     folder = prepared_folder(name, dataset)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        work.chmod(0o755)  # the cache may be shared; mkdtemp's own mode shuts others out
+        with _only_maker(folder):
+            if ready := open_prepared(name, dataset):  # made by another process meanwhile
+                return ready
+            for reason in _why_again(name, dataset, folder):
+                note(reason)
+            return _make_in_place(name, dataset, folder, progress)
     except OSError as error:
-        raise FewshotError(f"Cannot write the cache {folder.parent}: {error.strerror}. Set FSBENCH_CACHE.") from error
+        raise FewshotError(f"Cannot write the cache {folder}: {error.strerror or error}. Set FSBENCH_CACHE.") from error
+
+
+@contextmanager
+def _only_maker(folder: Path) -> Iterator[None]:
+    """Keep other processes from making the same folder; the lock ends with its process, however that ends."""
+    from filelock import FileLock
+
+    locks = folder.parent / ".locks"  # empty files, which stay: to delete one that another waits for would be a race
+    locks.mkdir(exist_ok=True)
+    with FileLock(locks / folder.name):
+        for abandoned in folder.parent.glob(f".{folder.name}-*"):  # by makers that were killed
+            shutil.rmtree(abandoned, ignore_errors=True)
+        yield
+
+
+def _why_again(name: str, dataset: Dataset, folder: Path) -> Iterator[str]:
+    """What there is to say of prepared images that are there but do not serve."""
+    if folder.exists():
+        yield f"The prepared images of {name} are damaged: they are made again."
+        return
+    for other in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*/meta.json"):
+        with suppress(OSError, ValueError):
+            meta = json.loads(other.read_text(encoding="utf-8"))
+            source = str(dataset.root) if dataset.root else None
+            if meta.get("name") == name and meta.get("options") == dataset.options and meta.get("source") == source:
+                yield f"The files of {name} have changed since {other.parent.name} was prepared: they are prepared anew."
+                return
+
+
+def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress) -> Prepared:
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    work.chmod(0o755)  # the cache may be shared; mkdtemp's own mode shuts others out
     try:
         meta = _make(work, dataset, progress)
-        if folder.exists():  # damaged, or made by another process meanwhile
-            if ready := open_prepared(name, dataset):
-                return ready
+        meta |= {"name": name, "options": dataset.options, "source": str(dataset.root) if dataset.root else None}
+        (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        if folder.exists():  # damaged
             shutil.rmtree(folder)
         work.rename(folder)
-    except OSError as error:
-        if ready := open_prepared(name, dataset):
-            return ready
-        raise FewshotError(f"Cannot write the cache {folder}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Prepared(folder, meta)
@@ -153,9 +223,7 @@ def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:
             filled += len(block)
     if filled != first:
         raise DataError(f"{type(dataset).__name__} made {filled} images where its classes name {first}.")
-    meta = {"shape": dataset.shape, "splits": splits, "fingerprint": sha.hexdigest(), "bytes": path.stat().st_size}
-    (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    return meta
+    return {"shape": dataset.shape, "splits": splits, "fingerprint": sha.hexdigest(), "bytes": path.stat().st_size}
 
 
 def structure_id(classes: list[ImageClass]) -> str:

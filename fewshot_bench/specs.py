@@ -7,17 +7,20 @@ and how its progress is shown are not part of it.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     Strict,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -26,6 +29,7 @@ from fewshot_bench.errors import UsageError, unknown
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
 Precision = Literal["highest", "tf32", "bfloat16"]
 Kind = Literal["classification", "regression"]
+Augmentation = Literal["crop", "resized-crop", "flip", "jitter", "rotate"]
 TRANSDUCTIVE_MODES = frozenset({"separate", "joint"})
 
 RateFrom = Annotated[tuple[PositiveInt, PositiveFloat], Strict(False)]  # a list in YAML and JSON
@@ -37,6 +41,14 @@ class Spec(BaseModel):
     """Base of the specs: frozen, no unknown field, no coercion of text to numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after the first records: where they have their default they are left out, so that ids stay."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        unset = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in dump(self).items() if name not in unset}
 
     @classmethod
     def checked(cls, fields: Mapping[str, Any]) -> Self:
@@ -57,6 +69,9 @@ class Validation(Spec):
     queries: PositiveInt
     normalisation: Normalisation
     inner_steps: PositiveInt | None
+    unlabelled: NonNegativeInt = 0
+    distractors: NonNegativeInt = 0
+    later = frozenset({"unlabelled", "distractors"})
 
 
 class TrainSpec(Spec):
@@ -93,6 +108,12 @@ class TrainSpec(Spec):
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     precision: Precision = "highest"  # of convolutions in updates alone; all else, and every score, is computed in `dtype`
+    augment: tuple[Augmentation, ...] = Field(default=(), strict=False)  # of training images, in this order (`augmentation`)
+    max_ways: PositiveInt | None = None  # each episode draws its ways from `ways` to this; None: always `ways`
+    imbalanced: bool = False  # each class of an episode draws its own shots, from `shots` to `max_shots`
+    unlabelled: NonNegativeInt = 0  # images of each class, and of each distractor, that an episode shows without labels
+    distractors: NonNegativeInt = 0  # classes of an episode's unlabelled images that are none of its ways
+    later = frozenset({"augment", "max_ways", "imbalanced", "unlabelled", "distractors"})
 
     @model_validator(mode="after")
     def _selection_needs_a_validation_split(self) -> Self:
@@ -158,6 +179,12 @@ class TestSpec(Spec):
     seed: int = Seed
     normalisation: Normalisation
     inner_steps: PositiveInt | None = None
+    max_ways: PositiveInt | None = None  # as in `TrainSpec`, and so are the others
+    max_shots: PositiveInt | None = None
+    imbalanced: bool = False
+    unlabelled: NonNegativeInt = 0
+    distractors: NonNegativeInt = 0
+    later = frozenset({"max_ways", "max_shots", "imbalanced", "unlabelled", "distractors"})
 
 
 def canonical_json(value: Any) -> str:

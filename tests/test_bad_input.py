@@ -203,7 +203,7 @@ def test_a_data_root_without_the_data_is_refused(name: str, tmp_path: Path, monk
     said = call(*PIXELS, "--dataset", "omniglot", "--data-root", root, "--out", tmp_path / "runs")
     assert_refused(said, 3, str(root), *words)
     assert not (tmp_path / "runs").exists()
-    assert snapshot(cache) == {}
+    assert all(name.startswith(".locks") for name in snapshot(cache))
 
 
 def test_the_environments_data_root_is_named_where_it_does_not_exist(
@@ -301,7 +301,7 @@ def test_a_full_disk_while_data_are_prepared_leaves_no_half_made_cache(
     with files_up_to(2**20):
         said = call(*PIXELS, "--out", tmp_path / "runs")
     assert_refused(said, 1, f"Cannot write the cache {tmp_path / 'cache'}", "File too large")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".locks"]
 
 
 BROKEN = {

@@ -1,0 +1,148 @@
+"""Image files decoded once, in parallel processes, into uint8 arrays.
+
+Legend: n images of a block, C channels, S the side of a prepared image.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fewshot_bench.dataset import Images, Progress
+from fewshot_bench.errors import DataError
+from fewshot_bench.files import BROKEN, Files
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LARGEST = 100_000_000
+"""Pixels that an image may have: three times ImageNet's largest, and 300 MB decoded."""
+IN_THIS_PROCESS = 500
+"""So few images are decoded before other processes would have started."""
+UNREADABLE = (*BROKEN, Image.DecompressionBombError, SyntaxError)
+"""What reading and decoding a damaged file raises."""
+
+Decode = Callable[[bytes], Images]
+"""From a file's content to pixels [C, S, S]; raises an error of `UNREADABLE`."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """How a photograph becomes pixels: a `Decode` that can be sent to other processes.
+
+    Turned as its EXIF says, transparency on white, 16 bits to 8, then resized with Pillow's Lanczos filter.
+    """
+
+    side: int
+    resize: Literal["crop", "squash"] = "crop"
+    """`crop`: the largest square in the middle; `squash`: all of it, whatever its aspect ratio."""
+    channels: int = 3
+    """3: RGB; 1: grey."""
+    upright: bool = True
+    """Whether EXIF's rotation is carried out. The papers' own preparations of ImageNet do not."""
+
+    def __call__(self, content: bytes) -> Images:
+        """The pixels [C, S, S]; raises an error of `UNREADABLE`."""
+        with _header(content) as image:
+            if image.width * image.height > LARGEST:  # before decoding: a forged header must not fill the memory
+                raise Image.DecompressionBombError(f"{image.width:,} x {image.height:,} pixels, more than {LARGEST:,}")
+            turned = ImageOps.exif_transpose(image) if self.upright else image
+            plain = _opaque(turned).convert("RGB" if self.channels == 3 else "L")
+        box = None
+        if self.resize == "crop":
+            left, top = (plain.width - min(plain.size)) / 2, (plain.height - min(plain.size)) / 2
+            box = (left, top, left + min(plain.size), top + min(plain.size))
+        small = plain.resize((self.side, self.side), Image.Resampling.LANCZOS, box)
+        pixels = np.asarray(small, np.uint8)
+        return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))  # [C, S, S]
+
+
+def _header(content: bytes) -> Image.Image:
+    """An image whose size is known and whose pixels are not decoded; LARGEST decides in place of Pillow's own warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP", "BMP"])
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """An image of 8 bits without transparency."""
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
+        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image)
+    return image
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is named as an image that can be read; hidden files and those of `__MACOSX` are none."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+
+
+def decoded(files: Files, groups: Iterable[Sequence[str]], decode: Decode, progress: Progress) -> Iterator[Images]:
+    """The images of each group of files as one block [n, C, S, S], in order, decoded by as many processes as there are cores.
+
+    Raises `DataError` that names every file which is missing or unreadable, once all have been tried; from the first of
+    them on no block is yielded.
+    """
+    groups = [list(group) for group in groups]
+    total, done = sum(map(len, groups)), 0
+    damaged: list[str] = []
+    for block, found in in_parallel(partial(_decode, files, decode), groups, alone=total <= IN_THIS_PROCESS):
+        damaged += found
+        done += len(block)
+        progress(done, total)
+        if not damaged:
+            yield block
+    if damaged:
+        raise damage(damaged, total, f"Read from {files.path}.")
+
+
+def damage(damaged: Sequence[str], total: int, where: str) -> DataError:
+    """The error for damaged files: the first few, how many there are, and where they were read."""
+    more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+    named = ", ".join(damaged[:3])
+    return DataError(f"{len(damaged):,} of {total:,} images are missing or damaged: {named}{more}.\n{where}", damaged)
+
+
+def _decode(files: Files, decode: Decode, names: Sequence[str]) -> tuple[Images, list[str]]:
+    """The images of some files [n, C, S, S], and what is wrong with them; a damaged one is left zero."""
+    pixels: list[Images | None] = []
+    damaged = []
+    for name in names:
+        try:
+            pixels.append(decode(files.read(name)))
+        except FileNotFoundError:
+            damaged.append(f"{name} (missing)")
+            pixels.append(None)
+        except Image.DecompressionBombError:
+            damaged.append(f"{name} (more than {LARGEST:,} pixels)")
+            pixels.append(None)
+        except UNREADABLE:
+            damaged.append(f"{name} (unreadable)")
+            pixels.append(None)
+    shape = next((one.shape for one in pixels if one is not None), (0, 0, 0))
+    return np.stack([np.zeros(shape, np.uint8) if one is None else one for one in pixels]), damaged
+
+
+def in_parallel(function: Callable[[Any], Any], items: Sequence[Any], *, alone: bool = False) -> Iterator[Any]:
+    """`function` of each item, in order, by as many processes as this one may use cores; in this one if `alone`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if alone or cores == 1 or len(items) == 1:
+        yield from map(function, items)
+        return
+    from joblib import Parallel, delayed  # its processes import no `__main__`: a user's script needs no guard
+    from joblib.externals.loky import get_reusable_executor
+
+    try:
+        yield from Parallel(n_jobs=cores, return_as="generator", batch_size=1)(delayed(function)(item) for item in items)
+    finally:
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)  # idle, each would keep its libraries in memory
