@@ -6,23 +6,35 @@ are left out of it.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.augmentation import augmented
 from fewshot_bench.bank import Ids, ImageBank, on_device
 from fewshot_bench.errors import UsageError
+from fewshot_bench.randomness import derive_seed
 from fewshot_bench.specs import canonical_json
 from fewshot_bench.tasks import to_float
 
 
 class BatchSource:
-    """Batches of images and their classes, counted from 0 within the split. Raises `UsageError` where none can be filled."""
+    """Batches of images, which may be augmented, and their classes, counted from 0 within the split. Raises `UsageError`
+    where none can be filled."""
 
-    def __init__(self, bank: ImageBank, size: int, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        bank: ImageBank,
+        size: int,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        augment: Sequence[str] = (),
+    ) -> None:
         check_batch(bank, size)
-        self.bank, self.size, self.device, self.dtype = bank, size, device, dtype
+        self.bank, self.size, self.device, self.dtype, self.augment = bank, size, device, dtype, augment
         self.images = int(bank.starts[-1])
         self.labels = np.repeat(np.arange(len(bank.class_names)), np.diff(bank.starts))
         text = canonical_json([bank.structure_id, "batches", size, seed])
@@ -42,7 +54,15 @@ class BatchSource:
         """Images [size, C, H, W] and classes [size] of batch `index`."""
         ids = self.ids(index)
         images = to_float(on_device(self.bank.gather(ids), self.device), self.dtype)
+        if self.augment:
+            images = self._augmented(images, index)
         return images, on_device(torch.from_numpy(self.labels[ids]), self.device)
+
+    def _augmented(self, images: Tensor, index: int) -> Tensor:
+        """The images as those of one task, whose key is the batch's number, and each of a class of its own."""
+        key = torch.tensor([derive_seed(index, f"batch of {self.key}")])
+        classes = torch.arange(len(images))[None]
+        return augmented(images[None], on_device(classes, self.device), on_device(key, self.device), self.augment)[0]
 
 
 def check_batch(bank: ImageBank, size: int) -> None:

@@ -1,7 +1,8 @@
 """What a data set is to the core: an identity, ordered classes by split, and images that are made once and cached."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
     from fewshot_bench.bank import ImageBank
@@ -47,6 +48,8 @@ class Dataset(ABC):
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Options that came after the first records: where they have their default they are left out, so that ids stay."""
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     """Those that it has, in this order; one that is for tests alone has `("test",)`."""
     folder: ClassVar[str] = ""
@@ -57,6 +60,16 @@ class Dataset(ABC):
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         self.options = checked_options(self.folder or type(self).__name__, self.defaults, options)
         self.root = root
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """The options as specs and caches state them: all but those of `later` that have their default."""
+        return {k: v for k, v in self.options.items() if k not in self.later or v != self.defaults[k]}
+
+    @property
+    def augment(self) -> tuple[str, ...]:
+        """Augmentations that its options ask for, before those of the training."""
+        return ()
 
     def places(self) -> list[Path]:
         """Where its files may lie: the root's own folder for it, the root."""
@@ -69,6 +82,19 @@ class Dataset(ABC):
 
         return find_import(self.folder) if self.folder else None
 
+    def found(self) -> Path | None:
+        """Where its files lie, for a word on them before they are read; None where they were not seen."""
+        own = [path for path in self.places() if path != self.root]
+        own += [self.imported.path] if self.imported else []
+        return next((path for path in own if path.exists()), None)
+
+    def download(self) -> list[Path]:
+        """Fetch its files into the cache (`fsbench data get`) and say where they lie; only some data sets can.
+
+        Raises `DataError` where that fails, `UsageError` where there is nothing that a program may fetch.
+        """
+        raise UsageError(f"{self.folder or type(self).__name__} has no files that a program may download.")
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int, int]:
@@ -79,7 +105,7 @@ class Dataset(ABC):
         """A short text that changes whenever the prepared pixels, classes or their order would. Reads no image."""
 
     @abstractmethod
-    def classes(self) -> dict[str, list[ImageClass]]:
+    def classes(self) -> Mapping[str, Sequence[ImageClass]]:
         """The classes of each split, ordered; the keys are `splits`. No class stands in two splits."""
 
     @abstractmethod
@@ -93,6 +119,10 @@ class Dataset(ABC):
         """The images of a split, made when they are asked for; where `on_demand`."""
         raise NotImplementedError(f"{type(self).__name__} is not on demand")
 
+    def split_csv(self) -> str | None:
+        """Its split as a file `class,split` where it is the user's own or was drawn: a run keeps that beside its record."""
+        return None
+
     def variant(self) -> str:
         """Which of the forms in circulation its source has, in words; "" where there is but one."""
         return ""
@@ -102,3 +132,13 @@ class Dataset(ABC):
         its first `classes` classes whose images are whole files, paper high, by class name; unpacked below `folder`
         where they lie in an archive. {} where there are none. Raises `DataError` where they are missing."""
         return {}
+
+
+def data_root(given: Path | None) -> Path | None:
+    """The folder or archive that `--data-root` names, else the folder of `FSBENCH_DATA`; raises `DataError` where there is
+    none."""
+    name = "--data-root" if given is not None else "FSBENCH_DATA"
+    root = given if given is not None else Path(os.environ["FSBENCH_DATA"]) if os.environ.get("FSBENCH_DATA") else None
+    if root is not None and not root.exists():
+        raise DataError(f"No such folder or file: {root} ({name}).")
+    return root

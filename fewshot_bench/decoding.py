@@ -4,28 +4,44 @@ Legend: n images of a block, C channels, S the side of a prepared image.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fewshot_bench.dataset import Images, Progress
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import BROKEN, Files
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 LARGEST = 100_000_000
 """Pixels that an image may have: three times ImageNet's largest, and 300 MB decoded."""
 IN_THIS_PROCESS = 500
 """So few images are decoded before other processes would have started."""
 UNREADABLE = (*BROKEN, Image.DecompressionBombError, SyntaxError)
 """What reading and decoding a damaged file raises."""
+
+HIDDEN = re.compile(r"(?:^|/)(?:\.(?!/)|__MACOSX)")
+"""In a path: a file or folder that is hidden. (`./` is none.)"""
+Resize = Literal["crop", "squash"]
+"""`crop`: the largest square in the middle (Pillow's `ImageOps.fit`); `squash`: all of it, whatever its aspect ratio."""
+ORIENTATION = 0x0112
+"""EXIF's tag that says how a photograph is to be turned."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Decode = Callable[[bytes], Images]
 """From a file's content to pixels [C, S, S]; raises an error of `UNREADABLE`."""
@@ -39,8 +55,7 @@ class Photo:
     """
 
     side: int
-    resize: Literal["crop", "squash"] = "crop"
-    """`crop`: the largest square in the middle; `squash`: all of it, whatever its aspect ratio."""
+    resize: Resize = "crop"
     channels: int = 3
     """3: RGB; 1: grey."""
     upright: bool = True
@@ -48,31 +63,36 @@ class Photo:
 
     def __call__(self, content: bytes) -> Images:
         """The pixels [C, S, S]; raises an error of `UNREADABLE`."""
-        with _header(content) as image:
-            if image.width * image.height > LARGEST:  # before decoding: a forged header must not fill the memory
-                raise Image.DecompressionBombError(f"{image.width:,} x {image.height:,} pixels, more than {LARGEST:,}")
-            turned = ImageOps.exif_transpose(image) if self.upright else image
-            plain = _opaque(turned).convert("RGB" if self.channels == 3 else "L")
-        box = None
-        if self.resize == "crop":
-            left, top = (plain.width - min(plain.size)) / 2, (plain.height - min(plain.size)) / 2
-            box = (left, top, left + min(plain.size), top + min(plain.size))
-        small = plain.resize((self.side, self.side), Image.Resampling.LANCZOS, box)
-        pixels = np.asarray(small, np.uint8)
-        return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))  # [C, S, S]
+        with warnings.catch_warnings():  # Pillow's remarks on large images, which LARGEST decides, and on odd metadata
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP", "BMP"]) as image:
+                if image.width * image.height > LARGEST:  # before decoding: a forged header must not fill the memory
+                    raise Image.DecompressionBombError(f"{image.width:,} x {image.height:,} pixels, more than {LARGEST:,}")
+                turned = _upright(image) if self.upright else image
+                plain = _opaque(turned).convert("RGB" if self.channels == 3 else "L")
+        return resized(plain, self.side, self.resize)
 
 
-def _header(content: bytes) -> Image.Image:
-    """An image whose size is known and whose pixels are not decoded; LARGEST decides in place of Pillow's own warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP", "BMP"])
+def resized(image: Image.Image, side: int, resize: Resize) -> Images:
+    """An image of mode L or RGB as pixels [C, S, S], by Pillow's Lanczos filter."""
+    box = None
+    if resize == "crop":
+        left, top = (image.width - min(image.size)) / 2, (image.height - min(image.size)) / 2
+        box = (left, top, left + min(image.size), top + min(image.size))
+    small = image.resize((side, side), Image.Resampling.LANCZOS, box)
+    return np.ascontiguousarray(np.atleast_3d(np.asarray(small, np.uint8)).transpose(2, 0, 1))  # [C, S, S]
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """An image turned as its EXIF says. (Pillow's `exif_transpose` also writes that EXIF anew, and fails on odd ones.)"""
+    turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
     """An image of 8 bits without transparency."""
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        return Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -82,13 +102,11 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def is_image(name: str) -> bool:
     """Whether a file is named as an image that can be read; hidden files and those of `__MACOSX` are none."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+    return name.lower().endswith(IMAGE_SUFFIXES) and not HIDDEN.search(name)
 
 
 def decoded(files: Files, groups: Iterable[Sequence[str]], decode: Decode, progress: Progress) -> Iterator[Images]:
-    """The images of each group of files as one block [n, C, S, S], in order, decoded by as many processes as there are cores.
+    """The images of each group of files as one block [n, C, S, S], in order, decoded by a process for each core.
 
     Raises `DataError` that names every file which is missing or unreadable, once all have been tried; from the first of
     them on no block is yielded.

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 
 from fewshot_bench.batches import check_batch
 from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.dataset import Dataset
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.functions import FunctionData, FunctionFamily
 from fewshot_bench.kernels import Unavailable, library
@@ -29,12 +31,14 @@ from fewshot_bench.records import (
 )
 from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
-from fewshot_bench.sampling import check_size
 from fewshot_bench.session import Listener, Session, result_id
+from fewshot_bench.several import SeveralDatasets, SeveralPrepared, banks_of
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.training import Progressed
+from fewshot_bench.varying import check_episodes
 
 OnExisting = Literal["reuse", "error", "overwrite"]
+Data = Prepared | FunctionData
 
 
 def run(
@@ -53,6 +57,7 @@ def run(
     on_existing: OnExisting = "reuse",
     queries: int | None = None,
     episodes: int | None = None,
+    test_dataset: str | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
@@ -72,6 +77,7 @@ def run(
         seed=seed,
         device=device,
         data_root=Path(data_root) if data_root is not None else None,
+        test_dataset=test_dataset,
     )
     return execute(request, Path(out), on_existing, Listener())
 
@@ -92,11 +98,11 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
             listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
             return record
         return _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
-    prepared = _open_data(resolved, listener)
-    check_sizes(prepared, resolved.train, resolved.test)
+    prepared, tested = _open_data(resolved, listener)
+    check_sizes(prepared, resolved.train, resolved.test, tested)
     started = now()
     stored = _stored_plan(state) if state.is_file() else None
-    session = Session.open(resolved, prepared, stored, listener)  # refuses a network that does not fit the data
+    session = Session.open(resolved, prepared, stored, listener, tested)  # refuses a network that does not fit the data
     _check_writable(folder)
     if stored is not None and session.plan != stored:
         raise FewshotError(
@@ -109,6 +115,7 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
     result["command"] = run_command(request, resolved)
+    _write_split(folder, resolved.dataset)
     _replace_record(folder, _content(session, request, at, result, started), {result["id"]: scores})
     state.unlink(missing_ok=True)
     return load_record(folder)
@@ -129,26 +136,31 @@ def test_run(
 def resolve_test(
     folder: Path, request: TestRequest, device: str, data_root: Path | None
 ) -> tuple[Record, Resolved, TestSpec]:
-    """A finished run's record, the run as it is on this machine, and the spec of the test that is asked of it."""
+    """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
-    made = TestSpec.checked(record.results[0]["test"])
+    first = record.results[0]
+    made = TestSpec.checked(first["test"])
     train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
     method, data = record.content["method"]["reference"], record.content["data"].get("reference", train.dataset)
     resolved = resolve_again(method, data, train, made, device, data_root)
-    return record, resolved, another_test(resolved, request, made)
+    asked = another_test(resolved, replace(request, data_root=data_root), made, first.get("data", {}).get("reference"))
+    return record, asked, asked.test
 
 
-def check_sizes(prepared: Prepared | FunctionData, train: TrainSpec, test: TestSpec) -> None:
-    """Refuse episodes that a split cannot give; raises `UsageError` before any work."""
-    if isinstance(prepared, FunctionData):  # any size can be drawn
+def check_sizes(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | None = None) -> None:
+    """Refuse episodes that a split cannot give; raises `UsageError` before any work. `tested` None: tests are of `prepared`."""
+    tested = tested or prepared
+    if isinstance(prepared, FunctionData) or isinstance(tested, FunctionData):  # any size can be drawn
         return
     if train.updates and train.batch_size is not None:
         check_batch(prepared.bank(train.split), train.batch_size)
-    elif train.updates and train.ways is not None and train.queries is not None:
-        check_size(prepared.bank(train.split), train.ways, train.largest_shots, train.queries)
+    elif train.updates and train.ways is not None:
+        for bank in banks_of(prepared.bank(train.split)):
+            check_episodes(bank, EpisodeSize.of(train), "Training: ")
     if (rules := train.validation) is not None:
-        check_size(prepared.bank("val"), rules.ways, rules.shots, rules.queries)
-    check_size(prepared.bank("test"), test.ways, test.shots, test.queries)
+        for bank in banks_of(prepared.bank("val")):
+            check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
+    check_episodes(tested.bank("test"), EpisodeSize.of(test))
 
 
 def result_of(record: Record, request: Request) -> dict[str, Any]:
@@ -157,21 +169,38 @@ def result_of(record: Record, request: Request) -> dict[str, Any]:
     return next(result for result in record.results if result["id"] == wanted)
 
 
-def ready_data(resolved: Resolved) -> Prepared | FunctionData | None:
-    """The data of a run where nothing has to be prepared first, else None."""
-    if isinstance(resolved.dataset, FunctionFamily):
-        return FunctionData(resolved.dataset)
-    return open_prepared(resolved.train.dataset, resolved.dataset)
+def ready_data(resolved: Resolved) -> tuple[Data, Data] | None:
+    """What a run trains on and what it is tested on, where nothing has to be prepared first, else None."""
+    if (prepared := _ready(resolved.train.dataset, resolved.dataset)) is None:
+        return None
+    if resolved.test_data is resolved.dataset:
+        return prepared, prepared
+    tested = _ready(resolved.test.dataset, resolved.test_data)
+    return None if tested is None else (prepared, tested)
 
 
-def _open_data(resolved: Resolved, listener: Listener) -> Prepared | FunctionData:
+def _ready(name: str, dataset: Dataset | FunctionFamily) -> Data | None:
+    if isinstance(dataset, FunctionFamily):
+        return FunctionData(dataset)
+    if not isinstance(dataset, SeveralDatasets):
+        return open_prepared(name, dataset)
+    parts = {one: open_prepared(one, member) for one, member in dataset.members.items()}
+    whole = {one: part for one, part in parts.items() if part is not None}
+    return SeveralPrepared(Path(), {}, whole) if len(whole) == len(parts) else None
+
+
+def _open_data(resolved: Resolved, listener: Listener) -> tuple[Data, Data]:
     if (ready := ready_data(resolved)) is not None:
         return ready
-    assert not isinstance(resolved.dataset, FunctionFamily), "functions are always ready"
-    name = resolved.train.dataset
     with suppress(Unavailable):
         library()  # built now, so that a run on prepared data trains at once; a run that needs it says why it cannot be had
-    return prepare(name, resolved.dataset, listener.preparing(name), listener.note)
+    for name, dataset in ((resolved.train.dataset, resolved.dataset), (resolved.test.dataset, resolved.test_data)):
+        if not isinstance(dataset, FunctionFamily) and _ready(name, dataset) is None:
+            for one, member in (dataset.members if isinstance(dataset, SeveralDatasets) else {name: dataset}).items():
+                prepare(one, member, listener.preparing(one), listener.note)
+    made = ready_data(resolved)
+    assert made is not None, "all of it was prepared"
+    return made
 
 
 def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progressed, list[str]]:
@@ -189,13 +218,14 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     """A finished run with its data open and its weights loaded, for the test `spec`."""
     if resolved.source_sha256 != record.content["method"]["source_sha256"]:
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
-    prepared = _open_data(resolved, listener)
-    if isinstance(prepared, Prepared):
-        check_size(prepared.bank("test"), spec.ways, spec.shots, spec.queries)
+    prepared, tested = _open_data(resolved, listener)
+    if isinstance(tested, Prepared):
+        check_episodes(tested.bank("test"), EpisodeSize.of(spec))
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
-        listener.note(f"The pixels of {spec.dataset} differ from those that {record.run_id} was trained on.")
+        name = resolved.train.dataset
+        listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
     plan = Plan(**(record.content["plan"] | {"device": resolved.device}))
-    session = Session.open(resolved, prepared, plan, listener)
+    session = Session.open(resolved, prepared, plan, listener, tested)
     if session.method.trained:
         tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
         session.method.load_state_dict(tensors)
@@ -209,7 +239,8 @@ def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str
 
 def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
     resolved = session.resolved
-    splits = [resolved.train.split, *(["val"] if resolved.train.validation else []), "test"]
+    splits = [*([resolved.train.split] if resolved.train.updates else []), *(["val"] if resolved.train.validation else [])]
+    splits += ["test"] if resolved.test_data is resolved.dataset else []
     score = at.best_score if resolved.train.validation else None
     training = {"updates": at.update, "best_update": at.best_update, "validation_score": score}
     return {
@@ -242,6 +273,14 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
             **environment(),
         },
     }
+
+
+def _write_split(folder: Path, dataset: Dataset | FunctionFamily) -> None:
+    """Keep a split that was drawn, or is the user's own, beside the record."""
+    split = dataset.split_csv() if isinstance(dataset, Dataset) else None
+    if split is not None:
+        with atomic(folder / "split.csv") as temporary:
+            temporary.write_text(split, encoding="utf-8")
 
 
 def _stored_plan(state: Path) -> Plan:

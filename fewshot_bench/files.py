@@ -1,7 +1,8 @@
 """The files of a data set, read by name from a folder, a zip or a tar archive.
 
 Archives come from strangers: they are read in memory, a file at a time and each up to a bound. Only one that cannot be
-read out of order (a compressed tar) is unpacked, into a temporary folder: no path outside it, no links, a bound on the whole.
+read out of order (a compressed tar) is unpacked into a temporary folder: no path outside it, no links, a bound on the
+whole.
 """
 
 import os
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from threading import Lock
 from typing import IO
 from zipfile import BadZipFile, ZipFile
@@ -42,9 +43,23 @@ class Files:
 
     def sizes(self) -> dict[str, int]:
         """Size of each file [bytes], by name; raises as `names` does."""
-        if self.path.is_dir():
+        return {name: size for name, (size, _) in self.stamps().items()}
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Size [bytes] and time of change [ns] of each file, by name; those of an archive share its time. Raises as
+        `names` does."""
+        if not self.path.is_dir():
+            sizes = self._archive().sizes
+            changed = self.path.stat().st_mtime_ns
+            return {name: (size, changed) for name, size in sizes.items()}
+        try:
             return dict(_walk(self.path))
-        return self._archive().sizes
+        except OSError as error:
+            raise DataError(f"Cannot read the folder {error.filename}: {error.strerror}.") from error
+
+    def sums(self) -> dict[str, int] | None:
+        """CRC-32 of each file, by name, if the archive lists them; raises as `names` does."""
+        return None if self.path.is_dir() else self._archive().sums
 
     def read(self, name: str) -> bytes:
         """A file's content; raises `FileNotFoundError`, or an error of `BROKEN` where it is damaged."""
@@ -56,6 +71,21 @@ class Files:
         if archive.sizes[name] > LARGEST_FILE:
             raise ValueError(f"{name} has {archive.sizes[name]:,} bytes")
         return archive.read(name)
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to be read piece by piece, whatever its size; raises as `read` does."""
+        if self.path.is_dir():
+            with (self.path / name).open("rb") as file:
+                yield file
+        elif name not in self._archive().sizes:
+            raise FileNotFoundError(name)
+        elif self.path.suffix.lower() == ".zip":
+            with ZipFile(self.path) as zipped, zipped.open(name) as file:
+                yield file
+        else:
+            with tarfile.open(self.path) as archive, _extracted(archive, name) as file:
+                yield file
 
     def _archive(self) -> "_Archive":
         try:
@@ -69,7 +99,8 @@ class Files:
 
 def damaged_archive(path: Path, error: Exception) -> DataError:
     """The error for an archive that cannot be read."""
-    return DataError(f"{path} is damaged or truncated, or no archive ({error}). Copy or download it again.")
+    reason = str(error).partition("\n")[0].rstrip(":")  # tarfile's goes on with what each compression says
+    return DataError(f"{path} is damaged or truncated, or no archive ({reason}). Copy or download it again.")
 
 
 def is_archive(path: Path) -> bool:
@@ -99,36 +130,50 @@ def opened(path: Path, below: Path | None = None) -> Iterator[Files]:
 def unpack(path: Path, folder: Path, limit: int = LARGEST_ARCHIVE) -> None:
     """Unpack a tar archive into a folder; raises `DataError` for one that is damaged, leads out of the folder, holds links
     or devices, or unpacks to more than `limit` bytes."""
-    total = 0
     try:
         with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isdir():
-                    continue
-                inside = PurePosixPath(member.name)
-                if not member.isreg() or inside.is_absolute() or ".." in inside.parts:
-                    raise DataError(f"{path} is not unpacked: {member.name!r} is a link or leads out of the folder.")
-                total += member.size
-                if total > limit:
-                    raise DataError(f"{path} is not unpacked: it holds more than {limit:,} bytes.")
-                target = folder / inside
+            for member in _plain(archive, path, limit):
+                target = folder / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                content = archive.extractfile(member)
-                assert content is not None, "a regular file"
                 with target.open("wb") as file:
-                    shutil.copyfileobj(content, file)
+                    shutil.copyfileobj(_extracted(archive, member), file)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # a name is a file's and a folder's
+        raise damaged_archive(path, error) from error
     except BROKEN as error:
-        if isinstance(error, OSError) and error.filename is not None:  # of the folder: a full disk is no damage
+        if isinstance(error, OSError) and error.errno is not None:  # the system's: a full disk is no damage
             raise
         raise damaged_archive(path, error) from error
 
 
+def _plain(archive: tarfile.TarFile, path: Path, limit: int) -> Iterator[tarfile.TarInfo]:
+    """The files of a tar archive; raises `DataError` for one that is no plain file, leads out, or makes too many bytes."""
+    total = 0
+    for member in archive:
+        if member.isdir():
+            continue
+        inside = PureWindowsPath(member.name)  # which also knows drives and backslashes
+        if not member.isreg() or inside.anchor or ".." in inside.parts:
+            raise DataError(f"{path} is not read: {member.name!r} is a link or leads out of the folder.")
+        total += member.size
+        if total > limit:
+            raise DataError(f"{path} is not read: it unpacks to more than {limit:,} bytes.")
+        yield member
+
+
+def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo | str) -> IO[bytes]:
+    """A file of a tar archive."""
+    file = archive.extractfile(member)
+    assert file is not None, "a regular file"
+    return file
+
+
 @dataclass(frozen=True)
 class _Archive:
-    """An open archive: size of each file, and how one is read."""
+    """An archive: size of each file, how one is read, its CRC-32 if that is listed."""
 
     sizes: dict[str, int]
     read: Callable[[str], bytes]
+    sums: dict[str, int] | None = None
 
 
 @lru_cache(maxsize=4)
@@ -139,20 +184,20 @@ def _open_archive(path: Path, changed: int, size: int) -> _Archive:
 
 def _open_zip(path: Path) -> _Archive:
     archive = ZipFile(path)
-    sizes = {info.filename: info.file_size for info in archive.infolist() if not info.is_dir()}
-    return _Archive(sizes, _one_at_a_time(archive.read))
+    files = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+    sizes, sums = ({name: getattr(info, of) for name, info in files.items()} for of in ("file_size", "CRC"))
+    return _Archive(sizes, _one_at_a_time(archive.read), sums)
 
 
 def _open_tar(path: Path) -> _Archive:
-    archive = tarfile.open(path, "r:")  # noqa: SIM115 (open as long as it is cached)
-    members = {member.name: member for member in archive if member.isreg()}
+    with tarfile.open(path) as archive:
+        members = {member.name: member for member in _plain(archive, path, LARGEST_ARCHIVE)}
 
     def read(name: str) -> bytes:
-        file: IO[bytes] | None = archive.extractfile(members[name])
-        assert file is not None, "a regular file"
-        return file.read()
+        with tarfile.open(path) as archive:
+            return _extracted(archive, members[name]).read()
 
-    return _Archive({name: member.size for name, member in members.items()}, _one_at_a_time(read))
+    return _Archive({name: member.size for name, member in members.items()}, read)
 
 
 def _one_at_a_time(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
@@ -166,11 +211,12 @@ def _one_at_a_time(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
     return locked
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, int]]:
-    """Name and size of each file below a folder. Links are followed, but into no folder twice: one may lead back."""
+def _walk(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Name, size and time of change of each file below a folder. Links are followed, but into no folder twice: one may
+    lead back."""
     seen: set[tuple[int, int]] = set()
 
-    def below(path: str, prefix: str) -> Iterator[tuple[str, int]]:
+    def below(path: str, prefix: str) -> Iterator[tuple[str, tuple[int, int]]]:
         status = os.stat(path)  # noqa: PTH116 (a Path for each of many files costs more than reading its size)
         if (here := (status.st_dev, status.st_ino)) in seen:
             return
@@ -178,11 +224,12 @@ def _walk(folder: Path) -> Iterator[tuple[str, int]]:
         with os.scandir(path) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 try:
-                    if entry.is_dir():
-                        yield from below(entry.path, f"{prefix}{entry.name}/")
-                    elif entry.is_file():
-                        yield prefix + entry.name, entry.stat().st_size
+                    is_folder, status = entry.is_dir(), entry.stat()
                 except OSError:  # a link to nowhere, or to itself
                     continue
+                if is_folder:
+                    yield from below(entry.path, f"{prefix}{entry.name}/")
+                elif entry.is_file():
+                    yield prefix + entry.name, (status.st_size, status.st_mtime_ns)
 
     yield from below(str(folder), "")

@@ -40,6 +40,11 @@ class FunctionFamily(ABC):
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         self.options = checked_options(type(self).__name__, self.defaults, options)
 
+    @property
+    def stated(self) -> dict[str, Any]:
+        """The options as specs state them."""
+        return self.options
+
     @abstractmethod
     def values(self, x: Values, parameters: Mapping[str, Values]) -> Values:
         """The functions' values at x [B, n]; each parameter is [B, 1]."""

@@ -1,4 +1,4 @@
-"""What `fsbench data import` was given: where a data set's files lie, kept in the cache beside what was prepared from them."""
+"""What `fsbench data import` was given: where a data set's files lie, kept in the cache beside what they became."""
 
 import json
 from contextlib import suppress

@@ -25,7 +25,7 @@ class MethodInfo:
     """What a method may know of its tasks when it is built."""
 
     kind: Kind
-    ways: int  # of the training tasks; 1 for regression, 0 for a method that trains on classes
+    ways: int  # of the training tasks, the most where they vary; 1 for regression, 0 for a method that trains on classes
     largest_support: int  # images, or points
     input_shape: tuple[int, ...]  # (C, H, W), or (D,) of a point
     training_classes: int
@@ -63,6 +63,8 @@ class Method(nn.Module, ABC):
     """True where the number of ways is built in, so that training and test must agree."""
     fixed_support: ClassVar[bool] = False
     """True where the method is built for at most `info.largest_support` support images."""
+    balanced_support: ClassVar[bool] = False
+    """True where every class must have as many support images as any other."""
     transductive: ClassVar[bool] = False
     """True where the queries of a task see each other in any normalisation mode."""
     way_equivariant: ClassVar[bool] = True

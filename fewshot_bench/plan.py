@@ -50,8 +50,8 @@ class Plan:
 
     def with_chunk_for(self, method: Method, spec: TrainSpec) -> "Plan":
         """This plan with as many tasks at once in training as have room, by what one task of `spec` keeps."""
-        if not (method.trained and spec.updates) or spec.batch_size is not None:
-            return self
+        if not (method.trained and spec.updates) or spec.batch_size is not None or spec.varies:
+            return self  # tasks of different sizes are not computed together
         room = ROOM_MIB[torch.device(self.device).type] * 2**20
         return replace(self, train_chunk=max(1, min(spec.meta_batch_size, room // max(1, kept_bytes(method, spec)))))
 
@@ -88,6 +88,7 @@ def _blank_task(method: Method, spec: TrainSpec) -> Tasks:
     generator = torch.Generator().manual_seed(0)
     assert spec.ways is not None and spec.queries is not None, "a batch is never divided"
     ways, kind = spec.ways, method.info.kind
+    unlabelled = spec.unlabelled * (ways + spec.distractors)
 
     def noise(count: int, *shape: int) -> Tensor:
         return torch.rand(1, count, *shape, generator=generator).to(like)
@@ -103,6 +104,7 @@ def _blank_task(method: Method, spec: TrainSpec) -> Tasks:
         ways=ways,
         key=torch.zeros(1, dtype=torch.int64, device=like.device),
         kind=kind,
+        unlabelled_x=noise(unlabelled, *method.info.input_shape) if unlabelled else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fewshot_bench.errors import DataError
 from fewshot_bench.records import Record, Scores
 from fewshot_bench.specs import canonical_json
-from fewshot_bench.statistics import Interval, score_interval
+from fewshot_bench.statistics import Interval, score_interval, trials_of
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class _Entry:
     key: str
     run: Run
     fields: dict[str, Any]
+    trials: float
+    """Query predictions in one test episode."""
     scores: Scores
 
 
@@ -95,7 +97,7 @@ def _entry(record: Record, result: dict[str, Any]) -> _Entry:
     }
     command = result.get("command", content["provenance"]["command"])
     run = Run(record.run_id, int(content["train"]["seed"]), str(command))
-    return _Entry(canonical_json(fields), run, fields, record.scores(result["id"]))
+    return _Entry(canonical_json(fields), run, fields, trials_of(result), record.scores(result["id"]))
 
 
 def _pooled(group: list[_Entry]) -> Pooled:
@@ -109,11 +111,7 @@ def _pooled(group: list[_Entry]) -> Pooled:
             conflicts.add(entry.run.run_id)
     entries = list(counted.values())
     fields = entries[0].fields
-    interval = score_interval(
-        [entry.scores for entry in entries],
-        trials=fields["test"]["ways"] * fields["test"]["queries"],
-        metric=fields["metric"],
-    )
+    interval = score_interval([entry.scores for entry in entries], trials=entries[0].trials, metric=fields["metric"])
     return Pooled(
         **fields, interval=interval, runs=tuple(entry.run for entry in entries), conflicts=tuple(sorted(conflicts))
     )

@@ -9,18 +9,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fewshot_bench.bank import ImageBank, MemmapBank
-from fewshot_bench.dataset import Dataset, ImageClass, Progress
+from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.specs import canonical_json, short_hash
+
+if TYPE_CHECKING:
+    from fewshot_bench.bank import ImageBank
 
 FORMAT = 1
 Note = Callable[[str], None]
@@ -45,8 +47,10 @@ class Prepared:
         c, h, w = self.meta["shape"]
         return c, h, w
 
-    def bank(self, split: str) -> ImageBank:
+    def bank(self, split: str) -> "ImageBank":
         """The bank of a split, or of two neighbours such as `train+val`; raises `UsageError` where one does not exist."""
+        from fewshot_bench.bank import MemmapBank  # torch, which `fsbench data list` does without
+
         if missing := [name for name in split.split("+") if not self.meta["splits"].get(name, {}).get("classes")]:
             raise no_split(missing[0], [name for name, one in self.meta["splits"].items() if one["classes"]])
         splits = [self.meta["splits"][name] for name in split.split("+")]
@@ -90,7 +94,7 @@ class OnDemand(Prepared):
         """Shape (C, H, W) of an image."""
         return self.dataset.shape
 
-    def bank(self, split: str) -> ImageBank:
+    def bank(self, split: str) -> "ImageBank":
         """The bank of one split; raises `UsageError` where there is no such split."""
         if split not in self.dataset.splits:
             raise no_split(split, self.dataset.splits)
@@ -99,7 +103,9 @@ class OnDemand(Prepared):
 
 def no_split(split: str, splits: Iterable[str]) -> UsageError:
     """The error for a split that a data set does not have."""
-    return UsageError(f"This data set has no classes in split {split!r}; it has {', '.join(splits) or 'none at all'}.")
+    held = ", ".join(splits) or "none at all"
+    hint = " It is for tests of what was trained on another: --test-dataset." if held == "test" else ""
+    return UsageError(f"This data set has no classes in split {split!r}; it has {held}.{hint}")
 
 
 def cache_folder() -> Path:
@@ -113,7 +119,7 @@ def cache_folder() -> Path:
 
 def prepared_folder(name: str, dataset: Dataset) -> Path:
     """The folder of the cache where this data set lies once it is prepared."""
-    return cache_folder() / f"{name.replace(':', '-')}-{short_hash(FORMAT, dataset.options, dataset.identity())}"
+    return cache_folder() / f"{name.replace(':', '-')}-{short_hash(FORMAT, dataset.stated, dataset.identity())}"
 
 
 def open_prepared(name: str, dataset: Dataset) -> Prepared | None:
@@ -174,7 +180,7 @@ def _why_again(name: str, dataset: Dataset, folder: Path) -> Iterator[str]:
         with suppress(OSError, ValueError):
             meta = json.loads(other.read_text(encoding="utf-8"))
             source = str(dataset.root) if dataset.root else None
-            if meta.get("name") == name and meta.get("options") == dataset.options and meta.get("source") == source:
+            if meta.get("name") == name and meta.get("options") == dataset.stated and meta.get("source") == source:
                 yield f"The files of {name} have changed since {other.parent.name} was prepared: they are prepared anew."
                 return
 
@@ -184,7 +190,7 @@ def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress
     work.chmod(0o755)  # the cache may be shared; mkdtemp's own mode shuts others out
     try:
         meta = _make(work, dataset, progress)
-        meta |= {"name": name, "options": dataset.options, "source": str(dataset.root) if dataset.root else None}
+        meta |= {"name": name, "options": dataset.stated, "source": str(dataset.root) if dataset.root else None}
         (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         if folder.exists():  # damaged
             shutil.rmtree(folder)
@@ -208,24 +214,32 @@ def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:
         first += sum(sizes)
     sha = hashlib.sha256()
     path = work / "images.npy"
-    filled = 0
     with path.open("wb") as store:  # written, not mapped: a full disk is then an error and no SIGBUS
         header = {"descr": "|u1", "fortran_order": False, "shape": (first, *dataset.shape)}
         np.lib.format.write_array_header_1_0(store, header)
-        for block in dataset.images(progress):
-            if block.shape[1:] != dataset.shape or block.dtype != np.uint8:
-                raise DataError(
-                    f"{type(dataset).__name__} made images {block.dtype} {block.shape[1:]}, not uint8 {dataset.shape}."
-                )
+        for block in checked_images(dataset, first, progress):
             pixels = block.tobytes()
             store.write(pixels)
             sha.update(pixels)
-            filled += len(block)
-    if filled != first:
-        raise DataError(f"{type(dataset).__name__} made {filled} images where its classes name {first}.")
     return {"shape": dataset.shape, "splits": splits, "fingerprint": sha.hexdigest(), "bytes": path.stat().st_size}
 
 
-def structure_id(classes: list[ImageClass]) -> str:
+def checked_images(dataset: Dataset, total: int, progress: Progress) -> Iterator[Images]:
+    """The images of a data set, block by block; raises `DataError` unless they are `total` of its shape, as its classes
+    say."""
+    made = 0
+    for block in dataset.images(progress):
+        if block.shape[1:] != dataset.shape or block.dtype != np.uint8:
+            raise DataError(
+                f"{type(dataset).__name__} made images {block.dtype} {block.shape[1:]}, not uint8 {dataset.shape}."
+            )
+        made += len(block)
+        if made <= total:
+            yield block
+    if made != total:
+        raise DataError(f"{type(dataset).__name__} made {made} images where its classes name {total}.")
+
+
+def structure_id(classes: Sequence[ImageClass]) -> str:
     """Hash of the ordered class names and source image ids: equal for any resolution of the same images."""
     return hashlib.sha256(canonical_json([[c.name, c.image_ids] for c in classes]).encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.specs import Kind
 
@@ -26,6 +27,8 @@ class Protocol:
     """Whether its tables rank."""
     episodes_on: Mapping[str, int] = field(default_factory=dict)
     """Episodes by data set, where that one differs."""
+    varies: bool = False
+    """Whether its episodes may differ in size, and show unlabelled images."""
 
 
 PROTOCOLS = {
@@ -71,7 +74,16 @@ PROTOCOLS = {
             True,
         ),
         Protocol("ravi", "Ravi & Larochelle 2017: 600 episodes, 15 queries a class, inductive", 15, 600, 0, False),
-        Protocol("custom", "your own episodes and queries; compared with nothing else", None, None, None, None, kind=None),
+        Protocol(
+            "custom",
+            "your own episodes and queries; compared with nothing else",
+            None,
+            None,
+            None,
+            None,
+            kind=None,
+            varies=True,
+        ),
     )
 }
 
@@ -98,3 +110,13 @@ def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | N
             )
         found[key] = fixed if fixed is not None else wanted if wanted is not None else FREE[key]
     return found
+
+
+def check_episodes(name: str, size: EpisodeSize) -> None:
+    """Refuse episodes of varying size or with unlabelled images where protocol `name` has none; raises `UsageError`."""
+    if size.more and not PROTOCOLS[name].varies:
+        asked = ", ".join(f"{key}={value}" for key, value in size.more.items())
+        raise UsageError(
+            f"Protocol {name!r} has episodes of one size, without unlabelled images, not {asked}. "
+            "For a test of your own add --protocol custom."
+        )

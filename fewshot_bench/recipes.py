@@ -35,7 +35,7 @@ DEFAULTS: Mapping[Kind, Sections] = {
 }
 """What holds where a recipe is silent, by kind of task; ways and shots follow the request."""
 
-SECTIONS = ("method", "data", "train", "validation", "test")
+SECTIONS = ("method", "data", "train", "validation", "test", "test_data")
 
 _FIXED = {"method", "hparams", "dataset", "data", "validation", "seed", "device"}  # said elsewhere than in a section
 KEYS = {
@@ -106,12 +106,18 @@ def apply_settings(sections: Sections, settings: Iterable[str], own: Mapping[str
     """
     keys = {**KEYS, **{name: set(names) for name, names in own.items()}}
     for setting in settings:
-        given, equals, text = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set needs key=value, got {setting!r}.")
-        section, key = _locate(given.strip(), keys)
-        sections[section][key] = _plain(_value(text))
+        given, value = read_setting(setting)
+        section, key = _locate(given, keys)
+        sections[section][key] = value
     return sections
+
+
+def read_setting(setting: str) -> tuple[str, Any]:
+    """`key=value` as its key and its value; raises `UsageError` where it is none."""
+    given, equals, text = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set needs key=value, got {setting!r}.")
+    return given.strip(), _plain(_value(text))
 
 
 def merge(*layers: Sections) -> Sections:

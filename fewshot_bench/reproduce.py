@@ -20,6 +20,7 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
     options = {
         "--method": request.method,
         "--dataset": request.dataset,
+        "--test-dataset": request.test_dataset,
         "--ways": request.ways,
         "--shots": request.shots,
         **_test_options(request),
@@ -34,7 +35,7 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
 def request_of(command: str) -> Request:
     """The request of a record's command, `fsbench run ...`; raises `UsageError` for another text."""
     parser = argparse.ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
-    for option in ("method", "dataset", "protocol", "recipe", "device"):
+    for option in ("method", "dataset", "test-dataset", "protocol", "recipe", "device"):
         parser.add_argument(f"--{option}", default=argparse.SUPPRESS)
     for option in ("ways", "shots", "queries", "episodes"):
         parser.add_argument(f"--{option}", type=int, default=argparse.SUPPRESS)
@@ -58,7 +59,7 @@ def run_command(request: Request, resolved: Resolved) -> str:
 
 def test_command(record: Record, request: TestRequest) -> str:
     """The command that makes this run again and adds this test to it."""
-    options = {"--ways": request.ways, "--shots": request.shots, **_test_options(request)}
+    options = {"--test-dataset": request.dataset, "--ways": request.ways, "--shots": request.shots, **_test_options(request)}
     again = _join(f"test {record.run_id}", options, request.settings)
     return f"{record.content['provenance']['command']} && {again}"
 

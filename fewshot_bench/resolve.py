@@ -1,8 +1,7 @@
 """A request, checked as a whole before any work: which classes, which specs, which run."""
 
-import os
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,16 @@ from typing import Any
 import torch
 
 from fewshot_bench import plugins
-from fewshot_bench.dataset import Dataset
-from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.augmentation import augmentations, check_augmentation
+from fewshot_bench.data_choice import DataChoice, kind_of, other_data
+from fewshot_bench.dataset import Dataset, data_root
+from fewshot_bench.episode_size import MORE, EpisodeSize, check_accepted
+from fewshot_bench.errors import UsageError
 from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.method import Method, MethodInfo, build_hparams
 from fewshot_bench.normalisation import TRAIN_MODES, check_test_mode, test_default
 from fewshot_bench.plan import resolve_device
-from fewshot_bench.protocols import PROTOCOLS, conditions
+from fewshot_bench.protocols import PROTOCOLS, check_episodes, conditions
 from fewshot_bench.recipes import DEFAULTS, Sections, apply_settings, merge, recipe_sections
 from fewshot_bench.source import source_sha256
 from fewshot_bench.specs import Kind, Normalisation, TestSpec, TrainSpec, Validation, run_id
@@ -38,6 +40,8 @@ class Request:
     seed: int = 0
     device: str = "auto"
     data_root: Path | None = None
+    test_dataset: str | None = None
+    """What to test on; None: the data set that it trains on."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,14 @@ class Resolved:
     method: plugins.Plugin
     method_class: type[Method]
     backbone_factory: Any
-    data_plugin: plugins.Plugin
     dataset: Dataset | FunctionFamily
     train: TrainSpec
     test: TestSpec
     device: str
+    test_data: Dataset | FunctionFamily
+    """What is tested on: `dataset` itself, or another."""
+    test_reference: str
+    """As it was asked for: a name, or `file.py:Class`."""
 
     @cached_property
     def source_sha256(self) -> str:
@@ -77,7 +84,7 @@ class Resolved:
     def build(self, input_shape: tuple[int, ...], training_classes: int) -> Method:
         """The method with fresh parameters, drawn from torch's present generator; raises `UsageError` for a backbone that
         does not fit the data or the normalisation."""
-        ways = self.train.ways or 0
+        ways = self.train.max_ways or self.train.ways or 0
         info = MethodInfo(self.kind, ways, ways * self.train.largest_shots, input_shape, training_classes)
         name = self.train.backbone
         try:
@@ -109,6 +116,8 @@ class TestRequest:
     queries: int | None = None
     episodes: int | None = None
     settings: tuple[str, ...] = field(default=())
+    dataset: str | None = None
+    data_root: Path | None = None
 
 
 def resolve(request: Request) -> Resolved:
@@ -117,66 +126,64 @@ def resolve(request: Request) -> Resolved:
         if (given is not None or name == "shots") and (not isinstance(given, int) or given < 1):
             raise UsageError(f"--{name} must be a whole number of at least 1, got {given!r}.")
     plugin = plugins.find("methods", request.method)
-    data_plugin = plugins.find("datasets", request.dataset)
-    dataset_class: type[Dataset] | type[FunctionFamily] = data_plugin.load()
+    data = DataChoice.of(request.dataset)
     method_class: type[Method] = plugin.load()
-    kind: Kind = "regression" if issubclass(dataset_class, FunctionFamily) else "classification"
+    kind = data.kind
     target = {"ways": _ways(request, kind), "shots": request.shots}
-    _check_kind(plugin, method_class, data_plugin.name, kind)
+    _check_kind(plugin, method_class, data.name, kind)
+    other = other_data(request.test_dataset, data)
     recipe = recipe_sections(plugin, request.recipe, request.dataset, **target)
     sections = merge(DEFAULTS[kind], {"train": target, "validation": target, "test": target}, recipe)
-    own = {"method": [f.name for f in fields(method_class.Hparams)], "data": dataset_class.defaults}
-    sections = apply_settings(sections, request.settings, own)
+    own = {"method": [f.name for f in fields(method_class.Hparams)], "data": data.options}
+    sections = apply_settings(sections, request.settings, own | ({"test_data": other.options} if other else {}))
     for key in ("protocol", "queries", "episodes"):
         if getattr(request, key) is not None:
             sections["test"][key] = getattr(request, key)
-    dataset = dataset_class(sections["data"], data_root(request.data_root))
+    root = data_root(request.data_root)
+    dataset = data.build(sections["data"], root)
+    tested = other.build_like(dataset, sections["test_data"], root) if other else dataset
     device = resolve_device(request.device)
     hparams = build_hparams(method_class.Hparams, sections["method"])
-    test = _test_spec(method_class, hparams, data_plugin.name, dataset, sections, _train_mode(method_class, sections))
-    train = _train_spec(plugin, method_class, hparams, request.seed, sections, test, device.split(":")[0])
-    return Resolved(plugin, method_class, _load_backbone(train.backbone), data_plugin, dataset, train, test, device)
+    tested_name = other.name if other else data.name
+    test = _test_spec(method_class, hparams, tested_name, tested, sections, _train_mode(method_class, sections))
+    train = _train_spec(plugin, method_class, hparams, request.seed, sections, test, device.split(":")[0], data.name, dataset)
+    backbone = _load_backbone(train.backbone)
+    reference = other.reference if other else data.reference
+    return Resolved(plugin, method_class, backbone, dataset, train, test, device, tested, reference)
 
 
 def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
-    """The run of a record, resolved on this machine under the record's own specs; `method` and `data` are references."""
-    plugin, data_plugin = plugins.find("methods", method), plugins.find("datasets", data)
-    dataset = data_plugin.load()(train.data, data_root(root))
+    """The run of a record, resolved on this machine under the record's own specs; `method` and `data` are references. It is
+    tested on what it was trained on."""
+    plugin = plugins.find("methods", method)
+    dataset = DataChoice.of(data).build(train.data, data_root(root))
     backbone = _load_backbone(train.backbone)
-    return Resolved(plugin, plugin.load(), backbone, data_plugin, dataset, train, test, resolve_device(device))
+    return Resolved(plugin, plugin.load(), backbone, dataset, train, test, resolve_device(device), dataset, data)
 
 
-def kind_of(dataset: Dataset | FunctionFamily) -> Kind:
-    """What the tasks of a data set are."""
-    return "regression" if isinstance(dataset, FunctionFamily) else "classification"
-
-
-def data_root(given: Path | None) -> Path | None:
-    """The folder that `--data-root` names, else `FSBENCH_DATA`; raises `DataError` where it does not exist."""
-    name = "--data-root" if given is not None else "FSBENCH_DATA"
-    root = given if given is not None else Path(os.environ["FSBENCH_DATA"]) if os.environ.get("FSBENCH_DATA") else None
-    if root is not None and not root.is_dir():
-        raise DataError(f"No such folder: {root} ({name}).")
-    return root
-
-
-def another_test(run: Resolved, request: TestRequest, made: TestSpec) -> TestSpec:
-    """The spec of another test of the run `run`, whose own test was `made`."""
-    sections = apply_settings(merge(), request.settings, {})
-    if others := [name for name in sections if sections[name] and name != "test"]:
+def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:
+    """The run with another test, where its own was `made`, on the data set `made_on` (a reference; None: as trained)."""
+    reference = request.dataset or made_on or run.train.dataset
+    other = None if reference == run.train.dataset else DataChoice.of(reference)
+    sections = apply_settings(merge(), request.settings, {"test_data": other.options} if other else {})
+    if others := [name for name in sections if sections[name] and not name.startswith("test")]:
         raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
+    if other and request.dataset is None:
+        sections["test_data"] = {**made.data, **sections["test_data"]}
+    tested = other.build_like(run.dataset, sections["test_data"], data_root(request.data_root)) if other else run.dataset
     wanted = sections["test"]
     for key in ("protocol", "ways", "shots", "queries", "episodes"):
         if getattr(request, key) is not None:
             wanted[key] = getattr(request, key)
     kept = {"protocol", "ways", "shots", "inner_steps"}
     if wanted.get("protocol", made.protocol) == made.protocol:  # another has conditions of its own
-        kept |= {"queries", "episodes", "seed", "normalisation"}
+        kept |= {"queries", "episodes", "seed", "normalisation", *MORE}
     sections["test"] = made.model_dump(include=kept) | wanted
     hparams = build_hparams(run.method_class.Hparams, run.train.hparams)
-    test = _test_spec(run.method_class, hparams, run.train.dataset, run.dataset, sections, run.train.normalisation)
-    _check_size(run.method.name, run.method_class, run.train, test)
-    return test
+    name = other.name if other else run.train.dataset
+    test = _test_spec(run.method_class, hparams, name, tested, sections, run.train.normalisation)
+    check_accepted(run.method.name, run.method_class, run.kind, run.train, test)
+    return replace(run, test=test, test_data=tested, test_reference=reference)
 
 
 def _ways(request: Request, kind: Kind) -> int:
@@ -229,14 +236,16 @@ def _test_spec(
         {
             "protocol": protocol.name,
             "dataset": name,
-            "data": dataset.options,
+            "data": dataset.stated,
             "ways": wanted["ways"],
             "shots": wanted["shots"],
+            **{name: wanted[name] for name in MORE if wanted.get(name) is not None},
             **rules,
             "normalisation": mode,
             "inner_steps": wanted.get("inner_steps") or method_class.inner_steps(hparams),
         }
     )
+    check_episodes(protocol.name, EpisodeSize.of(spec))
     if mode not in method_class.modes:
         allowed = ", ".join(sorted(method_class.modes))
         raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")
@@ -256,13 +265,15 @@ def _train_spec(
     sections: Sections,
     test: TestSpec,
     device: str,
+    name: str,
+    dataset: Dataset | FunctionFamily,
 ) -> TrainSpec:
     train = dict(sections["train"])
     validation = None
     if not method_class.trained:
         train |= {"updates": 0, "selection": "last"}
     elif train.get("split") != "train+val":
-        same = {"normalisation": test.normalisation, "inner_steps": test.inner_steps}
+        same = test.model_dump(include={"normalisation", "inner_steps", "unlabelled", "distractors"})
         validation = Validation.checked(same | sections["validation"])
     if not method_class.needs_backbone:
         train["backbone"] = None
@@ -273,8 +284,8 @@ def _train_spec(
         | {
             "method": plugin.name,
             "hparams": vars(hparams),
-            "dataset": test.dataset,
-            "data": test.data,
+            "dataset": name,
+            "data": dataset.stated,
             "validation": validation,
             "seed": seed,
             "device": device,
@@ -283,20 +294,6 @@ def _train_spec(
     if method_class.needs_backbone and spec.backbone is None:
         valid = ", ".join(plugins.registered("backbones"))
         raise UsageError(f"{plugin.name} needs a backbone: --set backbone=NAME, one of {valid}.")
-    _check_size(plugin.name, method_class, spec, test)
+    check_augmentation(augmentations(dataset, spec.augment), dataset.shape)
+    check_accepted(plugin.name, method_class, kind_of(dataset), spec, test)
     return spec
-
-
-def _check_size(name: str, method_class: type[Method], train: TrainSpec, test: TestSpec) -> None:
-    """Refuse a test of another size than the method is built for."""
-    if train.ways is None:
-        return
-    if method_class.fixed_ways and train.ways != test.ways:
-        raise UsageError(
-            f"{name} has one output for each way: trained {train.ways}-way, it cannot be tested {test.ways}-way."
-        )
-    if method_class.fixed_support and test.shots > train.largest_shots:
-        raise UsageError(
-            f"{name} is built for its largest support: trained with up to {train.largest_shots} shots, it cannot be tested "
-            f"with {test.shots}. Train it with --set max_shots={test.shots}."
-        )

@@ -1,10 +1,11 @@
-"""Results as tables: one for each protocol, data set, ways, shots and metric; a row an experiment, its seeds pooled."""
+"""Results as tables: one for each protocol, data set, size of episodes and metric; a row an experiment, its seeds pooled."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fewshot_bench.episode_size import EpisodeSize, span
 from fewshot_bench.pooling import Pooled, pool
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
@@ -34,21 +35,31 @@ _REST = (
     Column("commands", "commands", "Commands that reproduce the runs.", shown=False),
 )
 
-_PLAIN_IN_THE_ROW = {"method", "backbone", "ways", "shots", "max_shots", "batch_size"}
+_PLAIN_IN_THE_ROW = {
+    *("method", "backbone", "batch_size"),
+    *("ways", "max_ways", "shots", "max_shots", "imbalanced", "unlabelled", "distractors"),
+}
 """Training settings that have a column of their own."""
 
 
 def results_tables(records: Iterable[Record]) -> list[Table]:
-    """The results of `records`, best first, in tables sorted by data set, ways, shots, protocol and metric.
+    """The results of `records`, best first, in tables sorted by data set, size of episodes, protocol and metric.
 
     The order of `records` and the folders they lie in change nothing. Raises `DataError` where a record is damaged.
     """
     groups: dict[tuple[Any, ...], list[Pooled]] = defaultdict(list)
     for pooled in pool(records):
         test = pooled.test
-        key = (test["dataset"], test["ways"], test["shots"], test["protocol"], pooled.metric, pooled.direction)
+        size = (test["ways"], test["shots"], canonical_json(EpisodeSize.of(test).more))
+        key = (_data(pooled), *size, test["protocol"], pooled.metric, pooled.direction)
         groups[key].append(pooled)
     return [_table(groups[key]) for key in sorted(groups)]
+
+
+def _data(pooled: Pooled) -> str:
+    """What was tested on; `glyphs → omniglot` where that is not what was trained on."""
+    trained, tested = str(pooled.train["dataset"]), str(pooled.test["dataset"])
+    return tested if trained == tested or not pooled.train["updates"] else f"{trained} → {tested}"
 
 
 def interval_text(interval: Interval, metric: str) -> str:
@@ -71,9 +82,9 @@ def _scale(metric: str) -> int:
 
 
 def _table(results: Sequence[Pooled]) -> Table:
-    """The table of results that share protocol, data set, ways, shots and metric."""
+    """The table of results that share protocol, data set, size of episodes and metric."""
     test, metric, direction = results[0].test, results[0].metric, results[0].direction
-    protocol, dataset, ways, shots = (test[name] for name in ("protocol", "dataset", "ways", "shots"))
+    protocol, dataset, size = test["protocol"], _data(results[0]), EpisodeSize.of(test)
     unit = " %" if metric == "accuracy" else ""
     better = "higher" if direction == "max" else "lower"
     score = Column(
@@ -87,14 +98,15 @@ def _table(results: Sequence[Pooled]) -> Table:
     about = {
         "protocol": protocol,
         "dataset": dataset,
-        "ways": ways,
-        "shots": shots,
+        "ways": size.ways,
+        "shots": size.shots,
+        **size.more,
         "metric": metric,
         "direction": direction,
     }
-    size = f"{shots} points" if metric == "mse" else f"{ways}-way {shots}-shot"
+    task = f"{size.shots} points" if metric == "mse" else size.text
     return Table(
-        title=f"{dataset}, {size}, protocol {protocol}",
+        title=f"{dataset}, {task}, protocol {protocol}",
         columns=[replace(_RANK, shown=ranks), _METHOD, score, *_REST],
         rows=[_row(pooled, _rank(pooled, results) if ranks else None, _differences(pooled, results)) for pooled in results],
         notes=_notes(protocol, results),
@@ -135,8 +147,8 @@ def _trained(train: Mapping[str, Any], metric: str) -> str | None:
         return None
     if train["batch_size"] is not None:
         return f"all classes, batches of {train['batch_size']}"
-    shots = train["shots"] if train["max_shots"] is None else f"{train['shots']}–{train['max_shots']}"
-    return f"{shots} points" if metric == "mse" else f"{train['ways']}-way {shots}-shot"
+    size = EpisodeSize.of(train)
+    return f"{span(size.shots, size.max_shots)} points" if metric == "mse" else size.text
 
 
 def _images(train: Mapping[str, Any]) -> int:
@@ -163,7 +175,7 @@ def _differences(pooled: Pooled, results: Sequence[Pooled]) -> dict[str, Any]:
 
 def _looks(pooled: Pooled) -> str:
     """What the table's own columns say of a row's settings."""
-    shown = [pooled.train[name] for name in sorted(_PLAIN_IN_THE_ROW)]
+    shown = [pooled.train.get(name) for name in sorted(_PLAIN_IN_THE_ROW)]
     return canonical_json([*shown, pooled.test["normalisation"]])
 
 

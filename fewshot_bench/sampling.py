@@ -15,7 +15,9 @@ Legend: B episodes of a block, N ways, K shots, Q queries per class.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,8 @@ from fewshot_bench.kernels.episodes import draw_episodes
 from fewshot_bench.specs import canonical_json
 
 Words = npt.NDArray[np.uint64]
+BLOCK = 256
+"""Episodes drawn at once where many are asked for."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,33 @@ class EpisodeIndices:
     query: Ids  # [B, N*Q]
     query_y: Ids  # [B, N*Q]
     key: Words  # [B] a task's own randomness
+    unlabelled: Ids | None = None  # [B, U]
+    unlabelled_y: Ids | None = None  # [B, U] labels that no method sees; from N on those of distractors
 
     def __len__(self) -> int:
         return len(self.key)
+
+    @property
+    def ways(self) -> int:
+        """N: each label has a support image."""
+        return int(self.support_y[0].max()) + 1
+
+    @property
+    def images(self) -> Ids:
+        """All image ids [B, S+Q+U]: support, queries, unlabelled."""
+        return np.concatenate([self.support, self.query, *([] if self.unlabelled is None else [self.unlabelled])], axis=1)
+
+    @property
+    def labels(self) -> Ids:
+        """The labels of `images` [B, S+Q+U]."""
+        unlabelled_y = [] if self.unlabelled_y is None else [self.unlabelled_y]
+        return np.concatenate([self.support_y, self.query_y, *unlabelled_y], axis=1)
+
+    @property
+    def parts(self) -> list[npt.NDArray[np.generic]]:
+        """What a digest is of."""
+        unlabelled = [] if self.unlabelled is None else [self.unlabelled]
+        return [self.support, self.support_y, self.query, self.query_y, self.key, *unlabelled]
 
 
 class EpisodeSampler:
@@ -48,6 +76,8 @@ class EpisodeSampler:
 
     Raises `UsageError` where the split cannot give one episode, with the largest number that would fit.
     """
+
+    varies: ClassVar[bool] = False
 
     def __init__(self, bank: ImageBank, ways: int, shots: int, queries: int, seed: int) -> None:
         check_size(bank, ways, shots, queries)
@@ -67,6 +97,11 @@ class EpisodeSampler:
             pass
         return self._numpy_block(first, count)
 
+    def blocks(self, first: int, count: int) -> Iterator[EpisodeIndices]:
+        """The same in blocks of at most `BLOCK` episodes."""
+        for start in range(first, first + count, BLOCK):
+            yield self.block(start, min(BLOCK, first + count - start))
+
     def _kernel_block(self, first: int, count: int) -> EpisodeIndices:
         """By a kernel of the same words and mapping, and so of the same episodes."""
         n, k, q = self.ways, self.shots, self.queries
@@ -75,7 +110,7 @@ class EpisodeSampler:
         block = EpisodeIndices(support, support_y, query, query_y, np.empty(count, np.uint64))
         low, high = self.philox_key & (2**64 - 1), self.philox_key >> 64
         numbers = (first, count, self.words, n, k + q, k, len(self.sizes))
-        draw_episodes(low, high, numbers, (self.starts, self.sizes), vars(block).values())
+        draw_episodes(low, high, numbers, (self.starts, self.sizes), block.parts)
         return block
 
     def _numpy_block(self, first: int, count: int) -> EpisodeIndices:
@@ -94,27 +129,46 @@ class EpisodeSampler:
 
     def digest(self, count: int) -> str:
         """Hash (sha256) of episodes 0 to count - 1: only results of equal digests are compared in pairs."""
-        sha = hashlib.sha256()
-        for first in range(0, count, 256):
-            block = self.block(first, min(256, count - first))
-            for part in (block.support, block.support_y, block.query, block.query_y, block.key):
-                sha.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
-        return sha.hexdigest()
+        return digest_of(self.blocks(0, count))
 
 
-def check_size(bank: ImageBank, ways: int, shots: int, queries: int) -> None:
+def digest_of(blocks: Iterable[EpisodeIndices]) -> str:
+    """Hash (sha256) of blocks of episodes, little-endian, one part after another."""
+    sha = hashlib.sha256()
+    for block in blocks:
+        for part in block.parts:
+            sha.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
+    return sha.hexdigest()
+
+
+def check_size(bank: ImageBank, ways: int, shots: int, queries: int, unlabelled: int = 0, distractors: int = 0) -> None:
     """Refuse an episode that the split cannot give; raises `UsageError` with the largest number that would fit."""
     sizes = np.diff(bank.starts)
-    if ways > len(sizes):
-        raise UsageError(f"{ways} ways are more than the {len(sizes)} classes of this split: at most --ways {len(sizes)}.")
+    if ways + distractors > len(sizes):
+        needed = f"{ways} ways" + (f" and {distractors} distractors" if distractors else "")
+        most = f"at most --ways {len(sizes)}" if not distractors else f"ways + distractors = {len(sizes)} at most"
+        raise UsageError(f"{needed} are more than the {len(sizes)} classes of this split: {most}.")
     smallest = int(sizes.argmin())
     room = int(sizes[smallest])
-    if shots + queries > room:
+    if shots + queries + unlabelled > room:
         raise UsageError(
-            f"{shots} shots and {queries} queries need {shots + queries} images of each class, but class "
-            f"{bank.class_names[smallest]!r} has {room}.\nThe largest that fit: shots + queries = {room}, for example "
-            f"{max(1, room - queries)} shots with {min(queries, room - 1)} queries."
+            f"{_listed(shots, queries, unlabelled)} need {shots + queries + unlabelled} images of each class, but class "
+            f"{bank.class_names[smallest]!r} has {room}.\n{_largest(room, shots, queries, unlabelled)}"
         )
+
+
+def _largest(room: int, shots: int, queries: int, unlabelled: int) -> str:
+    """What fits into classes of `room` images."""
+    if unlabelled and shots + queries < room:
+        return f"With these shots and queries at most {room - shots - queries} unlabelled fit."
+    example = f"for example {max(1, room - queries)} shots with {min(queries, room - 1)} queries"
+    return f"The largest that fit: shots + queries = {room}, {example}{', and none unlabelled' if unlabelled else ''}."
+
+
+def _listed(shots: int, queries: int, unlabelled: int) -> str:
+    if unlabelled:
+        return f"{shots} shots, {queries} queries and {unlabelled} unlabelled"
+    return f"{shots} shots and {queries} queries"
 
 
 def draw(words: Words, sizes: Ids) -> Ids:

@@ -1,6 +1,7 @@
 """A run with its data open: what training and testing need, and who hears how they go."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot_bench.bank import ImageBank, resident
+from fewshot_bench.augmentation import augmentations
+from fewshot_bench.bank import ImageBank
 from fewshot_bench.batches import BatchSource
 from fewshot_bench.dataset import Progress
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.functions import FunctionData, FunctionSampler, FunctionSource
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.method import Conditions, Method
@@ -20,12 +23,13 @@ from fewshot_bench.prepare import Prepared
 from fewshot_bench.randomness import ForkedGenerator, derive_seed
 from fewshot_bench.records import Scores
 from fewshot_bench.resolve import Resolved
-from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.several import MixedSource, banks_of, resident
 from fewshot_bench.specs import TestSpec, short_hash
-from fewshot_bench.statistics import score_interval
-from fewshot_bench.tasks import Source, TaskSource, VaryingShots
+from fewshot_bench.statistics import score_interval, trials_of
+from fewshot_bench.tasks import Sampler, Source, TaskSource, VaryingShots
 from fewshot_bench.testing import batch_size, episode_scores, scores_by_step
 from fewshot_bench.training import Progressed, Trainer
+from fewshot_bench.varying import VaryingSampler, sampler_of
 
 
 class Listener:
@@ -64,16 +68,23 @@ class Session:
     plan: Plan
     method: Method
     generator: ForkedGenerator
+    tested: Prepared | FunctionData
+    """What is tested on: `prepared` itself, or another data set."""
     banks: dict[str, ImageBank] = field(default_factory=dict)
     """By split, once opened; on an accelerator their images live there."""
 
     @classmethod
     def open(
-        cls, resolved: Resolved, prepared: Prepared | FunctionData, plan: Plan | None, listener: Listener | None = None
+        cls,
+        resolved: Resolved,
+        prepared: Prepared | FunctionData,
+        plan: Plan | None,
+        listener: Listener | None = None,
+        tested: Prepared | FunctionData | None = None,
     ) -> "Session":
-        """Build the method with fresh parameters under `plan`, or under one chosen now."""
+        """Build the method with fresh parameters under `plan`, or under one chosen now; `tested` None: on `prepared`."""
         train, test = resolved.train, resolved.test
-        chosen = plan or choose_plan(resolved.device, test.ways * (test.shots + test.queries))
+        chosen = plan or choose_plan(resolved.device, EpisodeSize.of(test).images)
         try:
             device = chosen.apply()
         except Unavailable as error:
@@ -82,12 +93,13 @@ class Session:
             device = chosen.apply()
         generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
         with generator.active():
-            method = resolved.build(prepared.shape, prepared.training_classes(train.split)).to(
+            classes = prepared.training_classes(train.split) if train.updates else 0
+            method = resolved.build(prepared.shape, classes).to(
                 device, getattr(torch, train.dtype)
             )
         if plan is None:
             chosen = chosen.with_chunk_for(method, train)
-        return cls(resolved, prepared, chosen, method, generator)
+        return cls(resolved, prepared, chosen, method, generator, tested or prepared)
 
     @property
     def device(self) -> torch.device:
@@ -100,37 +112,49 @@ class Session:
         dtype: torch.dtype = getattr(torch, self.resolved.train.dtype)
         return dtype
 
-    def source(self, split: str, ways: int, shots: int, queries: int, seed: int) -> Source:
-        """Tasks of one size from a split."""
-        if isinstance(self.prepared, FunctionData):
-            sampler = FunctionSampler(self.prepared.family, split, shots, queries, seed)
+    def source(self, split: str, size: EpisodeSize, seed: int, augment: Sequence[str] = ()) -> Source:
+        """Tasks of a size from a split; `augment` is for training alone."""
+        data = self._data(split)
+        if isinstance(data, FunctionData):
+            sampler = FunctionSampler(data.family, split, size.shots, size.queries, seed)
             return FunctionSource(sampler, self.device, self.dtype)
-        bank = self.bank(split)
-        return TaskSource(bank, EpisodeSampler(bank, ways, shots, queries, seed), self.device, self.dtype)
+        sources = [
+            TaskSource(bank, sampler_of(bank, size, seed), self.device, self.dtype, augment)
+            for bank in banks_of(self.bank(split))
+        ]
+        return sources[0] if len(sources) == 1 else MixedSource(sources, seed)
 
     def bank(self, split: str) -> ImageBank:
         """The images of a split, on the device where they fit there."""
-        assert isinstance(self.prepared, Prepared), "functions have no images"
+        data = self._data(split)
+        assert isinstance(data, Prepared), "functions have no images"
         if split not in self.banks:
-            self.banks[split] = resident(self.prepared.bank(split), self.device)
+            self.banks[split] = resident(data.bank(split), self.device)
         return self.banks[split]
+
+    def _data(self, split: str) -> Prepared | FunctionData:
+        """The data set that a split is of."""
+        return self.tested if split == "test" else self.prepared
 
     def trainer(self, folder: Path) -> Trainer:
         """The trainer of this run."""
         rules = self.resolved.train.validation
-        validation = self.source("val", rules.ways, rules.shots, rules.queries, 0) if rules else None
+        validation = self.source("val", EpisodeSize.of(rules), 0) if rules else None
         return Trainer(
             self.resolved.train, self.method, self.plan, self.generator, self._training_source(), validation, folder
         )
 
     def _training_source(self) -> Source | BatchSource:
         spec = self.resolved.train
+        augment = augmentations(self.resolved.dataset, spec.augment)
         if spec.batch_size is not None:
-            return BatchSource(self.bank(spec.split), spec.batch_size, spec.seed, self.device, self.dtype)
-        assert spec.ways is not None and spec.shots is not None and spec.queries is not None, "checked by TrainSpec"
-        shots = range(spec.shots, spec.largest_shots + 1)
-        sources = [self.source(spec.split, spec.ways, k, spec.queries, spec.seed) for k in shots]
-        return sources[0] if spec.max_shots is None else VaryingShots(sources, spec.meta_batch_size, spec.seed)
+            return BatchSource(self.bank(spec.split), spec.batch_size, spec.seed, self.device, self.dtype, augment)
+        size = EpisodeSize.of(spec)
+        if spec.max_shots is None or spec.varies:
+            return self.source(spec.split, size, spec.seed, augment)
+        each = [replace(size, shots=shots, max_shots=None) for shots in range(size.shots, spec.max_shots + 1)]
+        sources = [self.source(spec.split, one, spec.seed, augment) for one in each]
+        return VaryingShots(sources, spec.meta_batch_size, spec.seed)
 
     def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], Scores]:
         """Test under `spec`: the result for the record, and the score of each episode."""
@@ -150,10 +174,12 @@ class Session:
     def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
         """The result of all episodes' scores, for the record."""
         metric = METRICS[self.method.info.kind]
-        interval = score_interval([scores], trials=spec.ways * spec.queries, metric=metric.name)
+        sampler = self.test_source(spec).sampler
+        made = {"test": spec.model_dump(), **_predictions(spec, sampler)}
+        interval = score_interval([scores], trials=trials_of(made), metric=metric.name)
         return {
             "id": result_id(spec),
-            "test": spec.model_dump(),
+            **made,
             "metric": metric.name,
             "direction": metric.direction,
             "mean": interval.mean,
@@ -161,12 +187,21 @@ class Session:
             "high": interval.high,
             "level": interval.level,
             "interval": interval.method,
-            "digest": self.test_source(spec).sampler.digest(spec.episodes),
+            "digest": sampler.digest(spec.episodes),
             "source_sha256": self.resolved.source_sha256,
             "plan": self.plan.as_json(),
             "cost": {"test_s": round(test_s, 3)},
+            **self._tested_on(spec),
             **self._by_step(spec),
         }
+
+    def _tested_on(self, spec: TestSpec) -> dict[str, Any]:
+        """The data set of the test, where it is not the one that was trained on."""
+        if spec.dataset == self.resolved.train.dataset:
+            return {}
+        identity, describe = self.resolved.test_data.identity(), self.tested.describe
+        about = {"name": spec.dataset, "reference": self.resolved.test_reference, "identity": identity}
+        return {"data": {**about, "fingerprint": self.tested.fingerprint, "splits": describe("test")}}
 
     def _by_step(self, spec: TestSpec) -> dict[str, Any]:
         """For regression, the mean after each inner step and its interval."""
@@ -179,7 +214,7 @@ class Session:
 
     def test_source(self, spec: TestSpec) -> Source:
         """The tasks of a test."""
-        return self.source("test", spec.ways, spec.shots, spec.queries, spec.seed)
+        return self.source("test", EpisodeSize.of(spec), spec.seed)
 
     def batch_size(self, spec: TestSpec) -> int:
         """How many episodes of a test are computed at once."""
@@ -189,6 +224,14 @@ class Session:
 def result_id(spec: TestSpec) -> str:
     """The identity of a result within its record."""
     return short_hash(spec.model_dump())
+
+
+def _predictions(spec: TestSpec, sampler: Sampler) -> dict[str, int]:
+    """How many queries a test has in all, where its episodes differ in ways."""
+    if spec.max_ways is None:
+        return {}
+    assert isinstance(sampler, VaryingSampler), "of images"
+    return {"predictions": sampler.predictions(spec.episodes)}
 
 
 def _conditions(spec: TestSpec) -> Conditions:

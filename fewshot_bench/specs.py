@@ -20,6 +20,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     Strict,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -73,6 +74,11 @@ class Validation(Spec):
     distractors: NonNegativeInt = 0
     later = frozenset({"unlabelled", "distractors"})
 
+    @model_validator(mode="after")
+    def _what_an_episode_holds_is_whole(self) -> Self:
+        _check_bounds(self)
+        return self
+
 
 class TrainSpec(Spec):
     """One training. `ways`, `shots` and `queries` are those of the training episodes, the test's may differ; a method that
@@ -115,6 +121,18 @@ class TrainSpec(Spec):
     distractors: NonNegativeInt = 0  # classes of an episode's unlabelled images that are none of its ways
     later = frozenset({"augment", "max_ways", "imbalanced", "unlabelled", "distractors"})
 
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _a_word_is_an_augmentation(cls, given: Any) -> Any:
+        return () if given is None else (given,) if isinstance(given, str) else given
+
+    @field_validator("augment")
+    @classmethod
+    def _each_augmentation_is_once(cls, given: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
+        if len(set(given)) < len(given):
+            raise ValueError("each augmentation is carried out once")
+        return given
+
     @model_validator(mode="after")
     def _selection_needs_a_validation_split(self) -> Self:
         if self.validation is None and self.selection == "best":
@@ -126,8 +144,9 @@ class TrainSpec(Spec):
         episodes = (self.ways, self.shots, self.queries)
         if (None in episodes) != (episodes == (None,) * 3) or (self.batch_size is None) == (self.ways is None):
             raise ValueError("an update sees episodes of ways, shots and queries, or batches of batch_size images")
-        if self.max_shots is not None and self.max_shots < (self.shots or 0):
-            raise ValueError(f"max_shots {self.max_shots} is below shots {self.shots}")
+        if self.ways is None and (self.varies or self.unlabelled or self.distractors):
+            raise ValueError("max_ways, imbalanced, unlabelled and distractors are of episodes; an update sees batches here")
+        _check_bounds(self)
         return self
 
     @model_validator(mode="after")
@@ -151,17 +170,24 @@ class TrainSpec(Spec):
         return self
 
     @property
+    def varies(self) -> bool:
+        """Whether two tasks of one update may differ in size."""
+        return self.max_ways is not None or self.imbalanced
+
+    @property
     def largest_shots(self) -> int:
         """The most shots that a training episode has; 0 for batches of all classes."""
         return self.max_shots or self.shots or 0
 
     @property
     def images(self) -> int:
-        """Training images (points) processed in all, on average where shots are drawn."""
+        """Training images (points) processed in all, on average where ways or shots are drawn."""
         if self.batch_size is not None:
             return self.updates * self.batch_size
+        ways = ((self.ways or 0) + (self.max_ways or self.ways or 0)) / 2
         shots = ((self.shots or 0) + self.largest_shots) / 2
-        return round(self.updates * self.meta_batch_size * (self.ways or 0) * (shots + (self.queries or 0)))
+        of_task = ways * (shots + (self.queries or 0) + self.unlabelled) + self.distractors * self.unlabelled
+        return round(self.updates * self.meta_batch_size * of_task)
 
 
 class TestSpec(Spec):
@@ -185,6 +211,23 @@ class TestSpec(Spec):
     unlabelled: NonNegativeInt = 0
     distractors: NonNegativeInt = 0
     later = frozenset({"max_ways", "max_shots", "imbalanced", "unlabelled", "distractors"})
+
+    @model_validator(mode="after")
+    def _what_an_episode_holds_is_whole(self) -> Self:
+        _check_bounds(self)
+        return self
+
+
+def _check_bounds(spec: Validation | TrainSpec | TestSpec) -> None:
+    """Refuse a bound below what it bounds, and settings that mean nothing without another; raises `ValueError`."""
+    if not isinstance(spec, Validation):
+        for name, low, most in (("ways", spec.ways, spec.max_ways), ("shots", spec.shots, spec.max_shots)):
+            if most is not None and most < (low or 0):
+                raise ValueError(f"max_{name} {most} is below {name} {low}")
+        if spec.imbalanced and spec.max_shots is None:
+            raise ValueError("imbalanced draws the shots of each class from shots to max_shots: set max_shots too")
+    if spec.distractors and not spec.unlabelled:
+        raise ValueError("distractors are classes of unlabelled images: set unlabelled too")
 
 
 def canonical_json(value: Any) -> str:

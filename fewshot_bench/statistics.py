@@ -6,8 +6,9 @@ of training.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class _Spread:
     method: str
 
 
-def score_interval(scores: Sequence[Scores], *, trials: int, metric: str = "accuracy", level: float = 0.95) -> Interval:
+def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "accuracy", level: float = 0.95) -> Interval:
     """The confidence interval of the mean score.
 
     One seed: Student's t over its episodes. Several: two-way random effects, see `_crossed`. Accuracies that are all
@@ -52,7 +53,7 @@ def score_interval(scores: Sequence[Scores], *, trials: int, metric: str = "accu
 
     Args:
         scores: one array [E] a training seed, all over the same episodes in the same order.
-        trials: query predictions in one episode.
+        trials: query predictions in one episode, on average where episodes differ in ways (`trials_of`).
         metric: name of the metric, for its bounds.
         level: confidence level in (0, 1).
 
@@ -65,12 +66,20 @@ def score_interval(scores: Sequence[Scores], *, trials: int, metric: str = "accu
     mean = float(table.mean())
     over = f"{episodes} episodes" + (f"; {ONE_SEED}" if seeds == 1 else f" crossed with {seeds} seeds")
     if np.ptp(table) < 1e-12:
-        return _without_spread(mean, over, episodes * trials if metric == "accuracy" else 0, level)
+        return _without_spread(mean, over, round(episodes * trials) if metric == "accuracy" else 0, level)
     spread = _one_seed(table) if seeds == 1 else _crossed(table)
     half = _t_quantile(level, spread.freedom) * math.sqrt(spread.variance)
     lowest, highest = BOUNDS.get(metric, (-math.inf, math.inf))
     method = f"{level:.0%} {spread.method} over {over}"
     return Interval(mean, max(mean - half, lowest), min(mean + half, highest), method, level)
+
+
+def trials_of(result: Mapping[str, Any]) -> float:
+    """Query predictions in one episode of a result in a record; on average where its episodes differ in ways."""
+    test = result["test"]
+    if "predictions" in result:
+        return float(result["predictions"] / test["episodes"])
+    return float(test["ways"] * test["queries"])
 
 
 def _table(scores: Sequence[Scores]) -> Scores:

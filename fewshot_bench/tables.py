@@ -88,7 +88,7 @@ class Table:
         head, rule = [c.header for c in columns], ["-" * self._column_width(c) for c in columns]
         lines = [self._line(head, columns), self._line(rule, columns)]
         for row in self.rows:
-            lines.append(self._line([_clean(row[c.key].text) for c in columns], columns))
+            lines.append(self._line([printable(row[c.key].text) for c in columns], columns))
             lines += textwrap.wrap(self._named(below, row), width, initial_indent=INDENT, subsequent_indent=INDENT)
         return "\n".join([*_wrapped(above, width), "", *lines, "", *_wrapped(self.notes, width)]).rstrip() + "\n"
 
@@ -118,7 +118,7 @@ class Table:
             caption=_latex(self.title),
             column_format="".join("r" if c.align == "right" else "l" for c in columns),
         )
-        return "".join(f"% {_clean(note)}\n" for note in self.notes) + body
+        return "".join(f"% {printable(note)}\n" for note in self.notes) + body
 
     def json(self) -> dict[str, Any]:
         """Title, `about`, definitions of the columns, rows of values and notes, for JSON."""
@@ -127,7 +127,7 @@ class Table:
         return {"title": self.title, **self.about, "columns": columns, "rows": rows, "notes": list(self.notes)}
 
     def _column_width(self, column: Column) -> int:
-        return max(len(column.header), *(len(_clean(row[column.key].text)) for row in self.rows), 0)
+        return max(len(column.header), *(len(printable(row[column.key].text)) for row in self.rows), 0)
 
     def _width(self, columns: Sequence[Column]) -> int:
         return sum(map(self._column_width, columns)) + len(GAP) * (len(columns) - 1)
@@ -140,7 +140,7 @@ class Table:
     def _named(self, columns: Sequence[Column], row: Mapping[str, Cell]) -> str:
         """`header value; header value` of the columns that this row fills, in the table's order."""
         filled = [c for c in self.columns if c in columns and row[c.key].text not in EMPTY]
-        return "; ".join(f"{c.header} {_clean(row[c.key].text)}" for c in filled)
+        return "; ".join(f"{c.header} {printable(row[c.key].text)}" for c in filled)
 
 
 def render(tables: Sequence[Table], format: Format, width: int = 80) -> str:
@@ -168,10 +168,10 @@ def _csv(frame: "pd.DataFrame") -> str:
 
 
 def _wrapped(lines: Sequence[str], width: int) -> list[str]:
-    return [part for line in lines for part in textwrap.wrap(_clean(line), width)]
+    return [part for line in lines for part in textwrap.wrap(printable(line), width)]
 
 
-def _clean(text: str) -> str:
+def printable(text: str) -> str:
     """No control characters: a record's text must not move a terminal's cursor or break a row."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
@@ -197,8 +197,8 @@ _LATEX = str.maketrans(
 
 
 def _markdown(text: str) -> str:
-    return _clean(text).translate(_MARKDOWN)
+    return printable(text).translate(_MARKDOWN)
 
 
 def _latex(text: str) -> str:
-    return _clean(text).translate(_LATEX)
+    return printable(text).translate(_LATEX)

@@ -1,6 +1,6 @@
 """Tasks: T episodes at once as tensors on the device, and the source that makes them from a bank.
 
-Legend: T tasks, S support images, Q query images, in all (not per class).
+Legend: T tasks, S support images, Q query images, U unlabelled images, in all (not per class).
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.augmentation import augmented
 from fewshot_bench.bank import ImageBank, on_device
 from fewshot_bench.randomness import derive_seed
 from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler
 from fewshot_bench.specs import Kind
+from fewshot_bench.varying import VaryingSampler
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,20 @@ class VaryingShots:
 
 
 class TaskSource:
-    """Episodes of one size from one bank, as `Tasks` on a device."""
+    """Episodes of one bank, as `Tasks` on a device; for training their images may be augmented.
 
-    def __init__(self, bank: ImageBank, sampler: EpisodeSampler, device: torch.device, dtype: torch.dtype) -> None:
-        self.bank, self.sampler, self.device, self.dtype = bank, sampler, device, dtype
+    Where they differ in size (`sampler.varies`) they are asked for one at a time.
+    """
+
+    def __init__(
+        self,
+        bank: ImageBank,
+        sampler: EpisodeSampler | VaryingSampler,
+        device: torch.device,
+        dtype: torch.dtype,
+        augment: Sequence[str] = (),
+    ) -> None:
+        self.bank, self.sampler, self.device, self.dtype, self.augment = bank, sampler, device, dtype, augment
 
     def tasks(self, first: int, count: int) -> Tasks:
         """Tasks of episodes `first` to `first + count - 1`: one gather of all their images."""
@@ -102,17 +114,24 @@ class TaskSource:
 
     def make(self, episodes: EpisodeIndices) -> Tasks:
         """Tasks of the given episodes."""
-        ids = np.concatenate([episodes.support, episodes.query], axis=1)  # [T, S+Q]
+        ids = episodes.images  # [T, S+Q+U]
         images = to_float(on_device(self.bank.gather(ids.reshape(-1)), self.device), self.dtype)
-        images = images.unflatten(0, ids.shape)  # [T, S+Q, ...]
-        size = episodes.support.shape[1]
+        images = images.unflatten(0, ids.shape)  # [T, S+Q+U, ...]
+        support_y = on_device(torch.from_numpy(episodes.support_y), self.device)
+        query_y = on_device(torch.from_numpy(episodes.query_y), self.device)
+        key = on_device(torch.from_numpy(episodes.key.view(np.int64)), self.device)
+        if self.augment:
+            classes = on_device(torch.from_numpy(episodes.labels), self.device)  # [T, S+Q+U]
+            images = augmented(images, classes, key, self.augment)
+        labelled = support_y.shape[1] + query_y.shape[1]
         return Tasks(
-            support_x=images[:, :size],
-            support_y=on_device(torch.from_numpy(episodes.support_y), self.device),
-            query_x=images[:, size:],
-            query_y=on_device(torch.from_numpy(episodes.query_y), self.device),
-            ways=self.sampler.ways,
-            key=on_device(torch.from_numpy(episodes.key.view(np.int64)), self.device),
+            support_x=images[:, : support_y.shape[1]],
+            support_y=support_y,
+            query_x=images[:, support_y.shape[1] : labelled],
+            query_y=query_y,
+            ways=episodes.ways,
+            key=key,
+            unlabelled_x=None if episodes.unlabelled is None else images[:, labelled:],
         )
 
 

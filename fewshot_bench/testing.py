@@ -62,11 +62,13 @@ def scores_by_step(method: Method, source: Source, conditions: Conditions, episo
 
 def batch_size(method: Method, source: Source, conditions: Conditions, chunk: int) -> int:
     """Episodes computed at once under `conditions`, which the method has from here on: `chunk`, or more where their
-    images are embedded once."""
+    images are embedded once; one where they differ in size."""
     method.eval()
     method.conditions = conditions
     if not isinstance(source, TaskSource):
         return chunk
+    if source.sampler.varies:
+        return 1
     with torch.no_grad():
         once = _embed(method, source, np.arange(1)) is not None
     return max(chunk, COMPARE_AT_ONCE) if once else chunk
@@ -97,9 +99,8 @@ def embedded(method: Method, source: TaskSource, episodes: int, part: range | No
 def used_images(source: TaskSource, episodes: range, total: int) -> np.typing.NDArray[np.int64]:
     """Ids of the images, of `total`, that occur in these episodes, ascending."""
     seen = np.zeros(total, dtype=bool)
-    for first in range(episodes.start, episodes.stop, 256):
-        block = source.sampler.block(first, min(256, episodes.stop - first))
-        seen[block.support] = seen[block.query] = True
+    for block in source.sampler.blocks(episodes.start, len(episodes)):
+        seen[block.images] = True
     return np.flatnonzero(seen)
 
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load, save
-from tiny import VARIANTS, blobs, build, concat, for_test, tasks_of, waves
+from tiny import VARIANTS, blobs, build, concat, for_test, tasks_of, varying_tasks, waves
 from torch import Tensor
 
 from fewshot_bench import kernels, plugins
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.metrics import accuracies
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Kind
@@ -152,6 +153,50 @@ def test_the_order_of_the_support_does_not_matter_where_that_is_declared(name: s
     turned = replace(tasks, support_x=tasks.support_x[:, order], support_y=tasks.support_y[:, order])
     same = torch.allclose(predicted(method, tasks), predicted(method, turned), **CLOSE)
     assert same == method.support_order_invariant
+
+
+UNBALANCED = EpisodeSize(5, 1, 3, max_shots=4, imbalanced=True)
+
+
+@each_method
+def test_the_support_may_be_unbalanced_unless_declared_otherwise(name: str) -> None:
+    """Of 1 to 4 shots a class, and of 2 to 7 classes where the ways are not built in, each way gets a finite score, for
+    which more than the first image of a class counts."""
+    method = for_test(build(name, shots=4))
+    if type(method).balanced_support:
+        pytest.skip("its episodes are refused")
+    size = UNBALANCED if type(method).fixed_ways else replace(UNBALANCED, ways=2, max_ways=7)
+    for tasks in varying_tasks(blobs(), size, 2):
+        scores = predicted(method, tasks)
+        assert scores.shape == (1, 3 * tasks.ways, tasks.ways)
+        assert torch.isfinite(scores).all()
+        first = torch.tensor([tasks.support_y[0].tolist().index(way) for way in range(tasks.ways)])
+        fewer = replace(tasks, support_x=tasks.support_x[:, first], support_y=tasks.support_y[:, first])
+        assert not torch.allclose(predicted(method, fewer), scores, **CLOSE)
+
+
+@each_method
+def test_the_order_of_an_unbalanced_support_does_not_matter_where_that_is_declared(name: str) -> None:
+    """A method that sorts or reshapes the support by class would mix up classes of different shots."""
+    method = for_test(build(name, shots=4))
+    if not method.support_order_invariant or type(method).balanced_support:
+        pytest.skip("it declares otherwise")
+    for tasks in varying_tasks(blobs(), UNBALANCED, 2):
+        order = tasks.support_y[0].argsort()  # class by class
+        turned = replace(tasks, support_x=tasks.support_x[:, order], support_y=tasks.support_y[:, order])
+        torch.testing.assert_close(predicted(method, tasks), predicted(method, turned), **CLOSE)
+
+
+@each_method
+def test_unlabelled_images_are_ignored(name: str) -> None:
+    """No registered method is semi-supervised: without them, or with noise in their place, the scores are the same."""
+    (tasks,) = varying_tasks(blobs(), EpisodeSize(5, 2, 3, unlabelled=2, distractors=1), 1)
+    method = for_test(build(name))
+    assert tasks.unlabelled_x is not None
+    noise = torch.rand(tasks.unlabelled_x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with_them, without = predicted(method, tasks), predicted(method, replace(tasks, unlabelled_x=None))
+    torch.testing.assert_close(with_them, without, rtol=0, atol=0)
+    torch.testing.assert_close(with_them, predicted(method, replace(tasks, unlabelled_x=noise)), rtol=0, atol=0)
 
 
 @each_method

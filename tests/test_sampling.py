@@ -9,14 +9,13 @@ import json
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imageless_splits import PARTS, SIZES, UNLIKELY, classes_of, documented_draw, is_uniform, make_bank
 from scipy import stats
 
 from fewshot_bench.errors import UsageError
@@ -24,16 +23,6 @@ from fewshot_bench.kernels import Unavailable
 from fewshot_bench.prepare import structure_id
 from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler, check_size, draw
 from fewshot_datasets.glyphs import Glyphs
-
-PARTS = ("support", "support_y", "query", "query_y", "key")
-SIZES = [20 + i % 11 for i in range(40)]  # images of each class of the bank that the golden digests are of
-UNLIKELY = 1e-3  # what a chi-squared test may call chance
-
-
-def make_bank(sizes: list[int], structure: str = "synthetic") -> Any:
-    """What the sampler reads of a bank with classes of `sizes` images; it has no images."""
-    names = tuple(f"class{i}" for i in range(len(sizes)))
-    return SimpleNamespace(class_names=names, starts=np.cumsum([0, *sizes], dtype=np.int64), structure_id=structure)
 
 
 def glyphs_bank() -> Any:
@@ -54,12 +43,6 @@ def samplers(draw_from: st.DrawFn) -> EpisodeSampler:
     sizes = draw_from(st.lists(st.integers(shots + queries, 30), min_size=1, max_size=12))
     ways = draw_from(st.integers(1, len(sizes)))
     return EpisodeSampler(make_bank(sizes), ways, shots, queries, draw_from(st.integers(0, 2**32 - 1)))
-
-
-def classes_of(sampler: EpisodeSampler, images: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The class that owns each image id."""
-    owners = np.repeat(np.arange(len(sampler.sizes)), sampler.sizes)
-    return owners[images]
 
 
 blocks = given(sampler=samplers(), first=st.integers(0, 2**40))
@@ -192,15 +175,6 @@ def test_the_digest_covers_exactly_the_episodes_asked_for(count: int) -> None:
     assert sampler.digest(count) == sha.hexdigest()
 
 
-def documented_draw(words: list[int], size: int) -> list[int]:
-    """A Fisher-Yates shuffle of 0 to size - 1 that stops after as many steps as there are words."""
-    items = list(range(size))
-    for step, word in enumerate(words):
-        other = step + (((word >> 32) * (size - step)) >> 32)
-        items[step], items[other] = items[other], items[step]
-    return items[: len(words)]
-
-
 @given(
     rows=st.integers(1, 8).flatmap(
         lambda k: st.lists(
@@ -248,11 +222,6 @@ def test_an_episode_follows_the_documented_mapping(sampler: EpisodeSampler, inde
     block = EpisodeSampler(make_bank(sizes), n, k, q, seed).block(index, 1)
     assert [getattr(block, part)[0].tolist() for part in PARTS[:4]] == expected
     assert block.key[0] == next(words)
-
-
-def is_uniform(values: npt.NDArray[np.int64], cells: int) -> bool:
-    """Whether a chi-squared test finds nothing against `values` being even over 0 to cells - 1."""
-    return bool(stats.chisquare(np.bincount(values, minlength=cells)).pvalue > UNLIKELY)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,14 @@ from torch import Tensor
 from fewshot_bench import plugins
 from fewshot_bench.backbone import Backbone
 from fewshot_bench.bank import MemmapBank
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.functions import FunctionSampler, FunctionSource
 from fewshot_bench.method import Conditions, Method, MethodInfo, build_hparams
 from fewshot_bench.normalisation import test_default as default_test_mode
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.specs import Kind
 from fewshot_bench.tasks import Tasks, TaskSource
+from fewshot_bench.varying import sampler_of
 from fewshot_methods.backbones.conv4 import Conv4
 
 SHAPE = (1, 28, 28)
@@ -41,6 +43,12 @@ def tasks_of(bank: MemmapBank, count: int = 4, ways: int = 5, shots: int = 1, qu
     """The first `count` tasks of a bank, float64 on the CPU."""
     sampler = EpisodeSampler(bank, ways, shots, queries, seed=0)
     return TaskSource(bank, sampler, torch.device("cpu"), torch.float64).tasks(0, count)
+
+
+def varying_tasks(bank: MemmapBank, size: EpisodeSize, count: int = 4) -> list[Tasks]:
+    """The first `count` tasks of a bank, of any size and each by itself, float64 on the CPU."""
+    source = TaskSource(bank, sampler_of(bank, size, seed=0), torch.device("cpu"), torch.float64)
+    return [source.tasks(i, 1) for i in range(count)]
 
 
 def waves(count: int = 4, shots: int = 5, queries: int = 10) -> Tasks:

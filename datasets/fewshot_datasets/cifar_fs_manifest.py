@@ -1,9 +1,9 @@
-"""The manifest of CIFAR-FS: every class's image files, and a hash of their decoded pixels.
+"""The manifest of CIFAR-100 as CIFAR-FS has it: every class's image files, and a hash of their decoded pixels.
 
 A class is a line `apple 8e5232b6f8085457`, with the hash of its pixels in the order of its files. The files stand in
 indented lines below, a line each series of names: `apple_s_###### 22-23 27` is apple_s_000022.png, apple_s_000023.png and
 apple_s_000027.png. Pixels are hashed and not files, because archives are packed anew. Made by
-`python -m fewshot_datasets.cifar_fs_manifest ROOT`.
+`python -m fewshot_datasets.cifar_fs_manifest PATH/cifar100.zip`.
 """
 
 import re
@@ -21,8 +21,7 @@ import numpy as np
 from PIL import Image
 
 from fewshot_bench.dataset import Images
-from fewshot_bench.errors import DataError
-from fewshot_datasets.omniglot_source import check_root, open_part
+from fewshot_bench.files import Files
 from fewshot_datasets.ranges import compact, expand
 
 SIDE = 32
@@ -82,38 +81,18 @@ def pixel_hash(images: Iterable[Images]) -> str:
     return sha.hexdigest()[:16]
 
 
-def find_source(root: Path | None) -> Path:
-    """`cifar100.zip`, or the folder `cifar100` that it extracts to, in `root` or `root`/cifar-fs.
-
-    Raises `DataError` saying what to get and where to put it.
-    """
-    check_root(root)
-    for folder in (root, root / "cifar-fs") if root else ():
-        if (folder / "cifar100.zip").is_file():
-            return folder / "cifar100.zip"
-        if (folder / "cifar100" / "data").is_dir():
-            return folder / "cifar100"
-    looked = f"No CIFAR-FS in {root} or {root / 'cifar-fs'}" if root else "CIFAR-FS needs a data root"
-    raise DataError(
-        f"{looked}: it is the authors' cifar100.zip, or the folder cifar100 that it extracts to.\n"
-        "It cannot be downloaded by a program; its address stands at https://github.com/bertinetto/r2d2.\n"
-        "Put it into a folder and give that by --data-root or FSBENCH_DATA."
-    )
-
-
-def make_manifest(root: Path) -> Iterator[str]:
-    """The lines of a manifest of the CIFAR-FS under `root`; raises `DataError` where there is none."""
-    with open_part(find_source(root)) as part:
-        matches = filter(None, map(IMAGE.fullmatch, sorted(part.names())))
-        for name, members in groupby(matches, lambda match: match["folder"]):
-            stems = sorted(match["stem"] for match in members)
-            pixels = pixel_hash(load_rgb(part.read(f"{FOLDER}/{name}/{stem}.png")) for stem in stems)
-            yield f"{name} {pixels}"
-            series = defaultdict(list)
-            for match in filter(None, map(NUMBERED.fullmatch, stems)):
-                series[match["prefix"] + "#" * len(match["number"])].append(int(match["number"]))
-            yield from (" ".join(["", pattern, *compact(numbers)]) for pattern, numbers in series.items())
+def make_manifest(source: Files) -> Iterator[str]:
+    """The lines of a manifest of the authors' archive, or of the folder that it was extracted in."""
+    matches = filter(None, map(IMAGE.fullmatch, source.names()))
+    for name, members in groupby(matches, lambda match: match["folder"]):
+        stems = sorted(match["stem"] for match in members)
+        pixels = pixel_hash(load_rgb(source.read(f"{FOLDER}/{name}/{stem}.png")) for stem in stems)
+        yield f"{name} {pixels}"
+        series = defaultdict(list)
+        for match in filter(None, map(NUMBERED.fullmatch, stems)):
+            series[match["prefix"] + "#" * len(match["number"])].append(int(match["number"]))
+        yield from (" ".join(["", pattern, *compact(numbers)]) for pattern, numbers in series.items())
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in make_manifest(Path(sys.argv[1])))
+    sys.stdout.writelines(f"{line}\n" for line in make_manifest(Files(Path(sys.argv[1]))))

@@ -1,79 +1,107 @@
-"""Where mini-ImageNet's images lie: an archive or a folder of files named as in Ravi & Larochelle's lists.
+"""The forms in which people have mini-ImageNet's photographs, told apart by the names of the files.
 
-Archives are read in memory and never extracted, and only names of the lists are ever asked of them.
+In this order, where several could be meant:
+1. images named as in Ravi & Larochelle's lists, wherever they lie (`n0153282900000005.jpg`);
+2. pickled arrays (`mini_imagenet_pickles`);
+3. a folder for each class, with as many images as the list has (600), of any names: in the order of their names;
+4. ILSVRC2012's own class folders.
+
+The number in a name of the lists counts the images of the class in ILSVRC2012's training set: they are 1 to 1,300, and no
+class has more images. Ravi & Larochelle do not say in which order. All public generators go by the number in ILSVRC2012's
+file names (`n01532829_62.JPEG`), from 1; the first of them (Berenguel, 2017) notes that the names might be meant instead,
+and the authors' answer is not public (github.com/twitter-research/meta-learning-lstm, issue 2). So do we. A photograph that
+is missing from such a folder shifts all after it, which is seen only where the list names the last one.
 """
 
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from threading import Lock
-from zipfile import ZipFile
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from fewshot_bench.errors import DataError
-from fewshot_datasets.omniglot_source import UNREADABLE
+from fewshot_bench.decoding import is_image
+from fewshot_bench.files import Files
+from fewshot_datasets.imagenet_folders import Listing, Sizes, differences, few, list_files, numbered, own_name
+from fewshot_datasets.imagenet_source import Classes, ImageFiles, Source, another, class_folders, key_of, short_of
+from fewshot_datasets.mini_imagenet_pickles import find_pickles
 
-Read = Callable[[str], bytes]
-"""The bytes of an image by its name; KeyError or FileNotFoundError where it is missing."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """An archive or a folder that holds images of the lists."""
-
-    path: Path
-    sizes: Mapping[str, int]
-    """Size in bytes of each listed image that is there, by its name."""
-
-    @contextmanager
-    def open(self) -> Iterator[Read]:
-        """A function that reads images, for several threads; raises `DataError` naming an archive that is damaged."""
-        if self.path.is_dir():
-            yield lambda name: (self.path / name).read_bytes()
-            return
-        try:
-            archive = ZipFile(self.path)
-        except UNREADABLE as error:
-            raise DataError(f"{self.path} is damaged or truncated ({error}). Copy it again.") from error
-        lock = Lock()  # a ZipFile counts its readers without one
-        with archive:
-            members = _members(archive)
-
-            def read(name: str) -> bytes:
-                with lock:
-                    return archive.read(members[name])
-
-            yield read
+TITLE = "mini-ImageNet"
+RAVI = re.compile(r"(n\d{8})(\d{8})")
+"""A name of the lists: the class and the image's number in it."""
 
 
-def find_source(root: Path | None, names: Collection[str]) -> Source | None:
-    """The first place in `root`/mini-imagenet or `root` that holds any image of `names`; None where there is none.
-
-    `mini-imagenet.zip` or `images.zip`, the folder `images`, or the folder itself; within an archive folders do not matter.
-    """
-    wanted = set(names)
-    for folder in (root / "mini-imagenet", root) if root else ():
-        for path in (folder / "mini-imagenet.zip", folder / "images.zip", folder / "images", folder):
-            try:
-                sizes = {name: size for name, size in _sizes(path) if name in wanted}
-            except UNREADABLE:
-                return Source(path, {})  # its damage is reported where it is opened
-            if sizes:
-                return Source(path, sizes)
-    return None
+def recognise(files: Files, place: Path, listed: Classes, *, pickles: bool) -> Source | None:
+    """The first form that a folder or an archive has, or its pickles; raises `DataError` for damage or another data set."""
+    wanted = {one.name for members in listed.values() for one in members}
+    listing = list_files(files, wanted, all_of_it=not place.is_dir())
+    if pickles:
+        return find_pickles(files, place, listing.sizes, listed)
+    return (
+        _named(files, place, listing.sizes, listed)
+        or find_pickles(files, place, listing.sizes, listed)
+        or _folders(files, place, listing, listed)
+    )
 
 
-def _sizes(path: Path) -> Iterator[tuple[str, int]]:
-    """Name and size of each file of an archive or a folder; nothing where there is none."""
-    if path.is_dir():
-        with os.scandir(path) as entries:
-            yield from ((entry.name, entry.stat().st_size) for entry in entries if entry.name.endswith(".jpg"))
-    elif path.is_file():
-        with ZipFile(path) as archive:
-            yield from ((name, archive.getinfo(member).file_size) for name, member in _members(archive).items())
+def _named(files: Files, place: Path, sizes: Sizes, listed: Classes) -> ImageFiles | None:
+    """Images named as in the lists, those that are missing with the others."""
+    stems = {own_name(name).rpartition(".")[0]: name for name in sorted(filter(is_image, sizes), reverse=True)}
+    wanted = [image for members in listed.values() for one in members for image in one.image_ids]
+    names = [stems.get(image, f"{image}.jpg") for image in wanted]
+    there = {own_name(name): sizes[name] for name in names if name in sizes}
+    if not there:
+        return None
+    classes = {match[1]: 0 for stem in stems if (match := RAVI.fullmatch(stem))}
+    published = {one.name for members in listed.values() for one in members}
+    if published - classes.keys() and classes.keys() - published:
+        raise another(place, TITLE, differences(listed, {"": classes}, counted=False))
+    form = f"{len(wanted):,} images named as in Ravi & Larochelle's lists"
+    return ImageFiles(files, place, form, listed, names, short_of(there))
 
 
-def _members(archive: ZipFile) -> dict[str, str]:
-    """The names in an archive by the name of the file alone."""
-    return {PurePosixPath(member).name: member for member in archive.namelist()}
+def _folders(files: Files, place: Path, listing: Listing, listed: Classes) -> ImageFiles | None:
+    """A folder for each class; raises `DataError` for other classes, or another number of images."""
+    each = {one.name: len(one.image_ids) for members in listed.values() for one in members}
+    if not any(each.keys() & members.keys() for members in listing.folders.values()):
+        return None
+    ilsvrc = {
+        name: own
+        for split in ("", "train")
+        for name, names in listing.folders.get(split, {}).items()
+        if name in each and (own := numbered(name, names))
+    }
+    if any(len(own) > each[name] for name, own in ilsvrc.items()):
+        return _ilsvrc(files, place, ilsvrc, listing, listed)
+    return _of_each_class(files, place, listing, listed)
+
+
+def _of_each_class(files: Files, place: Path, listing: Listing, listed: Classes) -> ImageFiles:
+    """As many images of each class as the list has, in the order of their names."""
+    found = {split: {name: len(names) for name, names in members.items()} for split, members in listing.folders.items()}
+    if faults := differences(listed, found):
+        raise another(place, TITLE, faults)
+    names = {name: own for members in listing.folders.values() for name, own in members.items()}
+    form = (
+        f"a folder for each of {len(names)} classes; the classes are those of Ravi & Larochelle's lists, the names of the "
+        "images are not: which photographs these are cannot be checked"
+    )
+    return class_folders(files, place, form, "folders", listed, names, listing.sizes)
+
+
+def _ilsvrc(files: Files, place: Path, ilsvrc: Mapping[str, Sequence[str]], listing: Listing, listed: Classes) -> ImageFiles:
+    """The images of the lists among ILSVRC2012's own."""
+    last = {one.name: max(map(_number, one.image_ids)) for members in listed.values() for one in members}
+    short = [f"{name}: {len(names):,}, {last[name]:,} or more" for name, names in ilsvrc.items() if len(names) < last[name]]
+    if faults := [
+        *differences(listed, {"": dict.fromkeys(ilsvrc, 0)}, counted=False),
+        *([f"{len(short)} classes have fewer images than in ILSVRC2012 ({few(short)})"] if short else []),
+    ]:
+        raise another(place, TITLE, faults)
+    ordered = [
+        ilsvrc[one.name][_number(image) - 1] for members in listed.values() for one in members for image in one.image_ids
+    ]
+    form = "ILSVRC2012's own class folders; a number of Ravi & Larochelle's lists counts a class's images, sorted by number"
+    return ImageFiles(files, place, form, listed, ordered, f"ilsvrc-{key_of(listed, ordered, listing.sizes)}")
+
+
+def _number(image: str) -> int:
+    """The number in a name of the lists, from 1."""
+    return int(image[-8:])

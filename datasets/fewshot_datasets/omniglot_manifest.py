@@ -2,13 +2,12 @@
 
 Archives are packed anew by every mirror, so the pixels are hashed and not the files. One line a character:
 `images_background/Greek/character01 DDDD hash hash …`, for the drawings DDDD_01.png, DDDD_02.png, … of that folder.
-Made by `python -m fewshot_datasets.omniglot_manifest ROOT`.
+Made by `python -m fewshot_datasets.omniglot_manifest FOLDER`.
 """
 
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fewshot_datasets.omniglot_source import find_parts, load_grey, open_part
+from fewshot_datasets.omniglot_source import both_halves, find_halves, load_grey
 
 DRAWING = re.compile(r"(?P<folder>images_\w+/[^/\s]+/character\d\d)/(?P<number>\d{4})_\d\d\.png")
 
@@ -57,14 +56,12 @@ def parse_manifest(text: str) -> list[Character]:
     return [Character(folder, number, tuple(hashes)) for folder, number, *hashes in rows]
 
 
-def make_manifest(root: Path) -> Iterator[str]:
-    """The lines of a manifest of the Omniglot under `root`; raises `DataError` where there is none."""
-    with ExitStack() as stack:
-        for path in find_parts(root).values():
-            part = stack.enter_context(open_part(path))
-            matches = filter(None, map(DRAWING.fullmatch, sorted(part.names())))
-            for (folder, number), drawings in groupby(matches, lambda match: match.group("folder", "number")):
-                yield " ".join([folder, number, *(pixel_hash(load_grey(part.read(m.group()))) for m in drawings)])
+def make_manifest(folder: Path) -> Iterator[str]:
+    """The lines of a manifest of the Omniglot in a folder; raises `DataError` where it is not there, or damaged."""
+    halves = both_halves(find_halves([folder]), [folder])
+    matches = filter(None, map(DRAWING.fullmatch, sorted(halves.names())))
+    for (character, number), drawings in groupby(matches, lambda match: match.group("folder", "number")):
+        yield " ".join([character, number, *(pixel_hash(load_grey(halves.read(match.group()))) for match in drawings)])
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from fewshot_bench import plugins
-from fewshot_bench.bank import MemmapBank
+from fewshot_bench.bank import ImageBank
 from fewshot_bench.bench.works import CLASSES, SIDE
-from fewshot_bench.dataset import Dataset, Images
+from fewshot_bench.dataset import Dataset, Images, data_root
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
-from fewshot_bench.resolve import data_root
 
 Say = Callable[[str], None]
 Classes = list[list[Path]]
@@ -67,8 +67,9 @@ def _prepared(name: str, dataset: Dataset, say: Say) -> Prepared:
     return prepare(name, dataset)
 
 
-def _written(bank: MemmapBank, folder: Path) -> Classes:
-    classes = [bank.images[first:last] for first, last in zip(bank.starts, bank.starts[1 : CLASSES + 1], strict=False)]
+def _written(bank: ImageBank, folder: Path) -> Classes:
+    bounds = zip(bank.starts, bank.starts[1 : CLASSES + 1], strict=False)
+    classes = [bank.gather(np.arange(first, last)).numpy() for first, last in bounds]
     return [_write(images, folder / f"{number:04}") for number, images in enumerate(classes)]
 
 

@@ -39,6 +39,7 @@ from fewshot_bench.specs import TestSpec
 from fewshot_bench.tasks import TaskSource, to_float
 from fewshot_bench.testing import COMPARE_AT_ONCE
 from fewshot_bench.training import Interrupted, Progressed
+from fewshot_bench.varying import VaryingSampler
 
 ENDLESS = (
     "train.split=train+val",  # no validation
@@ -268,10 +269,9 @@ def test_source(session: Session, spec: TestSpec) -> TaskSource:
     return source
 
 
-def distinct_images(sampler: EpisodeSampler, count: int) -> int:
+def distinct_images(sampler: EpisodeSampler | VaryingSampler, count: int) -> int:
     """How many images occur in episodes 0 to `count - 1`."""
-    blocks = [sampler.block(first, min(BLOCK, count - first)) for first in range(0, count, BLOCK)]
-    return len(np.unique(np.concatenate([ids.reshape(-1) for block in blocks for ids in (block.support, block.query)])))
+    return len(np.unique(np.concatenate([block.images.reshape(-1) for block in sampler.blocks(0, count)])))
 
 
 def embed_all(session: Session, source: TaskSource) -> Tensor:

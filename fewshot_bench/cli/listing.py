@@ -142,6 +142,7 @@ def _about_method(plugin: plugins.Plugin, *, whole: bool) -> dict[str, Any]:
         "transductive": method.transductive,
         "fixed ways": method.fixed_ways,
         "fixed support": method.fixed_support,
+        "balanced support": method.balanced_support,
         "way-equivariant": method.way_equivariant,
         "support-order-invariant": method.support_order_invariant,
         "kinds": sorted(method.kinds),

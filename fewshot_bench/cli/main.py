@@ -8,6 +8,7 @@ import typer
 
 from fewshot_bench import plugins
 from fewshot_bench.cli.bench import bench
+from fewshot_bench.cli.data import data_app
 from fewshot_bench.cli.help import Command
 from fewshot_bench.cli.listing import list_app, show
 from fewshot_bench.cli.run import run
@@ -35,6 +36,7 @@ app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_ma
 app.command(cls=Command)(run)
 app.command(cls=Command)(test)
 app.add_typer(list_app, name="list")
+app.add_typer(data_app, name="data")
 app.command(cls=Command)(show)
 app.command(cls=Command)(table)
 app.command(cls=Command)(bench)

@@ -42,10 +42,10 @@ class Bars(Listener):
             signal.signal(number, handler)
         self.bars.stop()
 
-    def preparing(self, name: str) -> Made:
+    def preparing(self, name: str, doing: str = "preparing") -> Made:
         """A bar of images."""
-        self._start(f"preparing {name}", None)
-        self._line(f"preparing {name}", now=True)
+        self._start(f"{doing} {name}", None)
+        self._line(f"{doing} {name}", now=True)
 
         def made(done: int, total: int) -> None:
             if self.bar is not None:

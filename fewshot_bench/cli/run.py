@@ -30,6 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key (repeatable).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data's files (else FSBENCH_DATA).")]
+TestDataset = Annotated[
+    str | None, typer.Option(help="Test on another data set than it trains on.", rich_help_panel=ADVANCED)
+]
 Protocol = Annotated[
     str | None,
     typer.Option(help="Test conditions: standard, standard-transductive, standard-regression, snell, finn, ravi, custom."),
@@ -42,7 +45,7 @@ Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol cust
 
 def run(
     method: Annotated[str, typer.Option(help="A name of `fsbench list methods`, or file.py:Class.")],
-    dataset: Annotated[str, typer.Option(help="A name of `fsbench list datasets`.")] = "glyphs",
+    dataset: Annotated[str, typer.Option(help="A name of `fsbench list datasets`; a+b trains on both.")] = "glyphs",
     ways: Annotated[
         int | None, typer.Option(help="Classes in a test episode; functions have none.", show_default="5", **NUMBER)
     ] = None,
@@ -55,6 +58,7 @@ def run(
     out: Out = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
     as_json: Json = False,
+    test_dataset: TestDataset = None,
     device: Device = "auto",
     queries: Queries = None,
     episodes: Episodes = None,
@@ -85,6 +89,7 @@ def run(
             seed=seed,
             device=device,
             data_root=data_root,
+            test_dataset=test_dataset,
         )
         for seed in numbers
     ]
@@ -138,15 +143,15 @@ def _dry_run(requests: list["Request"], out: Path, as_json: bool) -> int:
     plans: list[dict[str, Any]] = []
     for request in requests:
         resolved = resolve(request)
-        prepared = ready_data(resolved)
-        if prepared is not None:
-            check_sizes(prepared, resolved.train, resolved.test)
+        ready = ready_data(resolved)
+        if ready is not None:
+            check_sizes(ready[0], resolved.train, resolved.test, ready[1])
         method = resolved.build_meta(resolved.dataset.shape)
         plans.append(
             {
                 "run_id": resolved.run_id,
                 "folder": str(out / resolved.folder_name),
-                "prepared": prepared is not None,
+                "prepared": ready is not None,
                 "parameters": sum(p.numel() for p in method.parameters()),
                 "train": resolved.train.model_dump(),
                 "test": resolved.test.model_dump(),

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.records import Record
 from fewshot_bench.results import interval_text
-from fewshot_bench.statistics import Interval, score_interval
+from fewshot_bench.statistics import Interval, score_interval, trials_of
 
 BY_STEP_A_LINE = 3
 
@@ -14,7 +15,7 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
     first, result = records[0], results[0]
     test = result["test"]
     scores = [record.scores(made["id"]) for record, made in zip(records, results, strict=True)]
-    interval = score_interval(scores, trials=test["ways"] * test["queries"], metric=result["metric"])
+    interval = score_interval(scores, trials=trials_of(result), metric=result["metric"])
     train_s = sum(record.content["cost"]["train_s"] for record in records)
     test_s = sum(made["cost"]["test_s"] for made in results)
     commands = [
@@ -22,7 +23,7 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
     ]
     regression = result["metric"] == "mse"
     unit = "" if regression else " %"
-    task = f"{test['shots']} points" if regression else f"{test['ways']}-way {test['shots']}-shot"
+    task = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
     queries = f"functions, {test['queries']} query points" if regression else f"episodes, {test['queries']} queries a class"
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {

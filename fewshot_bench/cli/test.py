@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewshot_bench.cli.run import NUMBER, DataRoot, Device, Episodes, Json, Out, Protocol, Queries, Settings
+from fewshot_bench.cli.run import NUMBER, DataRoot, Device, Episodes, Json, Out, Protocol, Queries, Settings, TestDataset
 from fewshot_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def test(
     data_root: DataRoot = None,
     out: Out = Path("runs"),
     as_json: Json = False,
+    test_dataset: TestDataset = None,
     device: Device = "auto",
     queries: Queries = None,
     episodes: Episodes = None,
@@ -41,7 +42,7 @@ def test(
     from fewshot_bench.execution import test_run
     from fewshot_bench.resolve import TestRequest
 
-    request = TestRequest(protocol, ways, shots, queries, episodes, tuple(settings or ()))
+    request = TestRequest(protocol, ways, shots, queries, episodes, tuple(settings or ()), test_dataset)
     if shard is not None:
         return _test_shard(shard, folder, request, device, data_root, as_json)
     with Bars(folder.name) as bars:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from fewshot_bench import plugins
+from fewshot_bench.episode_size import MORE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
@@ -127,7 +128,8 @@ def made_by_another_version(content: Mapping[str, Any]) -> bool:
 
 
 def comparison_tables(records: Sequence[Record]) -> list[Table]:
-    """A table for each benchmark and protocol that a record measures, and one of what no record stands beside yet.
+    """A table for each benchmark and protocol that a record measures, and one of what no record stands beside yet. What was
+    published has episodes of one size without unlabelled images, and so have these.
 
     Of results that a method has under one protocol with one recipe and one normalisation, that of the longest training is
     shown.
@@ -140,7 +142,7 @@ def comparison_tables(records: Sequence[Record]) -> list[Table]:
 
 def _measured(records: Sequence[Record]) -> list[Measured]:
     contents = {record.run_id: record.content for record in records}
-    tables = results_tables(records)
+    tables = [table for table in results_tables(records) if not MORE & table.about.keys()]
     return [Measured(table.about, cells, contents[cells["runs"].value[0]]) for table in tables for cells in table.rows]
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fewshot_bench.episode_size import MORE
 from fewshot_bench.errors import UsageError
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record, atomic
@@ -135,7 +136,7 @@ def _columns(board: _Board) -> list[Column]:
 def _order(table: Table) -> tuple[Any, ...]:
     about, names = table.about, list(PROTOCOLS)
     place = names.index(about["protocol"]) if about["protocol"] in names else len(names)  # others last, by name
-    return place, about["protocol"], about["dataset"], about["ways"], about["shots"], about["metric"]
+    return place, about["protocol"], about["dataset"], about["ways"], about["shots"], about["metric"], table.title
 
 
 def _board(table: Table) -> _Board:
@@ -148,7 +149,8 @@ def _board(table: Table) -> _Board:
 
 def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:
     name = published_name(*(cells[key].value for key in ("method", "hparams", "normalisation")))
-    found = published(name, about["dataset"], about["ways"], about["shots"], about["metric"])
+    one_size = not MORE & about.keys()  # as all that was published
+    found = published(name, about["dataset"], about["ways"], about["shots"], about["metric"]) if one_size else None
     low, mean, high = (cells[key].value * scale for key in ("low", "mean", "high"))
     return _Row(cells, found, mean - found.value * scale if found else None, low, mean, high)
 

@@ -11,9 +11,9 @@ weight decay 1e-3. The paper says 100 iterations. So its answer depends on the o
 on which way is which.
 
 Deviations: the draws come from each task's key; the heads of all tasks are fitted at once, in coordinates of the space that
-the support and the initial weights span, where the steps are the same (`spanned`). The authors train on mini-ImageNet
-with random crops, flips and colour jitter; there is no augmentation here yet. Their convolutions start from
-N(0, 2 / (9 * 64)), ours by Xavier's rule.
+the support and the initial weights span, where the steps are the same (`spanned`). The authors augment mini-ImageNet's
+training images, which here recipe `paper` alone does; their crops are of whole photographs, ours of the prepared images.
+Their convolutions start from N(0, 2 / (9 * 64)), ours by Xavier's rule.
 
 Legend: T tasks, S support images, Q query images in all, b images of a mini-batch, N ways, D features, R <= D coordinates.
 """

@@ -8,7 +8,7 @@ scikit-learn's multinomial logistic regression is fitted to the support's featur
 Deviations, of the authors' simple model (without distillation; code WangYueFt/rfs):
 - Their features are the mean over the last map (of Conv4 without its last pooling), and their support is five
   augmented copies of each image; here the features are the backbone's, and an image is itself.
-- They train with random crops, flips and colour jitter; there is no augmentation here yet.
+- They augment training images, which here recipe `paper` alone does.
 The fit is scikit-learn's own, task by task in float64, which is what the paper and its readers use.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features.

@@ -11,7 +11,7 @@ The paper's other features are `centre: false` (L2N), and that with `normalise: 
 Deviations: the mean of the training features is a running one, of the batches as training sees them, with the momentum of
 the normalisation's statistics (0.1); the authors (code mileyan/simple_shot) pass all training images once more through the
 trained network, which on glyphs, three times, changed the validation accuracy of 300 episodes by 0.02 points or less. They
-train with random crops, flips and colour jitter; there is no augmentation here yet.
+augment training images, which here recipe `paper` alone does.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """

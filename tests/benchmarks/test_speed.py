@@ -29,6 +29,7 @@ from fewshot_bench.bench.measure import Measured, measure
 from fewshot_bench.bench.ours import Ours
 from fewshot_bench.bench.run import Bench, Wanted, ready
 from fewshot_bench.bench.works import CLASSES, EPISODE, INNER_LR, META_BATCH, TEST_STEPS, TRAINING, WORKS, Size
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.method import Conditions
 from fewshot_bench.prepare import Prepared, prepare
 from fewshot_bench.session import Session
@@ -125,7 +126,7 @@ def parameters(module: nn.Module) -> int:
 
 def first_tasks(session: Session, split: str, size: Size) -> Tasks:
     """The first task of a split."""
-    return session.source(split, size.ways, size.shots, size.queries, seed=0).tasks(0, 1)
+    return session.source(split, EpisodeSize(size.ways, size.shots, size.queries), seed=0).tasks(0, 1)
 
 
 def by_class(ours: Tensor, tasks: Tasks) -> Tensor:

@@ -130,7 +130,7 @@ def test_a_method_of_fixed_support_refuses_more_shots(tmp_path: Path) -> None:
     """With the setting that would train it for them."""
     said = call("run", "--method", "snail", "--shots", "6", "--out", tmp_path)
     assert said.code == 2
-    assert "trained with up to 5 shots, it cannot be tested with 6. Train it with --set max_shots=6." in said.err
+    assert "trained with up to 5 shots, it cannot be tested with 6. Train it with --set train.max_shots=6." in said.err
 
 
 def test_normalised_networks_must_say_how(tmp_path: Path) -> None:

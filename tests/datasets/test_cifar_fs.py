@@ -5,62 +5,35 @@ import os
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from PIL import Image
+from tiny_cifar_100 import STEMS, Tiny, images, picture, png, write_pngs
 
 from fewshot_bench.errors import DataError
+from fewshot_bench.prepare import structure_id
 from fewshot_datasets.cifar_fs import CifarFs
-from fewshot_datasets.cifar_fs_manifest import make_manifest, parse_manifest
+from fewshot_datasets.cifar_fs_manifest import parse_manifest
 
-Pixels = npt.NDArray[np.uint8]
-CLASSES = {"train": ["wolf", "apple"], "val": ["road"], "test": ["sea"]}
-STEMS = ("red_s_000002", "red_s_000010", "manual-green011")  # as found; sorted, the last comes first
 # sha256 of all prepared pixels in class order: a golden digest, to show a change of decoding or order.
 PREPARED = "c8743a810633fe25d545222884326deef69c83a6882e4d396721df832291fd53"
+RECORDS = Path(__file__).parents[2] / "leaderboard" / "results"
 
 
-class Tiny(CifarFs):
-    """CIFAR-FS with four classes of three images each, against a manifest of its own."""
-
-    text = ""
-
-    def manifest(self) -> str:
-        """The manifest of the synthetic images."""
-        return self.text
-
-    def class_names(self, split: str) -> list[str]:
-        """The four classes."""
-        return CLASSES[split]
-
-
-def picture(name: str, stem: str) -> Pixels:
-    """The pixels [32, 32, 3] of an image, each image its own."""
-    seed = list(f"{name}/{stem}".encode())
-    return np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
-
-
-def png(pixels: Pixels) -> bytes:
-    """An image file."""
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, in which nothing was imported or downloaded."""
+    monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data root with a tiny CIFAR-FS extracted to a folder, for which `Tiny` has the manifest."""
     root = tmp_path / "data"
-    for name in (name for names in CLASSES.values() for name in names):
-        (root / "cifar100" / "data" / name).mkdir(parents=True)
-        for stem in STEMS:
-            (root / "cifar100" / "data" / name / f"{stem}.png").write_bytes(png(picture(name, stem)))
-    monkeypatch.setattr(Tiny, "text", "\n".join(make_manifest(root)))
+    monkeypatch.setattr(Tiny, "text", write_pngs(root))
     return root
 
 
@@ -73,11 +46,6 @@ def archive(folders: Path) -> Path:
         for path in sorted(folders.rglob("*.png")):
             file.write(path, path.relative_to(folders))
     return root
-
-
-def images(dataset: CifarFs) -> Pixels:
-    """All images of a data set, [n, 3, 32, 32]."""
-    return np.concatenate(list(dataset.images(lambda done, total: None)))
 
 
 def refusal(dataset: CifarFs) -> str:
@@ -109,6 +77,19 @@ def test_the_manifest_names_the_files(folders: Path) -> None:
     listed = parse_manifest(Tiny.text)
     assert sorted(listed) == ["apple", "road", "sea", "wolf"]
     assert {one.stems for one in listed.values()} == {tuple(sorted(STEMS))}
+
+
+def test_identity_and_structure_are_those_of_the_committed_records() -> None:
+    """The runs that were published keep their ids and their episodes."""
+    records = [json.loads(path.read_text()) for path in RECORDS.glob("*-cifar-fs-*/record.json")]
+    held = {json.dumps(one["data"], sort_keys=True) for one in records if one["data"]["name"] == "cifar-fs"}
+    published = json.loads(held.pop())
+    assert not held, "all are of the same data"
+    dataset = CifarFs()
+    assert dataset.identity() == published["identity"]
+    assert published["fingerprint"] == PREPARED
+    structures = {split: one["structure_id"] for split, one in published["splits"].items()}
+    assert {split: structure_id(members) for split, members in dataset.classes().items()} == structures
 
 
 def test_the_identity_changes_with_the_manifest_and_needs_no_image(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,18 +177,37 @@ def test_a_truncated_archive_is_named(archive: Path, keep: int) -> None:
     assert f"{path} is damaged or truncated" in refusal(Tiny(root=archive))
 
 
+def test_another_archive_is_refused(tmp_path: Path) -> None:
+    """A zip without the folder of CIFAR-FS is named, and not said to lack 60,000 images."""
+    with ZipFile(tmp_path / "cifar100.zip", "w") as file:
+        file.writestr("images/1.png", b"")
+    assert f"{tmp_path / 'cifar100.zip'} is not the archive of CIFAR-FS" in refusal(CifarFs(root=tmp_path))
+
+
+def test_every_damaged_file_is_listed(folders: Path) -> None:
+    """Also those that the message only counts."""
+    shutil.rmtree(folders / "cifar100" / "data" / "wolf")
+    (folders / "cifar100" / "data" / "sea" / "red_s_000002.png").write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        images(Tiny(root=folders))
+    wolves = [f"cifar100/data/wolf/{stem}.png (missing)" for stem in sorted(STEMS)]
+    assert list(error.value.damaged) == [*wolves, "cifar100/data/sea/red_s_000002.png (unreadable)"]
+
+
 @pytest.mark.parametrize("root", [None, "empty"])
 def test_without_a_source_it_says_what_to_get_and_where_to_put_it(root: str | None, tmp_path: Path) -> None:
-    """The archive's name, where it comes from, and the option."""
+    """The command that downloads it, the other archive's name and where that comes from, and the option."""
     (tmp_path / "empty").mkdir()
-    said = refusal(CifarFs(root=tmp_path / root if root else None))
-    for wanted in ("cifar100.zip", "https://github.com/bertinetto/r2d2", "--data-root"):
+    dataset = CifarFs(root=tmp_path / root if root else None)
+    said = refusal(dataset)
+    for wanted in ("fsbench data get cifar-fs", "cifar100.zip", "https://github.com/bertinetto/r2d2", "--data-root"):
         assert wanted in said
+    assert (dataset.found(), dataset.variant()) == (None, "")
 
 
-def test_a_root_that_is_no_folder_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_root_that_does_not_exist_is_refused_at_once(tmp_path: Path) -> None:
     """A wrong --data-root is refused before any cache is asked."""
-    with pytest.raises(DataError, match="absent does not exist or is no folder"):
+    with pytest.raises(DataError, match="absent does not exist"):
         CifarFs(root=tmp_path / "absent")
 
 

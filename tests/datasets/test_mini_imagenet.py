@@ -1,4 +1,4 @@
-"""mini-ImageNet: its split, its resizing, and the refusal of sources that are missing or damaged, on a synthetic archive."""
+"""mini-ImageNet as images named as in the lists: its split, its resizing, and the refusal of what is missing or damaged."""
 
 import csv
 import os
@@ -8,69 +8,35 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
+from small_imagenet import GREY, NAMES, Tiny, images, photograph, write_named, zip_named
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets import mini_imagenet
-from fewshot_datasets.mini_imagenet import MiniImagenet, prepare
-
-Pixels = npt.NDArray[np.uint8]
-LISTS = {"train": "n00000001 1-2 5\nn00000002 3-5", "val": "n00000003 1 3-4", "test": "n00000004 1298-1300"}
-GREY, CMYK = "n0000000100000002.jpg", "n0000000200000004.jpg"
+from fewshot_datasets import imagenet_source
+from fewshot_datasets.imagenet_source import WHOLE
+from fewshot_datasets.mini_imagenet import MiniImagenet
 
 
-class Tiny(MiniImagenet):
-    """mini-ImageNet with four classes of three images each."""
-
-    def split_list(self, split: str) -> str:
-        """The four classes."""
-        return LISTS[split]
-
-
-NAMES = [f"{image}.jpg" for members in Tiny().classes().values() for one in members for image in one.image_ids]
-
-
-def photograph(name: str) -> bytes:
-    """A JPEG of a size of its own: left half of a dark colour of its own, right half light; one grey, one CMYK."""
-    number = NAMES.index(name)
-    pixels = np.full((60 + 7 * number, 120 - 5 * number, 3), 220, np.uint8)
-    pixels[:, : pixels.shape[1] // 2] = (10 * number, 60, 100)
-    file = BytesIO()
-    Image.fromarray(pixels).convert({GREY: "L", CMYK: "CMYK"}.get(name, "RGB")).save(file, "JPEG", quality=95)
-    return file.getvalue()
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No import of the user's is found."""
+    monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A data root with the images in the folder `mini-imagenet/images`, and a stray file beside them."""
-    images = tmp_path / "data" / "mini-imagenet" / "images"
-    images.mkdir(parents=True)
-    for name in NAMES:
-        (images / name).write_bytes(photograph(name))
-    (images / "n0000000100000003.jpg").write_bytes(b"not in the lists")
+    write_named(tmp_path / "data" / "mini-imagenet" / "images")
+    (tmp_path / "data" / "mini-imagenet" / "images" / "n0000000100000003.jpg").write_bytes(b"not in the lists")
     return tmp_path / "data"
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """A data root with the same images in `mini-imagenet/images.zip`."""
-    (tmp_path / "zipped" / "mini-imagenet").mkdir(parents=True)
-    pack(tmp_path / "zipped" / "mini-imagenet" / "images.zip", "images/")
+    zip_named(tmp_path / "zipped" / "mini-imagenet" / "images.zip", "images/")
     return tmp_path / "zipped"
-
-
-def pack(path: Path, inside: str) -> None:
-    """Write an archive with the images in a folder of it, the last first."""
-    with ZipFile(path, "w") as file:
-        for name in reversed(NAMES):
-            file.writestr(f"{inside}{name}", photograph(name))
-
-
-def images(dataset: MiniImagenet) -> Pixels:
-    """All images of a data set, [n, 3, 84, 84]."""
-    return np.concatenate(list(dataset.images(lambda done, total: None)))
 
 
 def refusal(dataset: MiniImagenet) -> str:
@@ -107,38 +73,37 @@ def test_images_come_in_the_order_of_the_lists(folder: Path) -> None:
     made = images(Tiny(root=folder))
     assert (made.dtype, made.shape) == (np.uint8, (12, 3, 84, 84))
     for name, image in zip(NAMES, made, strict=True):
-        np.testing.assert_array_equal(image, prepare(photograph(name)))
+        np.testing.assert_array_equal(image, WHOLE(photograph(name)))
 
 
 @pytest.mark.parametrize("block", [1, 5, 12])
 def test_blocks_of_any_size_hold_the_same_images(folder: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more than a block is held at once, and none is lost between two."""
     expected = images(Tiny(root=folder))
-    monkeypatch.setattr(mini_imagenet, "BLOCK", block)
+    monkeypatch.setattr(imagenet_source, "BLOCK", block)
     blocks = list(Tiny(root=folder).images(lambda done, total: None))
     assert max(map(len, blocks)) == block
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_image_is_resized_as_a_whole(name: str) -> None:
+@pytest.mark.parametrize("number", range(len(NAMES)))
+def test_an_image_is_resized_as_a_whole(folder: Path, number: int) -> None:
     """Whatever its size, both its halves are there, without a border; colours are those of the photograph."""
-    image = prepare(photograph(name))  # [3, 84, 84]
-    dark = np.array([10 * NAMES.index(name), 60, 100])
-    if name == GREY:
+    image = images(Tiny(root=folder))[number]  # [3, 84, 84]
+    dark = np.array([10 * number, 60, 100])
+    if NAMES[number] == GREY:
         dark = np.full(3, dark @ [0.299, 0.587, 0.114])  # ITU-R 601, as Pillow converts
     left, right = image[:, :, :36].reshape(3, -1), image[:, :, 48:].reshape(3, -1)
     np.testing.assert_allclose(left.mean(1), dark, atol=3)
     np.testing.assert_allclose(right.mean(1), 220, atol=3)
 
 
-def test_the_filter_is_lanczos() -> None:
+def test_the_filter_is_lanczos(folder: Path) -> None:
     """A sharp edge rings, which a bilinear filter's does not."""
     pixels = np.full((56, 56, 3), 50, np.uint8)
     pixels[:, 28:] = 200
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=100)
-    image = prepare(file.getvalue())
+    Image.fromarray(pixels).save(folder / "mini-imagenet" / "images" / NAMES[0], "JPEG", quality=100)
+    image = images(Tiny(root=folder))[0]
     assert image.min() < 45 and image.max() > 205
 
 
@@ -147,11 +112,11 @@ def test_the_filter_is_lanczos() -> None:
 )
 @pytest.mark.parametrize("inside", ["", "images/", "mini-imagenet/images/"])
 def test_an_archive_gives_the_same_pixels_wherever_it_lies(folder: Path, tmp_path: Path, place: str, inside: str) -> None:
-    """In the root or its sub-folder, with or without folders inside."""
-    path = tmp_path / "other" / place
-    path.parent.mkdir(parents=True)
-    pack(path, inside)
-    np.testing.assert_array_equal(images(Tiny(root=tmp_path / "other")), images(Tiny(root=folder)))
+    """In the root or its sub-folder, with or without folders inside; or the root itself."""
+    zip_named(tmp_path / "other" / place, inside)
+    expected = images(Tiny(root=folder))
+    np.testing.assert_array_equal(images(Tiny(root=tmp_path / "other")), expected)
+    np.testing.assert_array_equal(images(Tiny(root=tmp_path / "other" / place)), expected)
 
 
 @pytest.mark.parametrize("place", ["images", "mini-imagenet", "."])
@@ -162,6 +127,15 @@ def test_a_folder_gives_the_same_pixels_wherever_it_lies(folder: Path, tmp_path:
     target.parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "moved").rename(target.resolve())
     assert len(images(Tiny(root=tmp_path / "other"))) == 12
+
+
+def test_images_may_be_of_another_kind_of_file(folder: Path) -> None:
+    """A PNG has its name without the suffix from the lists."""
+    place = folder / "mini-imagenet" / "images"
+    with Image.open(BytesIO(photograph(NAMES[0]))) as image:
+        image.save(place / NAMES[0].replace(".jpg", ".png"))
+    (place / NAMES[0]).unlink()
+    np.testing.assert_array_equal(images(Tiny(root=folder))[0], WHOLE(photograph(NAMES[0])))
 
 
 def test_the_identity_is_that_of_lists_and_file_sizes(folder: Path, archive: Path) -> None:
@@ -181,50 +155,59 @@ def test_the_identity_reads_no_image(folder: Path) -> None:
     assert Tiny(root=folder).identity() == before
 
 
+def test_it_says_that_it_found_images_named_as_in_the_lists(folder: Path) -> None:
+    """With their number."""
+    assert Tiny(root=folder).variant() == "12 images named as in Ravi & Larochelle's lists"
+
+
 def test_a_missing_image_is_named(folder: Path) -> None:
     """By the name in the lists, with how many are missing."""
     (folder / "mini-imagenet" / "images" / NAMES[7]).unlink()
     said = refusal(Tiny(root=folder))
-    assert f"1 of 12 images of mini-ImageNet are missing or damaged: {NAMES[7]} (missing)." in said
+    assert f"1 of 12 images are missing or damaged: {NAMES[7]} (missing)." in said
+    assert str(folder / "mini-imagenet" / "images") in said
 
 
 def test_an_image_missing_from_an_archive_is_named(archive: Path) -> None:
     """An archive's members are checked like files."""
     with ZipFile(archive / "mini-imagenet" / "images.zip", "w") as file:
         file.writestr(f"images/{NAMES[0]}", photograph(NAMES[0]))
-    assert f"11 of 12 images of mini-ImageNet are missing or damaged: {NAMES[1]} (missing)" in refusal(Tiny(root=archive))
+    assert f"11 of 12 images are missing or damaged: {NAMES[1]} (missing)" in refusal(Tiny(root=archive))
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        lambda old: old[: len(old) // 2],
-        lambda old: b"",
-        lambda old: b"GIF89a" + old[6:],
-        lambda old: resized(old, 12_000, 9_000),
-        lambda old: resized(old, 60_000, 60_000),
+        (lambda old: old[: len(old) // 2], "unreadable"),
+        (lambda old: b"", "unreadable"),
+        (lambda old: b"GIF89a" + old[6:], "unreadable"),
+        (lambda old: forged(old, 12_000, 9_000), "more than 100,000,000 pixels"),
+        (lambda old: forged(old, 60_000, 60_000), "more than 100,000,000 pixels"),
     ],
     ids=["truncated", "empty", "no JPEG", "forged size", "forged larger size"],
 )
-def test_an_unreadable_image_is_named(folder: Path, change: Callable[[bytes], bytes]) -> None:
-    """A file that is no complete JPEG of a sane size is refused by its name."""
+def test_an_unreadable_image_is_named(folder: Path, change: Callable[[bytes], bytes], reason: str) -> None:
+    """A file that is no complete image of a sane size is refused by its name."""
     path = folder / "mini-imagenet" / "images" / NAMES[3]
     path.write_bytes(change(path.read_bytes()))
-    assert f"{NAMES[3]} (unreadable)" in refusal(Tiny(root=folder))
+    assert f"{NAMES[3]} ({reason})" in refusal(Tiny(root=folder))
 
 
-def resized(jpeg: bytes, width: int, height: int) -> bytes:
+def forged(jpeg: bytes, width: int, height: int) -> bytes:
     """A JPEG whose header says that it is of another size."""
     at = jpeg.index(b"\xff\xc0") + 5  # start of frame: length, precision, height, width
     return jpeg[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + jpeg[at + 4 :]
 
 
 def test_many_damaged_images_are_counted_and_the_first_named(folder: Path) -> None:
-    """Three names are enough; the rest is a number."""
+    """Three names are enough for a reader, the rest is a number; a program gets them all."""
     for name in NAMES[1:]:
         (folder / "mini-imagenet" / "images" / name).write_bytes(b"")
-    said = refusal(Tiny(root=folder))
+    with pytest.raises(DataError) as error:
+        images(Tiny(root=folder))
+    said = str(error.value)
     assert "11 of 12" in said and NAMES[3] in said and NAMES[4] not in said and "and 8 more" in said
+    assert error.value.damaged == tuple(f"{name} (unreadable)" for name in NAMES[1:])
 
 
 @pytest.mark.parametrize("keep", [0, 100, -30])
@@ -238,14 +221,16 @@ def test_a_truncated_archive_is_named(archive: Path, keep: int) -> None:
 
 @pytest.mark.parametrize("root", [None, "empty"])
 def test_without_a_source_it_says_what_to_get_and_where_to_put_it(root: str | None, tmp_path: Path) -> None:
-    """The names of the images, the folder and the option."""
+    """The names of the images, the command, the folder and the option."""
     (tmp_path / "empty").mkdir()
     said = refusal(MiniImagenet(root=tmp_path / root if root else None))
-    for wanted in ("n0153282900000005.jpg", "images.zip", "mini-imagenet", "--data-root"):
+    for wanted in ("n0153282900000005.jpg", "images.zip", "fsbench data import mini-imagenet PATH", "--data-root"):
         assert wanted in said
 
 
-def test_a_root_that_is_no_folder_is_refused_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["absent", "photo.jpg"])
+def test_a_root_that_cannot_be_a_source_is_refused_at_once(tmp_path: Path, name: str) -> None:
     """A wrong --data-root is refused before any cache is asked."""
-    with pytest.raises(DataError, match="absent does not exist or is no folder"):
-        MiniImagenet(root=tmp_path / "absent")
+    (tmp_path / "photo.jpg").write_bytes(photograph(NAMES[0]))
+    with pytest.raises(DataError, match=f"{name} does not exist or is no folder, archive or pickle"):
+        MiniImagenet(root=tmp_path / name)

@@ -1,0 +1,105 @@
+"""Which folders are classes: the first level below what wraps them, or below the folders of a split.
+
+photos/cat/1.jpg, photos/dog/indoor/2.jpg               cat, dog
+photos/train/cat/1.jpg, photos/validation/dog/2.jpg     cat of train, dog of val
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fewshot_bench.dataset import ImageClass
+from fewshot_bench.decoding import HIDDEN, IMAGE_SUFFIXES, is_image
+from fewshot_bench.errors import DataError
+from fewshot_datasets.own_split import WRITTEN, composed, few
+
+NOT_READ = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
+"""Images all the same: left out without a word, they would make a class smaller or missing."""
+EXPECTED = f"Expected: a folder of images ({', '.join(IMAGE_SUFFIXES)}) for each class, such as cat/1.jpg and dog/2.jpg."
+
+Parts = tuple[str, ...]
+"""A path, folder by folder."""
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The classes among some files, and how they lie."""
+
+    members: list[ImageClass]
+    """Sorted by name, and so are their images."""
+    files: dict[str, str]
+    """The file of each image id."""
+    wrapped: str
+    """What wraps the classes: `photos/`; "" for nothing."""
+    splits: dict[str, list[str]]
+    """The folders of splits that each class stands in; {} where there are none."""
+
+
+def find_classes(names: Iterable[str], where: str) -> ClassFolders:
+    """The classes among files `names`; raises `DataError` that says what was found in `where` if there are none."""
+    paths = {name: _parts(name) for name in sorted(names) if is_image(name) or _is_not_read(name)}
+    if not paths:
+        others = sorted(names)
+        found = f"{len(others):,} files, such as {few(others)}" if others else "nothing"
+        raise DataError(f"{where} holds no images but {found}.\n{EXPECTED}")
+    wrapped = _wrapping(list(paths.values()))
+    inside = {name: parts[len(wrapped) :] for name, parts in paths.items()}
+    folders = 2 if {parts[0].lower() for parts in inside.values()} <= WRITTEN.keys() else 1  # that lead to a class's files
+    if outside := [name for name, parts in inside.items() if len(parts) <= folders]:
+        raise DataError(f"{where} holds images in no class folder: {few(outside)}.\n{EXPECTED}")
+    if unread := [name for name in inside if _is_not_read(name)]:
+        raise DataError(
+            f"{where} holds images of a kind that is not read: {few(unread)}.\n"
+            f"Convert them ({', '.join(IMAGE_SUFFIXES)}), or take them away."
+        )
+    by_class: dict[str, dict[Parts, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, parts in inside.items():
+        by_class[composed(parts[folders - 1])][parts[:folders]].append(name)
+    _check_names(by_class, where)
+    ids = {one: _image_ids(one, found, inside) for one, found in sorted(by_class.items())}
+    return ClassFolders(
+        [ImageClass(one, tuple(sorted(files))) for one, files in ids.items()],
+        {image: name for files in ids.values() for image, name in files.items()},
+        "".join(f"{part}/" for part in wrapped),
+        {one: [folder[0] for folder in sorted(found)] for one, found in by_class.items()} if folders == 2 else {},
+    )
+
+
+def _parts(name: str) -> Parts:
+    """The folders and the file of a path (a `PurePath` for each of many files would take longer than reading them)."""
+    return tuple(part for part in name.split("/") if part not in ("", "."))
+
+
+def _is_not_read(name: str) -> bool:
+    return name.lower().endswith(NOT_READ) and not HIDDEN.search(name)
+
+
+def _wrapping(paths: list[Parts]) -> Parts:
+    """The single folders, one in another, that lead to the class folders. A split's folder is none of them."""
+    shortest, longest = min(map(len, paths)), max(map(len, paths))
+    depth = 0
+    while (
+        shortest > depth + 1
+        and longest > depth + 2
+        and len({parts[depth] for parts in paths}) == 1
+        and paths[0][depth].lower() not in WRITTEN
+    ):
+        depth += 1
+    return paths[0][:depth]
+
+
+def _check_names(by_class: dict[str, dict[Parts, list[str]]], where: str) -> None:
+    """Refuse class folders whose names are one once composed, or no text."""
+    if alike := [name for name, found in by_class.items() if len({folder[-1] for folder in found}) > 1]:
+        raise DataError(f"{where} holds class folders whose names differ in how accents are encoded alone: {few(alike)}.")
+    if undecoded := [ascii(name) for name in by_class if any("\ud800" <= letter <= "\udfff" for letter in name)]:
+        raise DataError(f"{where} holds class folders whose names are not UTF-8: {', '.join(undecoded[:3])}. Rename them.")
+
+
+def _image_ids(one: str, found: dict[Parts, list[str]], inside: dict[str, Parts]) -> dict[str, str]:
+    """The file of each image id of class `one`: class, the split's folder where the class stands in several, path."""
+    return {
+        "/".join([one, *(folder[:-1] if len(found) > 1 else ()), *map(composed, inside[name][len(folder) :])]): name
+        for folder, names in found.items()
+        for name in names
+    }

@@ -1,0 +1,51 @@
+"""Where the archives of data sets lie: below a data root, or in the cache, where `fsbench data get` fetches them.
+
+No run fetches one by itself.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fewshot_bench.errors import DataError
+from fewshot_bench.prepare import cache_folder
+
+
+@dataclass(frozen=True)
+class Download:
+    """An archive at its authors' address. Data sets made of the same archive share it."""
+
+    folder: str
+    """Its folder in the cache, below `downloads`."""
+    name: str
+    url: str
+    md5: str
+
+    def place(self) -> Path:
+        """The folder where it lies once it was fetched."""
+        return cache_folder() / "downloads" / self.folder
+
+    def fetch(self, *, progress_shown: bool) -> Path:
+        """Its path, after it was fetched unless it is there whole; raises `DataError` where that fails."""
+        import pooch  # here, because it takes a moment and every run imports this module
+
+        try:
+            kept = pooch.retrieve(self.url, f"md5:{self.md5}", self.name, self.place(), progressbar=progress_shown)
+        except (OSError, ValueError) as error:  # no network, a full disk; another file than expected
+            reason = " ".join(str(error).split())[:160]
+            raise DataError(
+                f"{self.name} could not be downloaded: {self.url}\n{type(error).__name__}: {reason}\n"
+                f"Try again, or fetch it by other means and put it into {self.place()}."
+            ) from error
+        return Path(kept)
+
+
+def check_root(root: Path | None) -> None:
+    """Raises `DataError` where a data root was given and is neither a folder nor a file."""
+    if root is not None and not root.exists():
+        raise DataError(f"The data root {root} does not exist.\nIt was given by --data-root or FSBENCH_DATA.")
+
+
+def below(root: Path | None, folders: Iterable[str]) -> list[Path]:
+    """A data set's folders below a data root, and the root; none without one."""
+    return [*(root / folder for folder in folders), root] if root else []

@@ -1,0 +1,121 @@
+"""Images of your own: a folder, or a zip or tar archive, that holds a folder of images for each class.
+
+Legend: n images of a block, C channels, S side of a prepared image.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fewshot_bench.dataset import ImageClass, Images, Progress
+from fewshot_bench.decoding import Photo, damage, decoded, is_image
+from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.files import ARCHIVES, BROKEN, Files, is_archive, opened
+from fewshot_bench.prepare import cache_folder
+from fewshot_datasets.checksums import checksums
+from fewshot_datasets.class_folders import EXPECTED, ClassFolders, find_classes
+from fewshot_datasets.own_images import OwnImages, Split, only_one, split_beside
+from fewshot_datasets.own_split import SPLIT_FILE, read_split, to_splits
+
+AT_ONCE = 64
+"""Images that one process decodes at a time."""
+
+
+class Folder(OwnImages):
+    """Class folders of images: `root` holds them, or is an archive that does, or holds just such an archive.
+
+    Single folders that wrap the classes are passed through, and images in folders of a class folder are the class's. The
+    split is the file's that option `split` names (from `root`, or absolute), else that of `split.csv` in the root, else
+    that of folders `train`, `val` (`valid`, `validation`) and `test` around the classes, else drawn. Hidden files and
+    those that are no images by their suffix are left out. An image's id is `class/path/in/it.jpg`.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "side": 84,  # pixels
+        "resize": "crop",  # crop: the square in the middle; squash: all of the image
+        "channels": 3,  # 3: RGB; 1: grey
+        "split": "",  # a file `class,split`
+        "split_seed": 0,  # of a split that is drawn
+    }
+
+    def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
+        super().__init__(options, root)
+        if self.options["channels"] not in (1, 3):
+            raise UsageError(f"data.channels must be 3 (RGB) or 1 (grey), not {self.options['channels']}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Square, RGB or grey."""
+        return (self.options["channels"], self.options["side"], self.options["side"])
+
+    @property
+    def members(self) -> list[ImageClass]:
+        """All classes, sorted by name, and their images too; raises `DataError` for another layout."""
+        return self._found.members
+
+    def stated_split(self) -> Split | None:
+        """That of a split file, else of folders of splits; raises `DataError` for one that cannot be used."""
+        assert self.root is not None, "the classes were found"
+        wanted = self.options["split"] or SPLIT_FILE
+        paths = {name.removeprefix("./"): name for name in self._stamps if name.endswith(wanted)}
+        for inside in (self._found.wrapped + wanted, wanted):
+            if inside in paths:
+                where = f"{inside} in {self._files.path}"
+                return Split(read_split(self._read(paths[inside]), where), where)
+        if beside := split_beside(self.root, self.options["split"]):
+            return beside
+        if self._found.splits:
+            where = f"the folders of {self._files.path}"
+            return Split(to_splits(self._found.splits, where), where)
+        return None
+
+    def contents(self) -> list[Any]:
+        """Id, size and CRC-32 of each image. Files are read for it the first time."""
+        files = self._found.files
+        sums = checksums(self._files, list(files.values()), self._stamps)
+        return [[image, self._stamps[name][0], crc] for (image, name), crc in zip(files.items(), sums, strict=True)]
+
+    def images(self, progress: Progress) -> Iterator[Images]:
+        """Blocks [n, C, S, S], decoded by parallel processes; raises `DataError` that names every damaged image."""
+        files = self._found.files
+        ordered = [files[image] for members in self.classes().values() for one in members for image in one.image_ids]
+        groups = [ordered[first : first + AT_ONCE] for first in range(0, len(ordered), AT_ONCE)]
+        photo = Photo(self.options["side"], self.options["resize"], self.options["channels"])
+        with opened(self._files.path, cache_folder()) as readable:
+            try:
+                yield from decoded(readable, groups, photo, progress)
+            except DataError as error:
+                where = f"Read from {self._files.path}: replace them, or take them away."
+                raise damage(error.damaged, len(ordered), where) if error.damaged else error from None
+
+    @cached_property
+    def _source(self) -> tuple[Files, dict[str, tuple[int, int]]]:
+        """The folder or archive of the images, and the size and time of change of each file in it."""
+        root = self.root
+        if root is None:
+            raise DataError(f"Say where your images are: --data-root photos/, or a .zip or .tar of them.\n{EXPECTED}")
+        if not root.is_dir() and root.exists() and not is_archive(root):
+            raise DataError(f"{root} is neither a folder nor an archive ({', '.join(ARCHIVES)}).\n{EXPECTED}")
+        stamps = Files(root).stamps()
+        if root.is_dir() and not any(map(is_image, stamps)) and (archive := only_one(root, ARCHIVES)):
+            return Files(archive), Files(archive).stamps()
+        return Files(root), stamps
+
+    @property
+    def _files(self) -> Files:
+        return self._source[0]
+
+    @property
+    def _stamps(self) -> dict[str, tuple[int, int]]:
+        return self._source[1]
+
+    @cached_property
+    def _found(self) -> ClassFolders:
+        return find_classes(self._stamps, str(self._files.path))
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self._files.read(name)
+        except BROKEN as error:
+            raise DataError(f"Cannot read {name} in {self._files.path}: {error}.") from error

@@ -1,0 +1,103 @@
+"""What the data sets of a user's own images share: classes in a stated or drawn split, and an identity."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from fewshot_bench.dataset import Dataset, ImageClass
+from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.specs import canonical_json
+from fewshot_datasets.own_split import SPLIT_FILE, check_split, draw_split, few, read_split, split_text
+
+
+@dataclass(frozen=True)
+class Split:
+    """The split of each class, and `where` it is from, in words."""
+
+    of: Mapping[str, str]
+    where: str
+
+
+class OwnImages(Dataset):
+    """A user's own images. Option `split` names a split file; where none is named or there, the split is drawn with
+    `split_seed`. Options `side` and `resize` say how images are resized."""
+
+    smallest_side = 1
+
+    def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
+        super().__init__(options, root)
+        if self.options["side"] < self.smallest_side:
+            raise UsageError(f"data.side must be at least {self.smallest_side}, not {self.options['side']}.")
+        if self.options["resize"] not in ("crop", "squash"):
+            raise UsageError(f"data.resize must be crop or squash, not {self.options['resize']!r}.")
+
+    @property
+    @abstractmethod
+    def members(self) -> list[ImageClass]:
+        """All classes, ordered; raises `DataError` where the images are not to be found."""
+
+    @abstractmethod
+    def stated_split(self) -> Split | None:
+        """The split that the images come with, if any; raises `DataError` for one that cannot be used."""
+
+    @abstractmethod
+    def contents(self) -> list[Any]:
+        """What the pixels are made of, for the identity: another where any of them is, the same wherever they lie."""
+
+    @cached_property
+    def split(self) -> Split:
+        """The split of each class; raises `DataError` for one that does not name just the classes that there are."""
+        names, seed = [one.name for one in self.members], self.options["split_seed"]
+        stated = self.stated_split()
+        if stated is None:
+            return Split(draw_split(names, seed), f"drawn with seed {seed}")
+        check_split(stated.of, names, stated.where)
+        if seed:
+            raise UsageError(f"data.split_seed is of a split that is drawn; this one is stated: {stated.where}.")
+        return stated
+
+    def classes(self) -> dict[str, list[ImageClass]]:
+        """The classes of each split, in the order of `members`; a split may have none. Raises `DataError`."""
+        found: dict[str, list[ImageClass]] = {split: [] for split in self.splits}
+        for one in self.members:
+            found[self.split.of[one.name]].append(one)
+        return found
+
+    def split_csv(self) -> str:
+        """The split as the text of a file that option `split` can name."""
+        return split_text({split: [one.name for one in members] for split, members in self.classes().items()})
+
+    def identity(self) -> str:
+        """Changes with the images, their classes, the split and the options; not with where they lie."""
+        text = canonical_json([self.shape, self.options["resize"], self.contents(), self.split_csv()])
+        return f"{type(self).__name__.lower()}-v1-{sha256(text.encode()).hexdigest()[:12]}"
+
+    def variant(self) -> str:
+        """How many classes and images, and whose split."""
+        images = sum(len(one.image_ids) for one in self.members)
+        return f"{len(self.members):,} classes, {images:,} images; split: {self.split.where}"
+
+
+def split_beside(root: Path, option: str) -> Split | None:
+    """The split in the file that `option` names, from `root` or the folder where that lies; without an option, in
+    `split.csv` of a folder `root` that has one. Raises `DataError` for a file that is not there or cannot be used."""
+    path = (root if root.is_dir() else root.parent) / (option or SPLIT_FILE)
+    if not option and not (root.is_dir() and path.is_file()):
+        return None
+    try:
+        return Split(read_split(path.read_bytes(), str(path)), str(path))
+    except OSError as error:
+        raise DataError(f"Cannot read the split file {path} (data.split={option}): {error.strerror}.") from None
+
+
+def only_one(folder: Path, suffixes: tuple[str, ...]) -> Path | None:
+    """The file of a folder that is named so, if there is one; raises `DataError` where there are several."""
+    found = sorted(path for path in folder.iterdir() if path.name.lower().endswith(suffixes) and path.name[0] != ".")
+    if len(found) > 1:
+        named = few(path.name for path in found)
+        raise DataError(f"{folder} holds {len(found)} files to choose from: {named}. Name one of them: --data-root FILE.")
+    return found[0] if found else None

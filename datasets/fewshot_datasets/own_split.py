@@ -1,0 +1,100 @@
+"""Splits of a user's own classes: read from a file `class,split`, or drawn with a seed.
+
+A drawn split depends on nothing but the names of the classes and the seed. Of n classes
+
+    test  = (20 n + 50) // 100    val = (16 n + 50) // 100    train = the rest,
+
+mini-ImageNet's 64, 16 and 20 %; from 3 classes on at least 1 each in val and test, from 15 on at least 5. Which class goes
+where: the names, sorted, get a raw 64-bit word each of numpy's Philox-4x64, whose stream numpy guarantees, under the first
+128 bits, read little-endian, of the sha256 of the canonical JSON of [sorted names, seed]; in the order of their words (a
+stable sort) the first are train, the next val, the last test.
+"""
+
+import csv
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from unicodedata import normalize
+
+import numpy as np
+
+from fewshot_bench.errors import DataError
+from fewshot_bench.specs import canonical_json
+
+SPLITS = ("train", "val", "test")
+WRITTEN = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""How a split's name may be written, in any case, in a file or as a folder."""
+SPLIT_FILE = "split.csv"
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): some systems write an accent apart, which is the same name."""
+    return normalize("NFC", name)
+
+
+def few(names: Iterable[str]) -> str:
+    """The first three names, and how many more there are."""
+    names = list(names)
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
+def read_split(content: bytes, where: str) -> dict[str, str]:
+    """The split of each class as a file says, in its order; raises `DataError` that names `where` for one that does not."""
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{where} is no CSV file in UTF-8 ({error}). Save it as CSV UTF-8.") from None
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if not {"class", "split"} <= set(header):
+        raise DataError(f"{where} must begin with the line class,split; it begins with {','.join(header) or 'nothing'!r}.")
+    name, split = header.index("class"), header.index("split")
+    named: dict[str, list[str]] = defaultdict(list)
+    for number, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
+        if len(row) != len(header):
+            raise DataError(f"{where}, row {number}: {len(header)} cells expected, not {len(row)}: {','.join(row)!r}.")
+        named[composed(row[name])].append(row[split].strip())
+    return to_splits(named, where)
+
+
+def to_splits(named: Mapping[str, Sequence[str]], where: str) -> dict[str, str]:
+    """The one split of each class, of all that `where` names for it; raises `DataError` for none that exists or several."""
+    if wrong := [f"{name}: {split}" for name, splits in named.items() for split in splits if split.lower() not in WRITTEN]:
+        raise DataError(f"{where} puts classes into splits that do not exist: {few(wrong)}.\nSplits: {', '.join(SPLITS)}.")
+    if twice := [f"{name}: {', '.join(splits)}" for name, splits in named.items() if len(splits) > 1]:
+        raise DataError(f"{where} names classes more than once: {few(twice)}.\nEach class stands in one split, once.")
+    return {name: WRITTEN[splits[0].lower()] for name, splits in named.items()}
+
+
+def check_split(split: Mapping[str, str], classes: Sequence[str], where: str) -> None:
+    """Refuse a split that does not name just these classes; raises `DataError`."""
+    if absent := sorted(split.keys() - set(classes)):
+        raise DataError(f"{where} names classes that have no images: {few(absent)}.\nThere are {few(sorted(classes))}.")
+    if left := [name for name in classes if name not in split]:
+        raise DataError(
+            f"{where} does not name all of the {len(classes):,} classes. It lacks {few(left)}.\n"
+            "Add a line for each, or take their images away."
+        )
+
+
+def draw_split(classes: Iterable[str], seed: int) -> dict[str, str]:
+    """The split of each class, drawn as this module says."""
+    names = sorted(classes)
+    n = len(names)
+    least = 5 if n >= 15 else 1 if n >= 3 else 0
+    test, val = (max(least, (percent * n + 50) // 100) for percent in (20, 16))
+    sha = hashlib.sha256(canonical_json([names, seed]).encode()).digest()
+    words = np.random.Philox(key=int.from_bytes(sha[:16], "little")).random_raw(n)
+    drawn = ["train"] * (n - val - test) + ["val"] * val + ["test"] * test
+    return {names[i]: split for i, split in zip(np.argsort(words, kind="stable"), drawn, strict=True)}
+
+
+def split_text(splits: Mapping[str, Sequence[str]]) -> str:
+    """The classes of each split as the text of a split file."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["class", "split"])
+    rows.writerows([name, split] for split, names in splits.items() for name in names)
+    return text.getvalue()

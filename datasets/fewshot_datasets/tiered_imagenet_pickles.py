@@ -1,0 +1,190 @@
+"""tiered-ImageNet as its authors published it: pickles, which are read and never executed, and two lists of names.
+
+For each split `train_images_png.pkl`, a list of PNG files as arrays of bytes, and `train_labels.pkl`: `label_specific` [n],
+the number of each image's class, and `label_specific_str`, the names of these numbers in words ("ruddy turnstone, Arenaria
+interpres"). Line by line `class_names.txt` has such names and `synsets.txt` their numbers in WordNet. Two classes of
+ImageNet share a name (crane), but none of one split do. learn2learn's copies are called `tiered-imagenet-train_labels.pkl`
+and so on.
+
+A split's images are in memory together while they are prepared: about 7 GB for the training classes.
+
+Legend: n images of a split, m of a block, S the side of a prepared image.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot_bench.dataset import ImageClass, Images, Progress
+from fewshot_bench.decoding import IN_THIS_PROCESS, UNREADABLE, damage, in_parallel
+from fewshot_bench.errors import DataError
+from fewshot_bench.files import BROKEN, Files
+from fewshot_datasets.content_hash import content_hash
+from fewshot_datasets.imagenet_folders import CLASS, Sizes, differences, own_name
+from fewshot_datasets.imagenet_source import BLOCK, SIDE, WHOLE, Classes, another
+from fewshot_datasets.pickled_arrays import read_pickle, text
+
+TITLE = "tiered-ImageNet"
+PREFIX = "tiered-imagenet-"
+WORDS = ("class_names.txt", "synsets.txt")
+
+
+@dataclass(frozen=True)
+class Pickles:
+    """The files of the published archive."""
+
+    files: Files
+    place: Path
+    names: Mapping[str, str]
+    """Where each file lies, by the name that its authors gave it."""
+    listed: Classes
+    published: Mapping[str, int]
+    """Images of each split."""
+
+    def identity(self) -> str:
+        """A hash of their content."""
+        return f"pickles-{content_hash(self.files, self.place, (self.names[name] for name in sorted(self.names)))}"
+
+    def variant(self) -> str:
+        """That it is the published archive; raises `DataError` where its classes are others."""
+        self.classes()
+        return "the published archive's pickles; by their names the classes are those of the published lists"
+
+    def classes(self) -> Classes:
+        """An image's id is its class and its place in the pickle; raises `DataError` for another data set."""
+        return {
+            split: [ImageClass(one.name, tuple(f"{one.name}/{i}" for i in self._places[split][one.name])) for one in members]
+            for split, members in self.listed.items()
+        }
+
+    def images(self, progress: Progress) -> Iterator[Images]:
+        """Blocks of up to BLOCK images [m, 3, S, S]; pixels of 84 x 84 stay as they are.
+
+        Raises `DataError` that names every image which is damaged, and as `classes` does.
+        """
+        total, done = sum(self.published.values()), 0
+        damaged: list[str] = []
+        for split, members in self.listed.items():
+            order = [i for one in members for i in self._places[split][one.name]]
+            name = f"{split}_images_png.pkl"
+            pngs = self._pngs(name, len(order))
+            parts = [order[i : i + BLOCK] for i in range(0, len(order), BLOCK)]
+            blocks = in_parallel(_decode, [[pngs[i] for i in part] for part in parts], alone=len(order) <= IN_THIS_PROCESS)
+            for part, (block, unreadable) in zip(parts, blocks, strict=True):
+                damaged += [f"{name}[{part[i]}] (unreadable)" for i in unreadable]
+                done += len(part)
+                progress(done, total)
+                if not damaged:  # else all others are read only to say what is wrong with them
+                    yield block
+            del pngs, blocks
+        if damaged:
+            raise damage(damaged, total, f"Read from {self.place}.")
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, list[int]]]:
+        """The places of each class's images, by split; raises `DataError` where they are not the published classes."""
+        places = {split: self._of_split(split) for split in self.listed}
+        counts = {split: {name: len(own) for name, own in members.items()} for split, members in places.items()}
+        totals = {split: sum(members.values()) for split, members in counts.items()}
+        if faults := differences(self.listed, counts, counted=False) or different_totals(totals, self.published):
+            raise another(self.place, TITLE, faults)
+        return places
+
+    def _of_split(self, split: str) -> dict[str, list[int]]:
+        name = f"{split}_labels.pkl"
+        held = self._read(name)
+        try:
+            fields = {text(key): value for key, value in held.items()}
+            numbers = [int(number) for number in fields["label_specific"]]
+            words = [text(word).strip() for word in fields["label_specific_str"]]
+            wnids = {number: self._wnid(words[number], split) for number in sorted(set(numbers)) if number >= 0}
+            places: dict[str, list[int]] = {wnid: [] for wnid in wnids.values()}
+            for i, number in enumerate(numbers):
+                places[wnids[number]].append(i)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self._called(name)} does not name classes: expected label_specific and label_specific_str.\n"
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return places
+
+    def _wnid(self, word: str, split: str) -> str:
+        """A class's number in WordNet; its name in words where the lists have none of that name, or several."""
+        if CLASS.fullmatch(word):
+            return word
+        meant = self._wnids.get(word, [])
+        own = [one.name for one in self.listed[split] if one.name in meant]
+        known = own or [one.name for members in self.listed.values() for one in members if one.name in meant]
+        return known[0] if len(known) == 1 else word
+
+    @cached_property
+    def _wnids(self) -> dict[str, list[str]]:
+        """The numbers in WordNet by the names in words."""
+        words, wnids = (self._lines(name) for name in WORDS)
+        if len(words) != len(wnids):
+            raise DataError(f"{self.place}: class_names.txt has {len(words)} lines and synsets.txt {len(wnids)}.")
+        found = defaultdict(list)
+        for word, wnid in zip(words, wnids, strict=True):
+            found[word].append(wnid)
+        return found
+
+    def _lines(self, name: str) -> list[str]:
+        if name not in self.names:
+            raise DataError(f"{self.place} lacks {name} of the published archive, which says which classes the labels are.")
+        try:
+            return [line.strip() for line in self.files.read(self.names[name]).decode("utf-8").splitlines() if line.strip()]
+        except BROKEN as error:
+            raise DataError(f"{self._called(name)} cannot be read ({error}). Copy or download it again.") from error
+
+    def _pngs(self, name: str, wanted: int) -> Sequence[Any]:
+        """The PNG files of a split."""
+        held = self._read(name)
+        if not isinstance(held, list) or len(held) != wanted:
+            there = f"{len(held):,}" if isinstance(held, list) else f"a {type(held).__name__}"
+            raise DataError(f"{self._called(name)} is no list of {wanted:,} PNG files, but {there}.")
+        return held
+
+    def _read(self, name: str) -> Any:
+        try:
+            with self.files.stream(self.names[name]) as file:
+                return read_pickle(file, self._called(name))
+        except BROKEN as error:
+            raise DataError(f"{self._called(name)} cannot be read ({error}). Copy or download it again.") from error
+
+    def _called(self, name: str) -> str:
+        return str(self.place / self.names[name]) if self.place.is_dir() else f"{self.names[name]} in {self.place}"
+
+
+def find_pickles(files: Files, place: Path, sizes: Sizes, listed: Classes, published: Mapping[str, int]) -> Pickles | None:
+    """The published archive's files, wherever they lie in a folder or an archive; raises `DataError` where some are
+    missing."""
+    there = {own_name(n).removeprefix(PREFIX): n for n in sorted(sizes, reverse=True) if n.endswith((".pkl", ".txt"))}
+    wanted = [f"{split}_{kind}.pkl" for split in listed for kind in ("images_png", "labels")]
+    missing = [name for name in wanted if name not in there]
+    if len(missing) == len(wanted):
+        return None
+    if missing:
+        raise DataError(f"{place} has only a part of tiered-ImageNet: {', '.join(missing)} missing.")
+    return Pickles(files, place, {name: there[name] for name in (*wanted, *WORDS) if name in there}, listed, published)
+
+
+def different_totals(totals: Mapping[str, int], published: Mapping[str, int]) -> list[str]:
+    """In what the numbers of images differ from the published ones, in words."""
+    return [f"{n:,} {split} images, not {published[split]:,}" for split, n in totals.items() if n != published[split]]
+
+
+def _decode(pngs: Sequence[Any]) -> tuple[Images, list[int]]:
+    """Images [m, 3, S, S], and which of them are unreadable; these are left zero."""
+    block = np.zeros((len(pngs), 3, SIDE, SIDE), np.uint8)
+    unreadable = []
+    for i, png in enumerate(pngs):
+        try:
+            block[i] = WHOLE(png.tobytes() if isinstance(png, np.ndarray) else png)
+        except (*UNREADABLE, TypeError):
+            unreadable.append(i)
+    return block, unreadable

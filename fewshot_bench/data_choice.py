@@ -1,0 +1,85 @@
+"""Which data set a request names, and how it is built: one, several joined by `+`, or another for the test alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_bench import plugins
+from fewshot_bench.dataset import Dataset
+from fewshot_bench.errors import UsageError
+from fewshot_bench.functions import FunctionFamily
+from fewshot_bench.several import SeveralDatasets, is_several
+from fewshot_bench.specs import Kind
+
+Data = Dataset | FunctionFamily
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """A data set by the name that a spec has for it."""
+
+    name: str
+    reference: str
+    """As it was asked for: a name, `file.py:Class`, or names joined by `+`."""
+    types: tuple[type[Data], ...]
+
+    @classmethod
+    def of(cls, reference: str) -> "DataChoice":
+        """The choice that a reference names; raises `UsageError`."""
+        parts = reference.split("+") if is_several(reference) else [reference]
+        found = [plugins.find("datasets", part) for part in parts]
+        return cls("+".join(one.name for one in found), reference, tuple(one.load() for one in found))
+
+    @property
+    def kind(self) -> Kind:
+        """What its tasks are."""
+        return "regression" if issubclass(self.types[0], FunctionFamily) else "classification"
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The keys of its section, with defaults."""
+        return {key: value for one in self.types for key, value in one.defaults.items()}
+
+    def build(self, options: Mapping[str, Any], root: Path | None) -> Data:
+        """The data set; raises `UsageError` or `DataError`."""
+        return SeveralDatasets(self.name, options, root) if len(self.types) > 1 else self.types[0](options, root)
+
+    def build_like(self, trained: Data, options: Mapping[str, Any], root: Path | None) -> Data:
+        """The data set for tests of what was trained on another: of the same shape of images.
+
+        Where it has an option `side` or `channels` that is not given, that is what training had. Raises `UsageError` where
+        the shapes differ nevertheless.
+        """
+        if len(self.types) > 1:
+            raise UsageError(f"A test is on one data set, not on {self.name}.")
+        wanted: dict[str, Any] = {}
+        if len(trained.shape) == 3:
+            wanted = {"channels": trained.shape[0], "side": trained.shape[1]}
+        like = {key: value for key, value in wanted.items() if key in self.options}
+        dataset = self.build({**like, **options}, root)
+        if dataset.shape != trained.shape:
+            shapes = ["×".join(map(str, one.shape)) for one in (trained, dataset)]
+            own = ", ".join(self.options) or "none"
+            raise UsageError(
+                f"Training is on images of {shapes[0]}; those of {self.name} are {shapes[1]}, and a network takes one shape.\n"
+                f"Options of {self.name}, for --set test_data.KEY=VALUE: {own}."
+            )
+        return dataset
+
+
+def other_data(reference: str | None, trained: DataChoice) -> DataChoice | None:
+    """The data set to test on where it is not the one that is trained on; raises `UsageError` where it does not fit."""
+    if reference is None or reference == trained.reference:
+        if len(trained.types) > 1:
+            raise UsageError(f"Trained on {trained.name}, tested on which? --test-dataset {trained.reference.split('+')[0]}")
+        return None
+    other = DataChoice.of(reference)
+    if other.kind != trained.kind:
+        raise UsageError(f"{trained.name} is {trained.kind}, {other.name} is {other.kind}: a method learns one of them.")
+    return other
+
+
+def kind_of(dataset: Data) -> Kind:
+    """What the tasks of a data set are."""
+    return "regression" if isinstance(dataset, FunctionFamily) else "classification"

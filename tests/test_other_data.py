@@ -1,0 +1,229 @@
+"""Training on one data set and testing on another, or on several at once."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import call, content, finished, only_run
+from scipy.stats import binomtest
+
+from fewshot_bench import plugins
+from fewshot_bench.bank import MemmapBank
+from fewshot_bench.prepare import prepare
+from fewshot_bench.records import load_record
+from fewshot_bench.reproduce import request_of
+from fewshot_bench.results import results_tables
+from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.several import JoinedBank, MixedSource, SeveralPrepared
+from fewshot_bench.tasks import TaskSource
+
+OTHER = """
+import numpy as np
+from fewshot_bench import Dataset, ImageClass
+
+class Other(Dataset):
+    defaults = {"side": 20, "kinds": 6}
+    shape = property(lambda self: (1, self.options["side"], self.options["side"]))
+
+    def identity(self):
+        return f"other-{self.options}"
+
+    def classes(self):
+        return {
+            split: [ImageClass(f"{split}{c}", tuple(f"{split}{c}/{i}" for i in range(20))) for c in range(self.options["kinds"])]
+            for split in ("train", "val", "test")
+        }
+
+    def images(self, progress):
+        for split in range(3):
+            for c in range(self.options["kinds"]):
+                yield np.full((20, *self.shape), 40 * c, np.uint8)
+"""
+SMALL = ("--set", "updates=4", "--set", "validation.every=4", "--set", "validation.episodes=4")
+PROTONET = ("run", "--method", "prototypical-networks", "--recipe", "default@glyphs", "--set", "train.ways=5", *SMALL)
+FEW = ("--protocol", "custom", "--episodes", "8", "--queries", "5")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> str:
+    """A data set of six flat classes a split: nearest-centroid is always right."""
+    (tmp_path / "other.py").write_text(OTHER)
+    return f"{tmp_path / 'other.py'}:Other"
+
+
+def test_a_method_trained_on_one_data_set_is_tested_on_another_of_its_shape(other: str, tmp_path: Path) -> None:
+    """The images of the other take the side that training had; the record names both and the command that does it again."""
+    out = tmp_path / "runs"
+    finished(*PROTONET, "--test-dataset", other, *FEW, "--out", out)
+    held = content(only_run(out))
+    (result,) = held["results"]
+    assert held["train"]["dataset"] == held["data"]["name"] == "glyphs"
+    assert (result["test"]["dataset"], result["test"]["data"]) == ("other:Other", {"side": 28, "kinds": 6})
+    assert result["data"]["splits"]["test"]["classes"] == 6
+    assert sorted(held["data"]["splits"]) == ["train", "val"]
+    assert f"--test-dataset {other}" in result["command"]
+    assert result["mean"] == 1.0
+
+
+def test_a_finished_run_is_tested_on_another_data_set(other: str, tmp_path: Path) -> None:
+    """Beside its own test, with the options that are set, and twice is once."""
+    out = tmp_path / "runs"
+    finished(*PROTONET, *FEW, "--out", out)
+    again = ("test", only_run(out), "--test-dataset", other, "--set", "test_data.kinds=5")
+    finished(*again)
+    finished(*again)
+    own, added = content(only_run(out))["results"]
+    assert "data" not in own
+    assert (added["test"]["dataset"], added["test"]["data"]["kinds"], added["mean"]) == ("other:Other", 5, 1.0)
+    assert added["digest"] != own["digest"]
+
+
+def test_another_test_of_a_run_stays_on_the_data_set_that_it_was_tested_on(other: str, tmp_path: Path) -> None:
+    """Unless one is named."""
+    out = tmp_path / "runs"
+    finished(*PROTONET, "--test-dataset", other, "--set", "test_data.kinds=5", *FEW, "--out", out)
+    finished("test", only_run(out), "--episodes", "9")
+    finished("test", only_run(out), "--episodes", "9", "--test-dataset", "glyphs")
+    tests = [result["test"] for result in content(only_run(out))["results"]]
+    assert [(test["dataset"], test["data"]) for test in tests[:2]] == [("other:Other", {"side": 28, "kinds": 5})] * 2
+    assert (tests[2]["dataset"], tests[2]["data"]) == ("glyphs", content(only_run(out))["train"]["data"])
+
+
+def test_results_on_another_data_set_stand_in_a_table_of_their_own(other: str, tmp_path: Path) -> None:
+    """Which says what was trained on; pixels, which learn nothing, stand with what they were tested on."""
+    out = tmp_path / "runs"
+    finished(*PROTONET, *FEW, "--out", out)
+    run = only_run(out)
+    finished("test", run, "--test-dataset", other)
+    titles = [table.title for table in results_tables([load_record(run)])]
+    assert titles == ["glyphs, 5-way 1-shot, protocol custom", "glyphs → other:Other, 5-way 1-shot, protocol custom"]
+    finished("run", "--method", "nearest-centroid", "--test-dataset", other, *FEW, "--out", tmp_path / "pixels")
+    (table,) = results_tables([load_record(only_run(tmp_path / "pixels"))])
+    assert table.about["dataset"] == "other:Other"
+
+
+REFUSED = {
+    "another shape": (["--set", "test_data.side=20"], "1×28×28", "1×20×20", "test_data"),
+    "too many ways": (["--set", "test_data.kinds=4"], "5 ways", "4 classes"),
+    "an unknown option": (["--set", "test_data.size=28"], "'test_data.size'", "test_data.side"),
+    "an option of both without a section": (["--set", "sides=28"], "'sides'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_data_set_that_does_not_fit_is_refused(name: str, other: str, tmp_path: Path) -> None:
+    """Exit 2, before any work."""
+    arguments, *words = REFUSED[name]
+    said = call(*PROTONET, "--test-dataset", other, *arguments, "--out", tmp_path / "runs")
+    assert said.code == 2
+    assert [word for word in words if word not in said.complaint] == [], said.complaint
+    assert not list(tmp_path.rglob("record.json"))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "more", "words"),
+    [
+        ("glyphs", ["--test-dataset", "sinusoid"], ["glyphs is classification", "sinusoid is regression"]),
+        ("glyphs+glyphs", ["--test-dataset", "omniglot"], ["twice"]),
+        ("glyphs+sinusoid", ["--test-dataset", "glyphs"], ["functions"]),
+        ("glyphs+glyph", [], ["'glyph'", "'glyphs'"]),
+        ("glyphs+omniglot", [], ["tested on which?", "--test-dataset glyphs"]),
+        ("glyphs+cifar-fs", ["--test-dataset", "glyphs"], ["1×28×28", "3×32×32"]),
+        ("glyphs+omniglot", ["--test-dataset", "glyphs+omniglot"], ["tested on which?"]),
+    ],
+)
+def test_several_data_sets_that_do_not_go_together_are_refused(dataset: str, more: list[str], words: list[str]) -> None:
+    """Exit 2, saying why."""
+    said = call(*PROTONET, "--dataset", dataset, *more)
+    assert said.code == 2
+    assert [word for word in words if word not in said.complaint] == [], said.complaint
+
+
+def bank(name: str, classes: int, shade: int) -> MemmapBank:
+    """Classes of 4 images, image i of shade `shade` + i."""
+    images = np.arange(shade, shade + 4 * classes, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return MemmapBank(images, tuple(f"{name}{i}" for i in range(classes)), np.arange(classes + 1) * 4, name)
+
+
+def test_joined_banks_gather_from_each_what_is_its_own() -> None:
+    """In the order that is asked for; classes and ids go on from one to the next."""
+    joined = JoinedBank({"a": bank("a", 3, 0), "b": bank("b", 2, 100)})
+    assert list(joined.class_names) == ["a/a0", "a/a1", "a/a2", "b/b0", "b/b1"]
+    assert joined.starts.tolist() == [0, 4, 8, 12, 16, 20]
+    assert joined.gather(np.array([19, 0, 12, 11, 0]))[:, 0, 0, 0].tolist() == [107, 0, 100, 11, 0]
+    assert joined.gather(np.array([2]))[:, 0, 0, 0].tolist() == [2]
+
+
+def mixed(seed: int = 0) -> MixedSource:
+    """Tasks of two banks whose shades tell them apart."""
+    banks = (bank("a", 3, 0), bank("b", 2, 100))
+    sources = [TaskSource(one, EpisodeSampler(one, 2, 1, 1, 0), torch.device("cpu"), torch.float64) for one in banks]
+    return MixedSource(sources, seed)
+
+
+def owner(source: MixedSource, task: int) -> int:
+    """Which bank the images of a task are of; all of them of one."""
+    tasks = source.tasks(task, 1)
+    (found,) = {int(shade > 50) for shade in (torch.cat([tasks.support_x, tasks.query_x], 1) * 255).flatten().tolist()}
+    return found
+
+
+def test_each_task_is_of_one_of_the_data_sets_each_as_often() -> None:
+    """An exact binomial test of 400 tasks, at one in ten thousand."""
+    counts = Counter(owner(mixed(), task) for task in range(400))
+    assert binomtest(counts[0], 400, 0.5).pvalue > 1e-4
+
+
+def test_a_task_is_a_function_of_its_number_and_the_seed() -> None:
+    """Whatever it is asked for together with."""
+    together = mixed().tasks(3, 5)
+    for i in range(5):
+        alone = mixed().tasks(3 + i, 1)
+        assert torch.equal(together.support_x[i], alone.support_x[0])
+        assert torch.equal(together.targets[i], alone.targets[0])
+    assert [owner(mixed(0), i) for i in range(40)] != [owner(mixed(1), i) for i in range(40)]
+
+
+@pytest.fixture
+def installed(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other data set under the name `other`, its images of 28 x 28."""
+    source = Path(other.rpartition(":")[0])
+    source.write_text(OTHER.replace('"side": 20', '"side": 28'))
+    before = plugins.registered
+    added = plugins.Plugin("other", "datasets", other, "test")
+    monkeypatch.setattr(plugins, "registered", lambda group: before(group) | ({"other": added} if group == "datasets" else {}))
+
+
+BATCHES = ("run", "--method", "baseline", "--recipe", "default@glyphs", "--set", "batch_size=64", *SMALL)
+
+
+@pytest.mark.parametrize("command", [PROTONET, BATCHES], ids=["episodes", "classes"])
+def test_several_data_sets_train_one_model(command: tuple[str, ...], installed: None, tmp_path: Path) -> None:
+    """By episodes and by batches of all classes; options go to those that know them, and the record has the command."""
+    several = ("--dataset", "glyphs+other", "--test-dataset", "other", "--set", "data.kinds=7")
+    finished(*command, *several, *FEW, "--out", tmp_path / "runs")
+    held = content(only_run(tmp_path / "runs"))
+    assert (held["train"]["dataset"], held["train"]["data"]) == ("glyphs+other", {"kinds": 7})
+    assert held["data"]["splits"]["train"]["classes"] == 810 + 7
+    assert held["results"][0]["mean"] == 1.0 or command is BATCHES  # four batches teach nothing
+    request = request_of(held["provenance"]["command"])
+    assert (request.dataset, request.test_dataset) == ("glyphs+other", "other")
+    (table,) = results_tables([load_record(only_run(tmp_path / "runs"))])
+    assert table.title.startswith("glyphs+other → other, ")
+    finished("test", only_run(tmp_path / "runs"), "--test-dataset", "glyphs")
+    assert len(content(only_run(tmp_path / "runs"))["results"]) == 2
+
+
+def test_the_classes_of_several_data_sets_are_one_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a method that trains on batches of classes: `training_classes` is their sum."""
+    from fewshot_datasets.glyphs import Glyphs
+
+    monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path))
+    glyphs = prepare("glyphs", Glyphs())
+    both = SeveralPrepared(Path(), {}, {"a": glyphs, "b": glyphs})
+    assert both.training_classes("train") == 2 * 810
+    assert both.shape == (1, 28, 28)
+    assert json.dumps(both.describe("train"))
