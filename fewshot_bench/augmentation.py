@@ -1,16 +1,16 @@
 """Augmentation of training images: whole batches of tensors at once, each image by its task's own draws.
 
-Which draws an operation takes and what it does with them is all there is to it: the draws come from the task's key, with a
-purpose for each operation, so an image's do not depend on the batch, its chunks, the device or the other operations. No two
-products are fused into one rounding, and no sum runs over several images, so the pixels do not depend on the chunks either.
+The draws come from the task's key, with a purpose for each operation, so an image's do not depend on the batch, its chunks,
+the device or the other operations. Nothing is fused into one rounding and no sum runs over several images, so that under one
+plan the pixels do not depend on the chunks either.
 
     crop          H/10.5, rounded up, rows of zeros on each side (columns likewise), then a random window of the old size: 8
                   of 84 pixels and 4 of 32, as in MetaOptNet (Lee et al. 2019) and RFS (Tian et al. 2020)
     resized-crop  a random window, 8 to 100 % of the area and 3:4 to 4:3 in shape, scaled up to the old size: torchvision's
                   RandomResizedCrop, with its ten attempts and its window in the middle after them. Bilinear as Pillow's,
-                  whose antialiasing is for windows larger than the result. The papers cut theirs out of a photograph,
-                  here it is cut out of the prepared image: a small window has fewer pixels than theirs
-    flip          left to right, every second image
+                  whose antialiasing is for windows larger than the result. Chen et al. 2019 cut theirs out of the whole
+                  photograph, here it is cut out of the prepared image: a small window has fewer pixels than theirs
+    flip          left to right, with probability 1/2
     jitter        brightness, then contrast, then saturation times 0.6 to 1.4 each, cut to [0, 1] after each (Chen et al.
                   2019; the ColorJitter(0.4, 0.4, 0.4) of MetaOptNet and RFS draws the order, too): away from or towards
                   black, the image's mean grey, and each pixel's grey. A grey image has no saturation
@@ -45,7 +45,7 @@ GREY = (0.299, 0.587, 0.114)
 
 def augmented(images: Tensor, classes: Tensor, key: Tensor, names: Sequence[str]) -> Tensor:
     """Images [T, n, C, H, W] in [0, 1] after the operations, in this order; `classes` [T, n] number the classes of a task
-    from 0, fewer than n, and `key` [T] are the tasks' keys."""
+    from 0, at most n of them, and `key` [T] are the tasks' keys."""
     flat = images.flatten(0, 1)  # [N, C, H, W]
     for name in names:
         operation, count = OPERATIONS[name]

@@ -36,7 +36,6 @@ class BatchSource:
         check_batch(bank, size)
         self.bank, self.size, self.device, self.dtype, self.augment = bank, size, device, dtype, augment
         self.images = int(bank.starts[-1])
-        self.labels = np.repeat(np.arange(len(bank.class_names)), np.diff(bank.starts))
         text = canonical_json([bank.structure_id, "batches", size, seed])
         self.key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
         self._epoch, self._order = -1, np.empty(0, np.int64)
@@ -56,7 +55,8 @@ class BatchSource:
         images = to_float(on_device(self.bank.gather(ids), self.device), self.dtype)
         if self.augment:
             images = self._augmented(images, index)
-        return images, on_device(torch.from_numpy(self.labels[ids]), self.device)
+        labels = np.searchsorted(self.bank.starts, ids, side="right") - 1  # no label for each image: there may be millions
+        return images, on_device(torch.from_numpy(labels), self.device)
 
     def _augmented(self, images: Tensor, index: int) -> Tensor:
         """The images as those of one task, whose key is the batch's number, and each of a class of its own."""

@@ -62,7 +62,7 @@ class DataChoice:
             shapes = ["×".join(map(str, one.shape)) for one in (trained, dataset)]
             own = ", ".join(self.options) or "none"
             raise UsageError(
-                f"Training is on images of {shapes[0]}; those of {self.name} are {shapes[1]}, and a network takes one shape.\n"
+                f"Training is on images of {shapes[0]}, those of {self.name} are {shapes[1]}: a network takes one shape.\n"
                 f"Options of {self.name}, for --set test_data.KEY=VALUE: {own}."
             )
         return dataset

@@ -148,7 +148,7 @@ def resolve_test(
 
 
 def check_sizes(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | None = None) -> None:
-    """Refuse episodes that a split cannot give; raises `UsageError` before any work. `tested` None: tests are of `prepared`."""
+    """Refuse episodes that a split cannot give, before any work; raises `UsageError`. `tested` None: that is `prepared`."""
     tested = tested or prepared
     if isinstance(prepared, FunctionData) or isinstance(tested, FunctionData):  # any size can be drawn
         return

@@ -146,7 +146,8 @@ def resolve(request: Request) -> Resolved:
     hparams = build_hparams(method_class.Hparams, sections["method"])
     tested_name = other.name if other else data.name
     test = _test_spec(method_class, hparams, tested_name, tested, sections, _train_mode(method_class, sections))
-    train = _train_spec(plugin, method_class, hparams, request.seed, sections, test, device.split(":")[0], data.name, dataset)
+    type_of_device = device.split(":")[0]
+    train = _train_spec(plugin, method_class, hparams, request.seed, sections, test, type_of_device, data.name, dataset)
     backbone = _load_backbone(train.backbone)
     reference = other.reference if other else data.reference
     return Resolved(plugin, method_class, backbone, dataset, train, test, device, tested, reference)

@@ -94,9 +94,7 @@ class Session:
         generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
         with generator.active():
             classes = prepared.training_classes(train.split) if train.updates else 0
-            method = resolved.build(prepared.shape, classes).to(
-                device, getattr(torch, train.dtype)
-            )
+            method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
         if plan is None:
             chosen = chosen.with_chunk_for(method, train)
         return cls(resolved, prepared, chosen, method, generator, tested or prepared)

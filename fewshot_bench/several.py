@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_bench import plugins
 from fewshot_bench import bank as one_bank
+from fewshot_bench import plugins
 from fewshot_bench.bank import Ids, ImageBank
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import UsageError, unknown

@@ -24,11 +24,12 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
 
     A change that belongs to the training, as `seed`, or to the test, as `protocol`, is given as `train_…` or `test_…`.
     """
+    data = changes.get("train_dataset", changes.get("test_dataset", "omniglot"))  # a test is on what was trained on
     train = {
         "method": method,
         "hparams": {"inner_lr": 0.4},
         "backbone": "conv4-64",
-        "dataset": "omniglot",
+        "dataset": data,
         "data": {},
         "split": "train",
         "ways": 5,

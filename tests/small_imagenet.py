@@ -1,7 +1,6 @@
 """mini-ImageNet with four classes of three photographs each, in every form in which people have the real one."""
 
 import pickle
-import struct
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +10,7 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from python2_pickles import python2_pickle
 
 from fewshot_bench.dataset import Dataset
 from fewshot_datasets.imagenet_source import WHOLE
@@ -123,21 +123,5 @@ def dump(folder: Path, pattern: str, held: dict[str, dict[str, Any]], splits: It
 
 
 def dumps(content: object, protocol: int = 2, python2: bool = False) -> bytes:
-    """A pickle, if wanted as Python 2 and its numpy wrote it: text and bytes are both strings of bytes."""
-    if not python2:
-        return pickle.dumps(content, protocol)
-    file = BytesIO()
-    _Python2(file, 2).dump(content)
-    return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-
-
-class _Python2(pickle._Pickler):
-    """A pickler to which text and bytes are one type."""
-
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
-        """Write a value."""
-        if isinstance(obj, str | bytes):
-            content = obj.encode("latin-1") if isinstance(obj, str) else obj
-            self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
-        else:
-            super().save(obj, save_persistent_id)
+    """A pickle, if wanted as Python 2 wrote it."""
+    return python2_pickle(content) if python2 else pickle.dumps(content, protocol)

@@ -186,7 +186,7 @@ def truncated(root: Path) -> None:
 
 ROOTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "missing": (lambda root: root.rmdir(), "No such folder", "--data-root"),
-    "a file": (lambda root: (root.rmdir(), root.write_text("")), "No such folder", "--data-root"),
+    "a file": (lambda root: (root.rmdir(), root.write_text("")), "No Omniglot in", "images_background.zip"),
     "empty": (lambda root: None, "No Omniglot in", "images_background.zip"),
     "truncated": (truncated, "images_background.zip is damaged or truncated", "download it again"),
 }

@@ -6,30 +6,33 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_plan import spec as training
+from test_plan import spec as a_training
 
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.specs import TestSpec, TrainSpec, Validation, run_id
 
-MORE = {"max_ways": 9, "max_shots": 5, "imbalanced": True, "unlabelled": 4, "distractors": 2}
+MORE: dict[str, Any] = {"max_ways": 9, "max_shots": 5, "imbalanced": True, "unlabelled": 4, "distractors": 2}
 VALIDATION = {"every": 1, "episodes": 5, "normalisation": "none", "inner_steps": None}
-SIZE = {"ways": 5, "shots": 1, "queries": 3}
+SIZE: dict[str, Any] = {"ways": 5, "shots": 1, "queries": 3}
 
 
-def testing(**changes: Any) -> TestSpec:
+def a_test(**changes: Any) -> TestSpec:
     """A test of 5-way 1-shot episodes."""
     fields = {"protocol": "custom", "dataset": "glyphs", "data": {}, **SIZE, "episodes": 5, "seed": 0}
     return TestSpec.checked(fields | {"normalisation": "none"} | changes)
 
 
-@pytest.mark.parametrize("spec", [testing(), training(), Validation.checked(VALIDATION | SIZE)], ids=lambda spec: type(spec))
+SPECS = {"test": a_test(), "training": a_training(), "validation": Validation.checked(VALIDATION | SIZE)}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_a_size_says_what_the_spec_says(spec: TrainSpec | TestSpec | Validation) -> None:
     """As a spec and as it stands in a record, with and without what an episode may have more."""
     assert EpisodeSize.of(spec) == EpisodeSize.of(json.loads(spec.model_dump_json())) == EpisodeSize(5, 1, 3)
     known = {key: value for key, value in MORE.items() if key in type(spec).model_fields}
     more = spec.model_copy(update=known)
-    assert EpisodeSize.of(more) == EpisodeSize.of(json.loads(more.model_dump_json())) == EpisodeSize(5, 1, 3, **known)  # type: ignore[arg-type]
+    assert EpisodeSize.of(more) == EpisodeSize.of(json.loads(more.model_dump_json())) == EpisodeSize(5, 1, 3, **known)
     assert EpisodeSize.of(more).more == known
     assert EpisodeSize.of(spec).more == {}
 
@@ -50,12 +53,12 @@ def test_a_size_in_words_names_bounds_and_unlabelled_images(more: dict[str, Any]
 
 def test_the_most_images_are_those_of_the_largest_episode() -> None:
     """9 ways of 5 shots, 3 queries and 4 unlabelled images, and 2 distractors of 4."""
-    size = EpisodeSize(**SIZE, **MORE)  # type: ignore[arg-type]
+    size = EpisodeSize(**SIZE, **MORE)
     assert (size.largest_ways, size.largest_shots, size.largest_support) == (9, 5, 45)
     assert size.images == 9 * (5 + 3 + 4) + 2 * 4
 
 
-@pytest.mark.parametrize("make", [testing, training])
+@pytest.mark.parametrize("make", [a_test, a_training])
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -74,12 +77,10 @@ def test_bounds_that_mean_nothing_are_refused(make: Any, changes: dict[str, Any]
 
 def test_what_came_later_changes_the_identity_only_where_it_is_used() -> None:
     """A training that says nothing of it keeps the id that it had before there was any."""
-    plain = training()
-    assert not MORE.keys() - {"max_shots"} & plain.model_dump().keys()
-    ids = {
-        run_id(training(**{**MORE, key: value}), "", "")
-        for key, value in [("max_ways", 9), ("max_ways", 8), ("unlabelled", 3)]
-    }
+    plain = a_training()
+    assert not (MORE.keys() - {"max_shots"}) & plain.model_dump().keys()
+    others = [{**MORE, key: value} for key, value in (("max_ways", 9), ("max_ways", 8), ("unlabelled", 3))]
+    ids = {run_id(a_training(**other), "", "") for other in others}
     assert len({run_id(plain, "", ""), *ids}) == 4
 
 
@@ -95,7 +96,7 @@ def test_training_images_are_counted_on_average(
     ways: int, more_ways: int, shots: int, more_shots: int, unlabelled: int, distractors: int
 ) -> None:
     """The mean over all ways and shots within the bounds, times the tasks of all updates."""
-    spec = training(
+    spec = a_training(
         ways=ways,
         max_ways=ways + more_ways,
         shots=shots,

@@ -31,9 +31,12 @@ class Other(Dataset):
     def identity(self):
         return f"other-{self.options}"
 
+    def member(self, name):
+        return ImageClass(name, tuple(f"{name}/{i}" for i in range(20)))
+
     def classes(self):
         return {
-            split: [ImageClass(f"{split}{c}", tuple(f"{split}{c}/{i}" for i in range(20))) for c in range(self.options["kinds"])]
+            split: [self.member(f"{split}{c}") for c in range(self.options["kinds"])]
             for split in ("train", "val", "test")
         }
 
@@ -192,9 +195,8 @@ def installed(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other data set under the name `other`, its images of 28 x 28."""
     source = Path(other.rpartition(":")[0])
     source.write_text(OTHER.replace('"side": 20', '"side": 28'))
-    before = plugins.registered
-    added = plugins.Plugin("other", "datasets", other, "test")
-    monkeypatch.setattr(plugins, "registered", lambda group: before(group) | ({"other": added} if group == "datasets" else {}))
+    before, added = plugins.registered, {"other": plugins.Plugin("other", "datasets", other, "test")}
+    monkeypatch.setattr(plugins, "registered", lambda group: before(group) | (added if group == "datasets" else {}))
 
 
 BATCHES = ("run", "--method", "baseline", "--recipe", "default@glyphs", "--set", "batch_size=64", *SMALL)

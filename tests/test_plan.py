@@ -167,6 +167,31 @@ def test_a_chunk_is_from_one_task_to_all_and_has_room(kept: int, tasks: int) -> 
     assert chunk == tasks or (chunk + 1) * kept > room
 
 
+@pytest.mark.parametrize("change", [{"max_ways": 6}, {"max_shots": 3, "imbalanced": True}], ids=str)
+def test_tasks_of_different_sizes_are_computed_one_at_a_time(change: dict[str, Any]) -> None:
+    """However much room there is."""
+    method = build("prototypical-networks")
+    assert PLAN.with_chunk_for(method, spec("prototypical-networks", meta_batch_size=4)).train_chunk > 1
+    assert PLAN.with_chunk_for(method, spec("prototypical-networks", meta_batch_size=4, **change)) == PLAN
+
+
+def test_what_a_task_keeps_is_measured_with_its_unlabelled_images() -> None:
+    """As many as the spec says."""
+    seen = list[Tasks]()
+
+    class Sees(Keeps):
+        def loss(self, tasks: Tasks) -> Tensor:
+            seen.append(tasks)
+            return super().loss(tasks)
+
+    for changes in ({"unlabelled": 4, "distractors": 2}, {}):
+        kept_bytes(Sees(10), spec(**changes))
+    some, none = (tasks.unlabelled_x for tasks in seen)
+    assert some is not None
+    assert some.shape == (1, 4 * (5 + 2), *SHAPE)
+    assert none is None
+
+
 def test_nothing_else_of_the_plan_changes(computed_by: str) -> None:
     """Device, threads, test chunk and kernels stay."""
     plan = Plan("cpu", 3, 1, 17, kernels=computed_by == "kernels")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.statistics import ONE_SEED, Scores, score_interval
+from fewshot_bench.statistics import ONE_SEED, Scores, score_interval, trials_of
 
 
 def draw(seed: int, seeds: int, episodes: int, sd: tuple[float, float, float]) -> Scores:
@@ -100,6 +100,16 @@ def test_equal_scores_below_one_give_the_beta_quantiles_of_clopper_and_pearson()
     interval = score_interval([np.full(40, 0.8)], trials=25)
     low, high = stats.beta.ppf(0.025, 800, 201), stats.beta.ppf(0.975, 801, 200)
     assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
+
+
+@pytest.mark.parametrize("predictions", [1000, 1234])
+def test_equal_scores_of_varying_ways_are_exact_over_the_predictions_that_were_made(predictions: int) -> None:
+    """A record says how many there were where that is not ways times queries times episodes."""
+    test = {"ways": 2, "queries": 5, "episodes": 100}
+    assert trials_of({"test": test}) == 10
+    interval = score_interval([np.ones(100)], trials=trials_of({"test": test, "predictions": predictions}))
+    assert (interval.low, interval.high) == pytest.approx((0.025 ** (1 / predictions), 1), rel=1e-12)
+    assert f"over {predictions} query predictions" in interval.method
 
 
 def test_seeds_that_all_agree_count_their_shared_queries_once() -> None:

@@ -49,11 +49,17 @@ def test_results_of_different_protocols_never_share_a_table(records: list[Record
     assert [table.about["protocol"] for table in results_tables(records)] == ["standard", "standard-transductive"]
 
 
-@pytest.mark.parametrize("change", [{"test_dataset": "glyphs"}, {"test_ways": 20}, {"test_shots": 5}, {"metric": "mse"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"test_dataset": "glyphs"}, {"test_ways": 20}, {"test_shots": 5}, {"metric": "mse"}),
+        *({"test_max_ways": 9}, {"test_max_shots": 5}, {"test_unlabelled": 5}),
+    ],
+)
 def test_results_of_another_size_data_set_or_metric_have_a_table_of_their_own(
     tmp_path: Path, change: dict[str, object]
 ) -> None:
-    """Data set, ways, shots and metric separate tables too."""
+    """Data set, ways, shots, all that varies, unlabelled images and metric separate tables too."""
     scores = draw_scores("a", 0.9)
     assert len(results_tables([make_record(tmp_path, "maml", scores), make_record(tmp_path, "maml", scores, **change)])) == 2
 

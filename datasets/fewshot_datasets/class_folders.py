@@ -4,7 +4,7 @@ photos/cat/1.jpg, photos/dog/indoor/2.jpg               cat, dog
 photos/train/cat/1.jpg, photos/validation/dog/2.jpg     cat of train, dog of val
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ from fewshot_datasets.own_split import WRITTEN, composed, few
 
 NOT_READ = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
 """Images all the same: left out without a word, they would make a class smaller or missing."""
-EXPECTED = f"Expected: a folder of images ({', '.join(IMAGE_SUFFIXES)}) for each class, such as cat/1.jpg and dog/2.jpg."
+SUFFIXES = ", ".join(IMAGE_SUFFIXES)
+EXPECTED = f"Expected of --data-root: a folder of images ({SUFFIXES}) for each class, as cat/1.jpg and dog/2.jpg."
 
 Parts = tuple[str, ...]
 """A path, folder by folder."""
@@ -37,25 +38,15 @@ class ClassFolders:
 
 def find_classes(names: Iterable[str], where: str) -> ClassFolders:
     """The classes among files `names`; raises `DataError` that says what was found in `where` if there are none."""
-    paths = {name: _parts(name) for name in sorted(names) if is_image(name) or _is_not_read(name)}
-    if not paths:
-        others = sorted(names)
-        found = f"{len(others):,} files, such as {few(others)}" if others else "nothing"
-        raise DataError(f"{where} holds no images but {found}.\n{EXPECTED}")
+    paths = _image_paths(names, where)
     wrapped = _wrapping(list(paths.values()))
     inside = {name: parts[len(wrapped) :] for name, parts in paths.items()}
     folders = 2 if {parts[0].lower() for parts in inside.values()} <= WRITTEN.keys() else 1  # that lead to a class's files
-    if outside := [name for name, parts in inside.items() if len(parts) <= folders]:
-        raise DataError(f"{where} holds images in no class folder: {few(outside)}.\n{EXPECTED}")
-    if unread := [name for name in inside if _is_not_read(name)]:
-        raise DataError(
-            f"{where} holds images of a kind that is not read: {few(unread)}.\n"
-            f"Convert them ({', '.join(IMAGE_SUFFIXES)}), or take them away."
-        )
+    _check_places(inside, folders, where)
     by_class: dict[str, dict[Parts, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, parts in inside.items():
         by_class[composed(parts[folders - 1])][parts[:folders]].append(name)
-    _check_names(by_class, where)
+    _check_names(by_class, inside, where)
     ids = {one: _image_ids(one, found, inside) for one, found in sorted(by_class.items())}
     return ClassFolders(
         [ImageClass(one, tuple(sorted(files))) for one, files in ids.items()],
@@ -63,6 +54,16 @@ def find_classes(names: Iterable[str], where: str) -> ClassFolders:
         "".join(f"{part}/" for part in wrapped),
         {one: [folder[0] for folder in sorted(found)] for one, found in by_class.items()} if folders == 2 else {},
     )
+
+
+def _image_paths(names: Iterable[str], where: str) -> dict[str, Parts]:
+    """The images among some files; raises `DataError` where there are none."""
+    names = sorted(names)
+    paths = {name: _parts(name) for name in names if is_image(name) or _is_not_read(name)}
+    if not paths:
+        found = f"holds no images but {len(names):,} files, such as {few(names)}" if names else "is empty"
+        raise DataError(f"{where} {found}.\n{EXPECTED}")
+    return paths
 
 
 def _parts(name: str) -> Parts:
@@ -88,10 +89,22 @@ def _wrapping(paths: list[Parts]) -> Parts:
     return paths[0][:depth]
 
 
-def _check_names(by_class: dict[str, dict[Parts, list[str]]], where: str) -> None:
-    """Refuse class folders whose names are one once composed, or no text."""
-    if alike := [name for name, found in by_class.items() if len({folder[-1] for folder in found}) > 1]:
-        raise DataError(f"{where} holds class folders whose names differ in how accents are encoded alone: {few(alike)}.")
+def _check_places(inside: dict[str, Parts], folders: int, where: str) -> None:
+    """Refuse images that are in no class folder, and those of a kind that is not read; raises `DataError`."""
+    if outside := [name for name, parts in inside.items() if len(parts) <= folders]:
+        raise DataError(f"{where} holds images in no class folder: {few(outside)}.\n{EXPECTED}")
+    if unread := [name for name in inside if _is_not_read(name)]:
+        raise DataError(
+            f"{where} holds images of a kind that is not read: {few(unread)}.\nConvert them ({SUFFIXES}), or take them away."
+        )
+
+
+def _check_names(by_class: dict[str, dict[Parts, list[str]]], inside: dict[str, Parts], where: str) -> None:
+    """Refuse folders and images whose names are one once composed, and classes whose names are no text."""
+    alike = [name for name, found in by_class.items() if len({folder[-1] for folder in found}) > 1]
+    alike += [name for name, times in Counter(composed("/".join(parts)) for parts in inside.values()).items() if times > 1]
+    if alike:
+        raise DataError(f"{where} holds names that differ in how accents are encoded alone: {few(alike)}. Rename one.")
     if undecoded := [ascii(name) for name in by_class if any("\ud800" <= letter <= "\udfff" for letter in name)]:
         raise DataError(f"{where} holds class folders whose names are not UTF-8: {', '.join(undecoded[:3])}. Rename them.")
 

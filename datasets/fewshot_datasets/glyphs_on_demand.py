@@ -94,17 +94,23 @@ def image_class(alphabet: int, character: int, drawings: int) -> ImageClass:
 
 
 def drawn(alphabets: Ints, characters: Ints, hands: Ints) -> npt.NDArray[np.uint8]:
-    """The drawings [n, SIDE, SIDE] of some characters, each by one hand; `alphabets`, `characters` and `hands` are [n]."""
+    """The drawings [n, SIDE, SIDE] of some characters, each by one hand; `alphabets`, `characters` and `hands` are [n].
+
+    An alphabet's dice draw it and its first twenty hands as a whole, in part 0, as for the built glyphs. Each further twenty
+    hands of a character have a part of their own.
+    """
     curves = np.empty((len(hands), STROKES, 4, 2), np.int64)
     present, radius = np.empty((len(hands), STROKES), np.bool_), np.empty(len(hands), np.int64)
-    parts, hands = np.divmod(hands, HANDS)
+    first = hands < HANDS
+    parts = np.where(first, 0, (hands // HANDS - 1) * CHARACTERS + characters + 1)
+    rows = hands % HANDS + np.where(first, characters * HANDS, 0)  # of a part's hands
     order = np.lexsort((parts, alphabets))
     changes = np.flatnonzero(np.diff(parts[order]) | np.diff(alphabets[order])) + 1
     for some in np.split(order, changes):  # of one part of one alphabet
         alphabet, part = int(alphabets[some[0]]), int(parts[some[0]])
         known = _alphabet(alphabet)
         dice = Dice(SEED, alphabet, part, known.word if part == 0 else 0)
-        own = Hands.drawn(dice, CHARACTERS * HANDS)[characters[some] * HANDS + hands[some]]
+        own = Hands.drawn(dice, HANDS if part else HANDS * CHARACTERS)[rows[some]]
         curves[some] = own.move(known.curves[characters[some]].astype(np.int64))
         present[some], radius[some] = known.present[characters[some]], own.radius
     return np.ascontiguousarray(draw(curves, present, radius))

@@ -147,5 +147,5 @@ class ImagenetSubset(Dataset):
         return (
             f"{looked}: {self.wanted}.\nImageNet's terms allow no download from here; "
             f"fsbench data import {self.folder} PATH takes what you have.\n"
-            f"Or put images.zip or the folder images into DIR/{self.folder} and give DIR by --data-root or FSBENCH_DATA."
+            f"Or put it into DIR/{self.folder} and give DIR by --data-root or FSBENCH_DATA."
         )

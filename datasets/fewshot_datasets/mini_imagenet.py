@@ -30,8 +30,8 @@ class MiniImagenet(ImagenetSubset):
     title = "mini-ImageNet"
     lists = "mini-imagenet-ravi"
     wanted = (
-        "images named as in Ravi & Larochelle's lists (n0153282900000005.jpg), a folder for each class, "
-        "pickled arrays, or ILSVRC2012"
+        "images named as in Ravi & Larochelle's lists (n0153282900000005.jpg; in a folder images or images.zip), "
+        "a folder for each class, pickled arrays, or ILSVRC2012"
     )
 
     def listed(self) -> Classes:

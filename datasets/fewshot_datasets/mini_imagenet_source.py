@@ -7,10 +7,11 @@ In this order, where several could be meant:
 4. ILSVRC2012's own class folders.
 
 The number in a name of the lists counts the images of the class in ILSVRC2012's training set: they are 1 to 1,300, and no
-class has more images. Ravi & Larochelle do not say in which order. All public generators go by the number in ILSVRC2012's
-file names (`n01532829_62.JPEG`), from 1; the first of them (Berenguel, 2017) notes that the names might be meant instead,
-and the authors' answer is not public (github.com/twitter-research/meta-learning-lstm, issue 2). So do we. A photograph that
-is missing from such a folder shifts all after it, which is seen only where the list names the last one.
+class has more images. Ravi & Larochelle do not say in which order. The public generators (Liu's mini-imagenet-tools and
+others) go by the number in ILSVRC2012's file names (`n01532829_62.JPEG`), from 1, and so do we; the first of them
+(Berenguel, 2017) notes that the names as text might be meant, and no answer of the authors was found (issue 2 of
+twitter-research/meta-learning-lstm). A photograph that is missing from such a folder shifts all after it, which is seen only
+where the list then names one too many.
 """
 
 import re

@@ -20,7 +20,7 @@ from fewshot_bench.dataset import Images
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import BROKEN, damaged_archive
 
-EXPECTED = "Expected: an .npz file with `images`, uint8 [n, H, W], [n, H, W, C] or [n, C, H, W], and `labels` [n]."
+EXPECTED = "Expected of --data-root: an .npz of `images`, uint8 [n, H, W], [n, H, W, C] or [n, C, H, W], and `labels` [n]."
 TO_UINT8 = {
     "f": "of values from 0 to 1: (255 * images).round().astype('uint8')",
     "b": "255 * images.astype('uint8')",

@@ -45,7 +45,7 @@ class Halves:
 
 def folders_of(given: Path) -> list[Path]:
     """Where to look for what was given: a data root, a folder of Omniglot alone, or one of the two archives."""
-    return [given.parent] if given.is_file() else [given / "omniglot", given]
+    return [given.parent] if given.is_file() and given.stem in MD5 else [given / "omniglot", given]
 
 
 def find_halves(folders: Iterable[Path]) -> dict[str, Path]:
@@ -58,10 +58,10 @@ def both_halves(found: dict[str, Path], folders: Iterable[Path]) -> Halves:
     """The source; raises `DataError` where a half is missing: which, where it was looked for, how to get it."""
     if not (missing := [part for part in MD5 if part not in found]):
         return Halves({part: found[part] for part in MD5})
-    has = f"There is only half of Omniglot ({next(iter(found.values()))})" if found else "Omniglot is not here"
+    has = f"There is only half of Omniglot ({next(iter(found.values())).name})" if found else "No Omniglot"
     wanted = " and ".join(f"{part}.zip (or the folder {part})" for part in missing)
     raise DataError(
-        f"{has}.\nLooked for {wanted} in {', '.join(map(str, folders))}.\n"
+        f"{has} in {', '.join(map(str, folders))}.\nLooked for {wanted}.\n"
         f"Get it with `fsbench data get omniglot`, or from {ARCHIVES[missing[0]].url}"
     )
 

@@ -18,6 +18,8 @@ QUICK = {
     "--version": (["--version"], 0),
     "run --help": (["run", "--help"], 0),
     "bench --help": (["bench", "--help"], 0),
+    "data": (["data"], 2),
+    "data verify --help": (["data", "verify", "--help"], 0),
     "list": (["list"], 2),
     "list methods": (["list", "methods"], 0),
     "list datasets": (["list", "datasets"], 0),
@@ -84,7 +86,8 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
     options = re.findall(r"^  (--[a-z-]+)", plain, re.MULTILINE)
     assert {"--method", "--dataset", "--ways", "--shots", "--seeds", "--set", "--json", "--dry-run"} <= set(options)
     assert len([option for option in options if option != "--help"]) <= 12
-    assert re.findall(r"^  (--[a-z-]+)", advanced, re.MULTILINE) == ["--device", "--queries", "--episodes", "--on-existing"]
+    shown = re.findall(r"^  (--[a-z-]+)", advanced, re.MULTILINE)
+    assert shown == ["--test-dataset", "--device", "--queries", "--episodes", "--on-existing"]
 
 
 def test_every_option_has_a_help_text() -> None:

@@ -90,7 +90,7 @@ def test_names_are_composed() -> None:
 
 
 REFUSED = {
-    "nothing": ([], "here holds no images but nothing."),
+    "nothing": ([], "here is empty."),
     "something else": (["a.txt", "b/c.csv"], "holds no images but 2 files, such as 'a.txt', 'b/c.csv'."),
     "no class folders": (["1.jpg", "2.jpg"], "holds images in no class folder: '1.jpg', '2.jpg'."),
     "one stray image": (["cat/1.jpg", "dog/2.jpg", "banner.png"], "images in no class folder: 'banner.png'"),
@@ -103,6 +103,7 @@ REFUSED = {
     ),
     "other images alone": (["cat/1.heic", "dog/1.heic"], "images of a kind that is not read"),
     "one name twice": (["n\xe9/1.jpg", "ne\u0301/1.jpg"], "differ in how accents are encoded alone: 'n\xe9'"),
+    "one image twice": (["a/\xe9.jpg", "a/e\u0301.jpg"], "differ in how accents are encoded alone: 'a/\xe9.jpg'"),
     "no UTF-8": (["cat\udcff/1.jpg", "dog/1.jpg"], "names are not UTF-8: 'cat\\udcff'"),
 }
 

@@ -1,5 +1,6 @@
 """The glyphs data set: reproducible pixels, separate splits, and a task that is neither trivial nor hopeless."""
 
+import json
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 import yaml
 from sklearn.neighbors import NearestCentroid
 
+from fewshot_bench.prepare import structure_id
 from fewshot_datasets import glyphs
-from fewshot_datasets._strokes import PIXEL, draw, points
 from fewshot_datasets._alphabets import COMPASS
 from fewshot_datasets._dice import Dice
+from fewshot_datasets._strokes import PIXEL, draw, points
 from fewshot_datasets.glyphs import HANDS, Glyphs
 
 # Of all the pixels, class by class: any change to it is a new version of the data set, to be told by `identity()`.
@@ -39,6 +41,16 @@ def drawings(made: Made) -> Drawings:
 def test_the_pixels_are_the_same_on_every_platform(drawings: Drawings) -> None:
     """The sha256 of all the pixels is the one that was stored."""
     assert sha256(drawings.tobytes()).hexdigest() == FINGERPRINT
+
+
+def test_the_built_set_is_that_of_the_committed_records() -> None:
+    """Identity, structure ids and fingerprint, which run ids and episodes hang on; and no option is stated in a spec."""
+    records = (Path(__file__).parents[2] / "leaderboard" / "results").glob("*-glyphs-*/record.json")
+    data = [json.loads(path.read_text("utf-8"))["data"] for path in records]
+    ids = {split: structure_id(members) for split, members in Glyphs().classes().items()}
+    recorded = {split: held["structure_id"] for one in data for split, held in one["splits"].items() if split in ids}
+    assert {(one["identity"], one["fingerprint"]) for one in data} == {(Glyphs().identity(), FINGERPRINT)}
+    assert recorded == ids and Glyphs().stated == {}
 
 
 def test_there_are_as_many_drawings_as_the_classes_list(drawings: Drawings) -> None:
@@ -86,8 +98,9 @@ def test_the_card_states_the_counts_of_the_classes() -> None:
     """The card's splits, total, images a class and shape are those of the data set."""
     card = yaml.safe_load(Path(glyphs.__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     counts = {split: len(classes) for split, classes in Glyphs().classes().items()}
-    stated = card["splits"], card["classes"], card["images_per_class"], tuple(card["shape"])
-    assert stated == (counts, sum(counts.values()), HANDS, Glyphs().shape)
+    total = sum(counts.values())
+    stated = card["splits"], card["classes"], card["images"], card["images_per_class"], tuple(card["shape"])
+    assert stated == (counts, total, total * HANDS, HANDS, Glyphs().shape)
 
 
 def test_no_two_drawings_are_the_same(drawings: Drawings) -> None:

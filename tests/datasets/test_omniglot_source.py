@@ -141,7 +141,7 @@ def test_half_of_omniglot_is_refused(archives: Path) -> None:
     """The half that is there and the half that is not are both named."""
     (archives / "omniglot" / "images_background.zip").unlink()
     said = refusal(Tiny(root=archives))
-    assert "only half of Omniglot" in said and str(archives / "omniglot" / "images_evaluation.zip") in said
+    assert f"only half of Omniglot (images_evaluation.zip) in {archives / 'omniglot'}" in said
     assert "Looked for images_background.zip" in said
 
 
@@ -172,6 +172,13 @@ def test_an_import_is_read_where_the_root_has_nothing(
     remember("omniglot", Import(archives / given, "", Tiny().identity()))
     (tmp_path / "others").mkdir()
     assert len(images(Tiny(root=tmp_path / "others" if rooted else None))) == 15
+
+
+@pytest.mark.parametrize("spare", ["omniglot/images_background", "images_background.zip"])
+def test_archives_in_its_own_folder_come_first(spare: str, archives: Path) -> None:
+    """Before a folder of the same half, and before what lies in the data root itself: here both hold nothing."""
+    (archives / spare).mkdir()
+    assert len(images(Tiny(root=archives))) == 15
 
 
 @pytest.mark.parametrize("given", ["omniglot", ""])

@@ -197,7 +197,7 @@ FORGED = {
     "objects as bytes": array(b"(I1\nt", OBJECTS, b"C\x08abcdefgh"),
     "objects as a list": array(b"(I1\nt", OBJECTS, b"(I1\nl"),
     "a list as numbers": array(b"(I3\nt", UINT8, b"(I1\nI2\nI3\nl"),
-    "a record type": array(b"(I1\nt", RECORD, b"C\x08abcdefgh"),
+    "a record type": array(b"(I8\nt", RECORD, b"C\x08abcdefgh"),
     "a type of records by its text": call(global_("numpy", "dtype"), string("O,u1")) + b".",
     "a type made of a list": call(global_("numpy", "dtype"), b"(" + string("u1") + b"l") + b".",
     "a shape at first": call(RECONSTRUCT, NDARRAY, b"(I100000000000000\nt", string("b")) + b"I1\n.",

@@ -54,6 +54,15 @@ def test_the_page_refers_to_nothing_outside_itself(records: list[Record]) -> Non
     assert [link for link in links if not link.startswith(("#", "data:"))] == []
 
 
+def test_nothing_was_published_of_episodes_that_vary(tmp_path: Path) -> None:
+    """They stand in a table of their own, without a published number, which is of one size."""
+    varying = make_record(tmp_path, "maml", draw_scores("v", 0.9), test_protocol="custom", test_max_ways=9)
+    fixed = make_record(tmp_path, "maml", draw_scores("f", 0.9), test_protocol="custom")
+    boards = re.split(r"<h3", page([varying, fixed]))[1:]
+    assert ["5–9-way 1-shot" in board for board in boards] == [False, True]
+    assert ["98.7 ± 0.4" in board for board in boards] == [True, False]
+
+
 def test_the_measured_number_stands_beside_the_published_one(records: list[Record]) -> None:
     """The difference is measured minus published, in points."""
     measured = 100 * draw_scores("m", 0.95).mean()
