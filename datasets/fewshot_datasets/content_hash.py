@@ -5,14 +5,12 @@ change.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.errors import DataError
 from fewshot_bench.files import BROKEN, Files
-from fewshot_bench.prepare import cache_folder
-from fewshot_bench.records import atomic
+from fewshot_datasets.kept import kept, stamp
 
 
 def content_hash(files: Files, place: Path, names: Iterable[str]) -> str:
@@ -25,16 +23,12 @@ def content_hash(files: Files, place: Path, names: Iterable[str]) -> str:
 
 def _file_hash(files: Files, place: Path, name: str) -> str:
     path = place / name if place.is_dir() else place
-    try:
-        status = path.stat()
-        key = sha256(f"{path.absolute()}\0{name}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:24]
-        kept = cache_folder() / "hashes" / key
-        with suppress(OSError):
-            return kept.read_text("ascii")
+
+    def read() -> str:
         with files.stream(name) as file:
-            found = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            return file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+    try:
+        return kept("hashes", [name, stamp(path)], read)
     except BROKEN as error:
         raise DataError(f"{path} cannot be read ({error}). Copy or download it again.") from error
-    with suppress(FewshotError), atomic(kept) as temporary:  # a cache that cannot be written costs another reading, no more
-        temporary.write_text(found, "ascii")
-    return found

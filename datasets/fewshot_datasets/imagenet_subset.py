@@ -19,7 +19,8 @@ from fewshot_bench.dataset import Dataset, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError
 from fewshot_bench.files import ARCHIVES, Files, is_archive, opened
 from fewshot_bench.prepare import cache_folder
-from fewshot_datasets.imagenet_source import SIDE, Classes, Refused, Source, short
+from fewshot_datasets.imagenet_source import SIDE, Classes, ImageFiles, Refused, Source, short
+from fewshot_datasets.kept import kept, stamp
 
 PICKLES = (".pkl", ".pickle")
 
@@ -124,10 +125,21 @@ class ImagenetSubset(Dataset):
 
     @cached_property
     def _identity(self) -> str:  # asked for several times in a run, and so many files take a moment
+        lists = short("\n".join([*map(self.split_list, self.splits), str(SIDE)]))
+        first = next(self._candidates(), None)
+        if first is None or (first == self.root and first.is_dir()):  # all that lies in a data root takes longer to look at
+            return self._found_identity(lists)
+        return kept(
+            "identities",
+            [self.folder, lists, stamp(first)],
+            lambda: self._found_identity(lists),
+            worth=lambda: isinstance(self.source, ImageFiles) and self.source.place == first,
+        )
+
+    def _found_identity(self, lists: str) -> str:
         if self.source is None and self.imported:
             return self.imported.identity
-        lists = "\n".join([*map(self.split_list, self.splits), str(SIDE)])
-        return f"{self.folder}-v1-{short(lists)}-{self.source.identity() if self.source else 'absent'}"
+        return f"{self.folder}-v1-{lists}-{self.source.identity() if self.source else 'absent'}"
 
     def variant(self) -> str:
         """Which form was found, or imported; "" without a source."""

@@ -11,6 +11,7 @@ from typing import Any
 from fewshot_bench.dataset import Dataset, ImageClass
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.specs import canonical_json
+from fewshot_datasets.kept import kept, stamp
 from fewshot_datasets.own_split import SPLIT_FILE, check_split, draw_split, few, read_split, split_text
 
 
@@ -73,6 +74,13 @@ class OwnImages(Dataset):
 
     def identity(self) -> str:
         """Changes with the images, their classes, the split and the options; not with where they lie."""
+        if self.root is None or not self.root.exists():
+            return self._identity()  # raises
+        split = (self.root if self.root.is_dir() else self.root.parent) / self.options["split"]
+        stamps = [stamp(path) for path in (self.root, split) if path == self.root or path.is_file()]
+        return kept("identities", [type(self).__name__, self.options, *stamps], self._identity)
+
+    def _identity(self) -> str:
         text = canonical_json([self.shape, self.options["resize"], self.contents(), self.split_csv()])
         return f"{type(self).__name__.lower()}-v1-{sha256(text.encode()).hexdigest()[:12]}"
 

@@ -1,6 +1,7 @@
 """`fsbench run`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ Out = Annotated[Path, typer.Option(help="Folder of the records.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key (repeatable).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data's files (else FSBENCH_DATA).")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder or archive of the data (else FSBENCH_DATA).")]
 TestDataset = Annotated[
     str | None, typer.Option(help="Test on another data set than it trains on.", rich_help_panel=ADVANCED)
 ]
@@ -117,7 +118,8 @@ def run(
     if as_json:
         print(json.dumps([record.content for record in records], indent=1))
     else:
-        print(summary(records, [result_of(record, request) for record, request in zip(records, requests, strict=True)]))
+        results = [result_of(record, request) for record, request in zip(records, requests, strict=True)]
+        print(summary(records, results, f" --data-root {shlex.quote(str(data_root))}" if data_root else ""))
     return 0
 
 

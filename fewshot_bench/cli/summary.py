@@ -10,8 +10,9 @@ from fewshot_bench.statistics import Interval, score_interval, trials_of
 BY_STEP_A_LINE = 3
 
 
-def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
-    """The closing summary of one request's records (a seed each) and the result of each that was asked for."""
+def summary(records: list[Record], results: list[dict[str, Any]], here: str = "") -> str:
+    """The closing summary of one request's records (a seed each) and the result of each that was asked for; `here` is what
+    their commands lack on this machine, since records name no folder of it."""
     first, result = records[0], results[0]
     test = result["test"]
     scores = [record.scores(made["id"]) for record, made in zip(records, results, strict=True)]
@@ -34,7 +35,7 @@ def summary(records: list[Record], results: list[dict[str, Any]]) -> str:
         "seeds": seeds,
         "time": f"{train_s:.0f} s training, {test_s:.1f} s testing",
         "record": "\n".join(str(record.folder) for record in records),
-        "again": "\n".join(commands),
+        "again": "\n".join(command + here for command in commands),
     }
     width = max(map(len, lines)) + 2
     indent = "\n" + " " * width
