@@ -7,6 +7,7 @@ whole.
 
 import os
 import shutil
+import stat
 import struct
 import tarfile
 import tempfile
@@ -53,7 +54,7 @@ class Files:
             changed = self.path.stat().st_mtime_ns
             return {name: (size, changed) for name, size in sizes.items()}
         try:
-            return dict(_walk(self.path))
+            return _walk(self.path)
         except OSError as error:
             raise DataError(f"Cannot read the folder {error.filename}: {error.strerror}.") from error
 
@@ -89,8 +90,8 @@ class Files:
 
     def _archive(self) -> "_Archive":
         try:
-            stat = self.path.stat()
-            return _open_archive(self.path, stat.st_mtime_ns, stat.st_size)
+            status = self.path.stat()
+            return _open_archive(self.path, status.st_mtime_ns, status.st_size)
         except FileNotFoundError:
             raise DataError(f"No such file or folder: {self.path}.") from None
         except BROKEN as error:
@@ -211,25 +212,27 @@ def _one_at_a_time(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
     return locked
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Name, size and time of change of each file below a folder. Links are followed, but into no folder twice: one may
-    lead back."""
+def _walk(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of each file below a folder. Links are followed, but into no folder twice: one may lead
+    back."""
+    found: dict[str, tuple[int, int]] = {}
     seen: set[tuple[int, int]] = set()
 
-    def below(path: str, prefix: str) -> Iterator[tuple[str, tuple[int, int]]]:
-        status = os.stat(path)  # noqa: PTH116 (a Path for each of many files costs more than reading its size)
+    def below(path: str, prefix: str, status: os.stat_result) -> None:
         if (here := (status.st_dev, status.st_ino)) in seen:
             return
         seen.add(here)
         with os.scandir(path) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                try:
-                    is_folder, status = entry.is_dir(), entry.stat()
-                except OSError:  # a link to nowhere, or to itself
-                    continue
-                if is_folder:
-                    yield from below(entry.path, f"{prefix}{entry.name}/")
-                elif entry.is_file():
-                    yield prefix + entry.name, (status.st_size, status.st_mtime_ns)
+            listed = sorted(entries, key=lambda entry: entry.name)
+        for entry in listed:
+            try:
+                status = entry.stat()  # one question to the system for each of many files
+            except OSError:  # a link to nowhere, or to itself
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                below(entry.path, f"{prefix}{entry.name}/", status)
+            elif stat.S_ISREG(status.st_mode):
+                found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
 
-    yield from below(str(folder), "")
+    below(str(folder), "", folder.stat())
+    return found

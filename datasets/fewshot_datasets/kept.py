@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from fewshot_bench.errors import FewshotError
@@ -29,6 +30,6 @@ def kept(kind: str, made_of: object, make: Callable[[], str], worth: Callable[[]
 def stamp(path: Path) -> str:
     """A short text that changes when a file does, or any file below a folder, by its size or its time of change."""
     if path.is_dir():
-        return f"{path.absolute()} {short_hash(sorted(Files(path).stamps().items()))}"
+        return f"{path.absolute()} {sha256(repr(Files(path).stamps()).encode()).hexdigest()}"
     status = path.stat()
     return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
