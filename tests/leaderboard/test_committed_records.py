@@ -93,6 +93,24 @@ def test_a_training_takes_the_minutes_that_are_said(record: Record) -> None:
     assert minutes < MINUTES[dataset] * SLACK
 
 
+@pytest.mark.parametrize("dataset", ["cifar-fs", "folder"])
+def test_a_prototypical_network_has_a_record_of_photographs(dataset: str) -> None:
+    """5-way 5-shot, trained for at most 20 minutes; on the folder of groceries beside pixels, and beside its split."""
+    found = [
+        record
+        for record in RECORDS
+        if (record.content["train"]["method"], record.content["train"]["dataset"]) == ("prototypical-networks", dataset)
+    ]
+    records = [one for one in found if any(result["test"]["shots"] == 5 for result in one.results)]
+    assert records
+    for record in records:
+        assert record.content["cost"]["train_s"] < 20 * 60
+        assert dataset != "folder" or (record.folder / "split.csv").read_text("utf-8").startswith("class,split\n")
+    (trained,) = results("prototypical-networks", dataset, 5, 5, "standard")
+    pixels = results("nearest-centroid", dataset, 5, 5, "standard")
+    assert trained["low"] > max([1 / 5, *(result["high"] for result in pixels)])
+
+
 def test_every_number_outside_the_published_one_has_its_experiment() -> None:
     """In `explanations.yaml`, the method's card, or the recipe `paper`."""
     notes = [note for table in comparison_tables(RECORDS) for note in table.notes]
