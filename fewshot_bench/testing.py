@@ -23,6 +23,8 @@ EMBED_AT_ONCE = 256
 """Images embedded at once: their maps stay in a CPU's cache."""
 COMPARE_AT_ONCE = 256
 """Episodes compared at once, once their images are embedded."""
+COMPARED_NUMBERS = 2**27
+"""Of their embeddings: 512 MiB, which the pixels of large photographs would exceed many times."""
 
 
 def episode_scores(
@@ -70,8 +72,11 @@ def batch_size(method: Method, source: Source, conditions: Conditions, chunk: in
     if source.sampler.varies:
         return 1
     with torch.no_grad():
-        once = _embed(method, source, np.arange(1)) is not None
-    return max(chunk, COMPARE_AT_ONCE) if once else chunk
+        embedding = _embed(method, source, np.arange(1))
+    if embedding is None:
+        return chunk
+    numbers = source.sampler.block(0, 1).images.size * embedding.numel()  # of an episode
+    return max(chunk, min(COMPARE_AT_ONCE, COMPARED_NUMBERS // numbers))
 
 
 def embedded(method: Method, source: TaskSource, episodes: int, part: range | None = None) -> TaskSource | None:

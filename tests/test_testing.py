@@ -13,13 +13,14 @@ import torch
 from sklearn.metrics import accuracy_score
 from torch import Tensor
 
+from fewshot_bench import testing
 from fewshot_bench.bank import MemmapBank
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo, NoHparams, build_hparams
 from fewshot_bench.metrics import accuracies, episode_scores_of
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.tasks import Tasks, TaskSource
-from fewshot_bench.testing import embedded, episode_scores, used_images
+from fewshot_bench.testing import batch_size, embedded, episode_scores, used_images
 from fewshot_methods.backbones.conv4 import Conv4
 from fewshot_methods.nearest_centroid import NearestCentroid
 from fewshot_methods.prototypical_networks import PrototypicalNetworks
@@ -230,3 +231,13 @@ def test_outputs_without_a_number_are_refused(noisy: npt.NDArray[np.uint8]) -> N
         episode_scores_of(outputs, tasks)
     outputs[0, 0] = 0.0
     assert episode_scores_of(outputs, tasks).max() <= 1
+
+
+@pytest.mark.parametrize(("numbers", "chunk", "episodes"), [(2**27, 1, 256), (7 * 20 * SIDE**2, 1, 7), (1, 3, 3)])
+def test_as_many_embedded_episodes_are_compared_at_once_as_their_embeddings_have_room(
+    numbers: int, chunk: int, episodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 images an episode, of as many numbers as pixels; at least what is computed at once anyway, at most 256."""
+    monkeypatch.setattr(testing, "COMPARED_NUMBERS", numbers)
+    method = NearestCentroid(NoHparams(), INFO, None)
+    assert batch_size(method, make_source(patterned(9)), Conditions(), chunk) == episodes
