@@ -57,6 +57,8 @@ class DataChoice:
         if len(trained.shape) == 3:
             wanted = {"channels": trained.shape[0], "side": trained.shape[1]}
         like = {key: value for key, value in wanted.items() if key in self.options}
+        if isinstance(trained, SeveralDatasets) and self.name in trained.members:  # the very data set, of which it is one
+            like |= trained.members[self.name].stated
         dataset = self.build({**like, **options}, root)
         if dataset.shape != trained.shape:
             shapes = ["×".join(map(str, one.shape)) for one in (trained, dataset)]

@@ -7,15 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fewshot_bench.batches import check_batch
 from fewshot_bench.checkpoint import load_tensors, save_tensors
-from fewshot_bench.dataset import Dataset
-from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import DataError, FewshotError, UsageError
-from fewshot_bench.functions import FunctionData, FunctionFamily
-from fewshot_bench.kernels import Unavailable, library
 from fewshot_bench.plan import Plan
-from fewshot_bench.prepare import Prepared, open_prepared, prepare
 from fewshot_bench.provenance import environment, now, peak_mib
 from fewshot_bench.records import (
     SCHEMA,
@@ -31,14 +25,12 @@ from fewshot_bench.records import (
 )
 from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
+from fewshot_bench.run_data import Data, check_data, open_data, write_splits
 from fewshot_bench.session import Listener, Session, result_id
-from fewshot_bench.several import SeveralDatasets, SeveralPrepared, banks_of
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.training import Progressed
-from fewshot_bench.varying import check_episodes
 
 OnExisting = Literal["reuse", "error", "overwrite"]
-Data = Prepared | FunctionData
 
 
 def run(
@@ -94,12 +86,12 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
         raise UsageError(f"{folder} exists already; --on-existing reuse takes it, overwrite replaces it.")
     if finished and on_existing == "reuse":
         record = load_record(folder)
-        if result_id(resolved.test) in {result["id"] for result in record.results}:
+        if result_id(resolved) in {result["id"] for result in record.results}:
             listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
             return record
         return _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
-    prepared, tested = _open_data(resolved, listener)
-    check_sizes(prepared, resolved.train, resolved.test, tested)
+    prepared, tested = open_data(resolved, listener)
+    check_data(prepared, resolved.train, resolved.test, tested)
     started = now()
     stored = _stored_plan(state) if state.is_file() else None
     session = Session.open(resolved, prepared, stored, listener, tested)  # refuses a network that does not fit the data
@@ -115,7 +107,7 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
     result["command"] = run_command(request, resolved)
-    _write_split(folder, resolved.dataset)
+    write_splits(folder, resolved)
     _replace_record(folder, _content(session, request, at, result, started), {result["id"]: scores})
     state.unlink(missing_ok=True)
     return load_record(folder)
@@ -126,11 +118,11 @@ def test_run(
 ) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
     record, resolved, spec = resolve_test(folder, request, device, data_root)
-    if record.find(result_id(spec)) is not None:
+    if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} holds this result.")
     else:
         record = _test_again(record, resolved, spec, test_command(record, request), listener)
-    return record, next(result for result in record.results if result["id"] == result_id(spec))
+    return record, next(result for result in record.results if result["id"] == result_id(resolved))
 
 
 def resolve_test(
@@ -147,60 +139,10 @@ def resolve_test(
     return record, asked, asked.test
 
 
-def check_sizes(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | None = None) -> None:
-    """Refuse episodes that a split cannot give, before any work; raises `UsageError`. `tested` None: that is `prepared`."""
-    tested = tested or prepared
-    if isinstance(prepared, FunctionData) or isinstance(tested, FunctionData):  # any size can be drawn
-        return
-    if train.updates and train.batch_size is not None:
-        check_batch(prepared.bank(train.split), train.batch_size)
-    elif train.updates and train.ways is not None:
-        for bank in banks_of(prepared.bank(train.split)):
-            check_episodes(bank, EpisodeSize.of(train), "Training: ")
-    if (rules := train.validation) is not None:
-        for bank in banks_of(prepared.bank("val")):
-            check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
-    check_episodes(tested.bank("test"), EpisodeSize.of(test))
-
-
 def result_of(record: Record, request: Request) -> dict[str, Any]:
     """The result of `record` that `request` asked for."""
-    wanted = result_id(resolve(request).test)
+    wanted = result_id(resolve(request))
     return next(result for result in record.results if result["id"] == wanted)
-
-
-def ready_data(resolved: Resolved) -> tuple[Data, Data] | None:
-    """What a run trains on and what it is tested on, where nothing has to be prepared first, else None."""
-    if (prepared := _ready(resolved.train.dataset, resolved.dataset)) is None:
-        return None
-    if resolved.test_data is resolved.dataset:
-        return prepared, prepared
-    tested = _ready(resolved.test.dataset, resolved.test_data)
-    return None if tested is None else (prepared, tested)
-
-
-def _ready(name: str, dataset: Dataset | FunctionFamily) -> Data | None:
-    if isinstance(dataset, FunctionFamily):
-        return FunctionData(dataset)
-    if not isinstance(dataset, SeveralDatasets):
-        return open_prepared(name, dataset)
-    parts = {one: open_prepared(one, member) for one, member in dataset.members.items()}
-    whole = {one: part for one, part in parts.items() if part is not None}
-    return SeveralPrepared(Path(), {}, whole) if len(whole) == len(parts) else None
-
-
-def _open_data(resolved: Resolved, listener: Listener) -> tuple[Data, Data]:
-    if (ready := ready_data(resolved)) is not None:
-        return ready
-    with suppress(Unavailable):
-        library()  # built now, so that a run on prepared data trains at once; a run that needs it says why it cannot be had
-    for name, dataset in ((resolved.train.dataset, resolved.dataset), (resolved.test.dataset, resolved.test_data)):
-        if not isinstance(dataset, FunctionFamily) and _ready(name, dataset) is None:
-            for one, member in (dataset.members if isinstance(dataset, SeveralDatasets) else {name: dataset}).items():
-                prepare(one, member, listener.preparing(one), listener.note)
-    made = ready_data(resolved)
-    assert made is not None, "all of it was prepared"
-    return made
 
 
 def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progressed, list[str]]:
@@ -218,9 +160,9 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     """A finished run with its data open and its weights loaded, for the test `spec`."""
     if resolved.source_sha256 != record.content["method"]["source_sha256"]:
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
-    prepared, tested = _open_data(resolved, listener)
-    if isinstance(tested, Prepared):
-        check_episodes(tested.bank("test"), EpisodeSize.of(spec))
+    prepared, tested = open_data(resolved, listener)
+    _check_unchanged(record, prepared)
+    check_data(prepared, resolved.train, spec, tested)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         name = resolved.train.dataset
         listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
@@ -232,8 +174,21 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     return session
 
 
+def _check_unchanged(record: Record, prepared: Data) -> None:
+    """Raises `DataError` where a split has other classes or images than when the run was made: one that is tested now may
+    have been trained on then."""
+    recorded = record.content["data"].get("splits", {})
+    present = prepared.describe(*recorded)
+    if changed := [split for split, one in recorded.items() if one["structure_id"] != present[split]["structure_id"]]:
+        raise DataError(
+            f"{record.content['data']['name']} has other classes or images in {', '.join(changed)} than when "
+            f"{record.run_id} was trained.\nTest it on the data that it was trained on, or train it again."
+        )
+
+
 def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str, listener: Listener) -> Record:
     result, scores = reopen(record, resolved, spec, listener).test(spec, listener)
+    write_splits(record.folder, resolved)
     return add_result(record, result | {"command": command}, scores)
 
 
@@ -273,14 +228,6 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
             **environment(),
         },
     }
-
-
-def _write_split(folder: Path, dataset: Dataset | FunctionFamily) -> None:
-    """Keep a split that was drawn, or is the user's own, beside the record."""
-    split = dataset.split_csv() if isinstance(dataset, Dataset) else None
-    if split is not None:
-        with atomic(folder / "split.csv") as temporary:
-            temporary.write_text(split, encoding="utf-8")
 
 
 def _stored_plan(state: Path) -> Plan:

@@ -90,7 +90,7 @@ def _entry(record: Record, result: dict[str, Any]) -> _Entry:
         "train": train,
         "test": dict(result["test"]),
         "source": str(content["method"]["source_sha256"]),
-        "data": str(content["data"]["identity"]),
+        "data": " ".join([content["data"]["identity"], *([result["data"]["identity"]] if "data" in result else [])]),
         "metric": str(result["metric"]),
         "direction": str(result["direction"]),
         "digest": str(result["digest"]),

@@ -176,7 +176,7 @@ class Session:
         made = {"test": spec.model_dump(), **_predictions(spec, sampler)}
         interval = score_interval([scores], trials=trials_of(made), metric=metric.name)
         return {
-            "id": result_id(spec),
+            "id": result_id(replace(self.resolved, test=spec)),
             **made,
             "metric": metric.name,
             "direction": metric.direction,
@@ -219,9 +219,10 @@ class Session:
         return batch_size(self.method, self.test_source(spec), _conditions(spec), self.plan.test_chunk)
 
 
-def result_id(spec: TestSpec) -> str:
-    """The identity of a result within its record."""
-    return short_hash(spec.model_dump())
+def result_id(resolved: Resolved) -> str:
+    """The identity of a result within its record: its test, and what that is on where it is not what was trained on."""
+    other = [] if resolved.test_data is resolved.dataset else [resolved.test_data.identity()]
+    return short_hash(resolved.test.model_dump(), *other)
 
 
 def _predictions(spec: TestSpec, sampler: Sampler) -> dict[str, int]:

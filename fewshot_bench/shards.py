@@ -25,6 +25,7 @@ from fewshot_bench.method import Method
 from fewshot_bench.records import Record, Scores, add_result, atomic, load_record, part_files, remove_parts
 from fewshot_bench.reproduce import test_command
 from fewshot_bench.resolve import TestRequest
+from fewshot_bench.run_data import write_splits
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec
 
@@ -139,7 +140,7 @@ def test_shard(
 ) -> Standing:
     """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
     record, resolved, spec = resolve_test(folder, request, device, data_root)
-    wanted = result_id(spec)
+    wanted = result_id(resolved)
     if record.find(wanted) is not None:
         listener.note(f"Already done: {folder} holds this result.")
         remove_parts(folder, wanted)
@@ -165,6 +166,7 @@ def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, comma
         return Standing(record, parts.result_id, [] if merged else [i for i, part in found.items() if part is None])
     scores = np.concatenate([part.scores for part in there])
     result = session.result(spec, scores, sum(part.test_s for part in there))
+    write_splits(parts.folder, session.resolved)
     return Standing(add_result(record, result | {"command": command}, scores), parts.result_id, [])
 
 
@@ -186,11 +188,11 @@ def _origin(session: Session, spec: TestSpec, record: Record) -> dict[str, Any]:
     """All that the scores depend on."""
     return {
         "run": record.run_id,
-        "result": result_id(spec),
+        "result": result_id(session.resolved),
         "digest": session.test_source(spec).sampler.digest(spec.episodes),
         "source_sha256": session.resolved.source_sha256,
         "weights": _weights_sha256(session.method),
-        "pixels": session.prepared.fingerprint,
+        "pixels": session.tested.fingerprint,
         "plan": session.plan.as_json(),
         "software": f"fewshot-bench {plugins.version()}, torch {torch.__version__}",
     }

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from command_line import call, content, finished, only_run
+from PIL import Image
 from scipy.stats import binomtest
 
 from fewshot_bench import plugins
 from fewshot_bench.bank import MemmapBank
+from fewshot_bench.pooling import pool
 from fewshot_bench.prepare import prepare
 from fewshot_bench.records import load_record
 from fewshot_bench.reproduce import request_of
@@ -143,6 +145,68 @@ def test_several_data_sets_that_do_not_go_together_are_refused(dataset: str, mor
     said = call(*PROTONET, "--dataset", dataset, *more)
     assert said.code == 2
     assert [word for word in words if word not in said.complaint] == [], said.complaint
+
+
+def test_classes_that_are_trained_on_are_not_tested(other: str, tmp_path: Path) -> None:
+    """Exit 2 with their names: data sets may share classes, as CIFAR-FS and FC100 do."""
+    names = "dict(train='a', val='b', test='train')[split]"
+    changed = OTHER.replace('f"{split}{c}"', f'f"{{{names}}}{{c}}"').replace("other-", "again-")
+    (tmp_path / "again.py").write_text(changed)
+    again = f"{tmp_path / 'again.py'}:Other"
+    common = ("--dataset", other, "--set", "data.side=28", "--test-dataset", again, *FEW, "--out", tmp_path / "runs")
+    said = call(*PROTONET, *common)
+    assert said.code == 2
+    assert (
+        "6 test classes of again:Other are trained or selected on in other:Other: train0, train1, train2" in said.complaint
+    )
+    assert not list(tmp_path.rglob("record.json"))
+    finished("run", "--method", "nearest-centroid", *common)  # which learns nothing
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Two folders of images with equal names: `shades`, a class a shade, and `flat`, all alike."""
+    roots = {name: tmp_path / name for name in ("shades", "flat")}
+    for name, root in roots.items():
+        for c in range(5):
+            (root / "test" / f"class{c}").mkdir(parents=True)
+            for i in range(8):
+                shade = 50 * c if name == "shades" else 100
+                Image.new("L", (8, 8), shade).save(root / "test" / f"class{c}" / f"{i}.png")
+    return roots
+
+
+PIXELS_ELSEWHERE = ("run", "--method", "nearest-centroid", "--dataset", "glyphs", "--test-dataset", "folder", *FEW)
+
+
+def test_results_on_two_folders_are_two_results(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Though their classes and files are named alike: each with its own identity, and its split beside the record."""
+    out = tmp_path / "runs"
+    finished(*PIXELS_ELSEWHERE, "--data-root", folders["shades"], "--out", out)
+    run = only_run(out)
+    for root in (folders["flat"], folders["shades"]):
+        finished("test", run, "--test-dataset", "folder", "--data-root", root)
+    shades, flat = content(run)["results"]
+    assert (shades["mean"], flat["mean"]) == (1.0, 0.2)
+    assert shades["id"] != flat["id"] and shades["data"]["identity"] != flat["data"]["identity"]
+    for result in (shades, flat):
+        assert (run / f"split-{result['id']}.csv").read_text().startswith("class,split\nclass0,test\n")
+    assert len(pool([load_record(run)])) == 2
+
+
+def test_a_run_is_not_tested_on_data_that_have_changed_since(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Exit 3: a class that is tested now might have been trained on then."""
+    command = ("run", "--method", "nearest-centroid", "--dataset", "folder", "--data-root", folders["shades"], *FEW)
+    finished(*command, "--out", tmp_path / "runs")
+    run = only_run(tmp_path / "runs")
+    finished("test", run, "--episodes", "9", "--data-root", folders["shades"])
+    (folders["shades"] / "test" / "class0" / "new.png").write_bytes(
+        (folders["flat"] / "test" / "class0" / "0.png").read_bytes()
+    )
+    said = call("test", run, "--episodes", "10", "--data-root", folders["shades"])
+    assert said.code == 3
+    assert "folder has other classes or images in test than when" in said.complaint
+    assert len(content(run)["results"]) == 2
 
 
 def bank(name: str, classes: int, shade: int) -> MemmapBank:

@@ -139,15 +139,15 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _dry_run(requests: list["Request"], out: Path, as_json: bool) -> int:
-    from fewshot_bench.execution import check_sizes, ready_data
     from fewshot_bench.resolve import resolve
+    from fewshot_bench.run_data import check_data, ready_data
 
     plans: list[dict[str, Any]] = []
     for request in requests:
         resolved = resolve(request)
         ready = ready_data(resolved)
         if ready is not None:
-            check_sizes(ready[0], resolved.train, resolved.test, ready[1])
+            check_data(ready[0], resolved.train, resolved.test, ready[1])
         method = resolved.build_meta(resolved.dataset.shape)
         plans.append(
             {

@@ -1,6 +1,7 @@
 """The committed records are what the project promises of its methods, made by the recipes and the code that are here."""
 
 import importlib.util
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 
 from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.records import Record, find_records
+from fewshot_bench.records import SCHEMA, Record, find_records
+from fewshot_bench.specs import TrainSpec, run_id
 from fewshot_leaderboard.comparison import comparison_tables, made_by_another_version
 from fewshot_leaderboard.published import published
 
@@ -51,6 +53,17 @@ def test_a_record_is_of_the_recipe_and_the_code_that_are_here(record: Record) ->
         pytest.skip(str(error))
     long = name_of(record).startswith(EARLIER) and record.content["cost"]["train_s"] > 15 * 60
     assert long or not made_by_another_version(record.content)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=name_of)
+def test_a_records_id_is_that_of_its_training(record: Record) -> None:
+    """A later field of a specification, or option of a data set, changes no id where it is not set."""
+    raw = json.loads((record.folder / "record.json").read_text(encoding="utf-8"))
+    if raw["schema"] != SCHEMA:
+        pytest.skip("an older schema: the ids of its time")
+    spec = TrainSpec.model_validate_json(json.dumps(raw["train"]))
+    assert run_id(spec, raw["method"]["source_sha256"], raw["data"]["identity"]) == raw["run_id"]
+    assert raw["run_id"] in name_of(record)
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -1,0 +1,104 @@
+"""The data of a run: what it trains on and what it is tested on, prepared, checked, their splits kept beside the record."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from fewshot_bench.batches import check_batch
+from fewshot_bench.dataset import Dataset
+from fewshot_bench.episode_size import EpisodeSize
+from fewshot_bench.errors import UsageError
+from fewshot_bench.functions import FunctionData, FunctionFamily
+from fewshot_bench.kernels import Unavailable, library
+from fewshot_bench.prepare import Prepared, open_prepared, prepare
+from fewshot_bench.records import atomic
+from fewshot_bench.resolve import Resolved
+from fewshot_bench.session import Listener, result_id
+from fewshot_bench.several import SeveralDatasets, SeveralPrepared, banks_of
+from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.varying import check_episodes
+
+Data = Prepared | FunctionData
+
+
+def ready_data(resolved: Resolved) -> tuple[Data, Data] | None:
+    """What a run trains on and what it is tested on, where nothing has to be prepared first, else None."""
+    if (prepared := _ready(resolved.train.dataset, resolved.dataset)) is None:
+        return None
+    if resolved.test_data is resolved.dataset:
+        return prepared, prepared
+    tested = _ready(resolved.test.dataset, resolved.test_data)
+    return None if tested is None else (prepared, tested)
+
+
+def open_data(resolved: Resolved, listener: Listener) -> tuple[Data, Data]:
+    """The same, prepared where that is needed; raises `DataError`, or `FewshotError` where the cache cannot be written."""
+    if (ready := ready_data(resolved)) is not None:
+        return ready
+    with suppress(Unavailable):
+        library()  # built now, so that a run on prepared data trains at once; a run that needs it says why it cannot be had
+    for name, dataset in ((resolved.train.dataset, resolved.dataset), (resolved.test.dataset, resolved.test_data)):
+        if _ready(name, dataset) is None:
+            for one, member in _members(name, dataset).items():
+                assert isinstance(member, Dataset), "functions are always ready"
+                prepare(one, member, listener.preparing(one), listener.note)
+    made = ready_data(resolved)
+    assert made is not None, "all of it was prepared"
+    return made
+
+
+def check_data(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | None = None) -> None:
+    """Refuse, before any work, episodes that a split cannot give, and a test on classes that are trained or selected on;
+    raises `UsageError`. `tested` None: tests are of `prepared`, whose splits share no class."""
+    if isinstance(prepared, FunctionData) or isinstance(tested, FunctionData):  # any size can be drawn
+        return
+    if train.updates and train.batch_size is not None:
+        check_batch(prepared.bank(train.split), train.batch_size)
+    elif train.updates and train.ways is not None:
+        for bank in banks_of(prepared.bank(train.split)):
+            check_episodes(bank, EpisodeSize.of(train), "Training: ")
+    if (rules := train.validation) is not None:
+        for bank in banks_of(prepared.bank("val")):
+            check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
+    check_episodes((tested or prepared).bank("test"), EpisodeSize.of(test))
+    if tested is not None and tested is not prepared and train.updates:
+        _check_apart(prepared, train, test, tested)
+
+
+def write_splits(folder: Path, resolved: Resolved) -> None:
+    """Keep each split that was drawn, or is the user's own, beside the record: `split.csv` of what is trained on, with the
+    name of the data set where that is several, and with the result's id that of another data set which is tested on."""
+    kept = _members("", resolved.dataset)
+    if resolved.test_data is not resolved.dataset:
+        kept[result_id(resolved)] = resolved.test_data
+    for name, dataset in kept.items():
+        split = dataset.split_csv() if isinstance(dataset, Dataset) else None
+        if split is not None:
+            with atomic(folder / (f"split-{name}.csv" if name else "split.csv")) as temporary:
+                temporary.write_text(split, encoding="utf-8")
+
+
+def _ready(name: str, dataset: Dataset | FunctionFamily) -> Data | None:
+    if isinstance(dataset, FunctionFamily):
+        return FunctionData(dataset)
+    if not isinstance(dataset, SeveralDatasets):
+        return open_prepared(name, dataset)
+    parts = {one: open_prepared(one, member) for one, member in dataset.members.items()}
+    whole = {one: part for one, part in parts.items() if part is not None}
+    return SeveralPrepared(Path(), {}, whole) if len(whole) == len(parts) else None
+
+
+def _members(name: str, dataset: Dataset | FunctionFamily) -> dict[str, Dataset | FunctionFamily]:
+    """Data sets by name: those that one joins, or one under `name`."""
+    return dict(dataset.members) if isinstance(dataset, SeveralDatasets) else {name: dataset}
+
+
+def _check_apart(prepared: Prepared, train: TrainSpec, test: TestSpec, tested: Prepared) -> None:
+    """Data sets may share classes: CIFAR-FS trains on some that FC100 tests, mini-ImageNet on some of tiered-ImageNet's."""
+    splits = [train.split, *(["val"] if train.validation else [])]
+    seen = {name for split in splits for bank in banks_of(prepared.bank(split)) for name in bank.class_names}
+    if both := [name for name in tested.bank("test").class_names if name in seen]:
+        more = f" and {len(both) - 3} more" if len(both) > 3 else ""
+        raise UsageError(
+            f"{len(both)} test classes of {test.dataset} are trained or selected on in {train.dataset}: "
+            f"{', '.join(both[:3])}{more}.\nA test is of classes that were never seen."
+        )
