@@ -85,6 +85,8 @@ def _standing(plugin: Plugin, card: dict[str, Any], root: Path | None) -> tuple[
 def standing(plugin: Plugin, dataset: Dataset) -> tuple[State, str]:
     """The state of a data set and a word on it; raises `DataError` where its files are there, but damaged."""
     found = dataset.found()
+    if found and not dataset.identified():  # nor was it prepared: its identity would be known
+        return "here", str(found)
     try:
         if open_prepared(plugin.name, dataset):
             return "ready", ""

@@ -48,8 +48,6 @@ class Dataset(ABC):
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
-    later: ClassVar[frozenset[str]] = frozenset()
-    """Options that came after the first records: where they have their default they are left out, so that ids stay."""
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     """Those that it has, in this order; one that is for tests alone has `("test",)`."""
     folder: ClassVar[str] = ""
@@ -63,8 +61,9 @@ class Dataset(ABC):
 
     @property
     def stated(self) -> dict[str, Any]:
-        """The options as specs and caches state them: all but those of `later` that have their default."""
-        return {k: v for k, v in self.options.items() if k not in self.later or v != self.defaults[k]}
+        """The options as specs and caches state them: those that differ from their defaults, so that an option which comes
+        later changes no id."""
+        return {key: value for key, value in self.options.items() if value != self.defaults[key]}
 
     @property
     def augment(self) -> tuple[str, ...]:
@@ -103,6 +102,10 @@ class Dataset(ABC):
     @abstractmethod
     def identity(self) -> str:
         """A short text that changes whenever the prepared pixels, classes or their order would. Reads no image."""
+
+    def identified(self) -> bool:
+        """Whether `identity` is known in a moment; not where a large archive would be unpacked for it, or read through."""
+        return True
 
     @abstractmethod
     def classes(self) -> Mapping[str, Sequence[ImageClass]]:

@@ -3,10 +3,13 @@
 Legend: n images of a block, C channels, S the side of a prepared image.
 """
 
-import os
 import re
+import signal
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -16,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fewshot_bench.dataset import Images, Progress
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, FewshotError
 from fewshot_bench.files import BROKEN, Files
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
@@ -24,6 +27,13 @@ LARGEST = 100_000_000
 """Pixels that an image may have: three times ImageNet's largest, and 300 MB decoded."""
 IN_THIS_PROCESS = 500
 """So few images are decoded before other processes would have started."""
+AHEAD = 3
+"""Items a process that are given out before the first of them is taken: so many results are held, and so many are ended
+before an interrupted process ends."""
+KILLED = (
+    "A process that decodes images was killed, perhaps for want of memory.\n"
+    "Fewer of them need less: LOKY_MAX_CPU_COUNT=1 decodes in this process alone."
+)
 UNREADABLE = (*BROKEN, Image.DecompressionBombError, SyntaxError)
 """What reading and decoding a damaged file raises."""
 
@@ -152,15 +162,51 @@ def _decode(files: Files, decode: Decode, names: Sequence[str]) -> tuple[Images,
 
 
 def in_parallel(function: Callable[[Any], Any], items: Sequence[Any], *, alone: bool = False) -> Iterator[Any]:
-    """`function` of each item, in order, by as many processes as this one may use cores; in this one if `alone`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if alone or cores == 1 or len(items) == 1:
+    """`function` of each item, in order, by as many processes as this one may use cores; in this one if `alone`.
+
+    Raises `FewshotError` where one of them is killed. At most `AHEAD` items a process are under way or wait to be taken.
+    """
+    processes = 1 if alone else min(_cores(), len(items))
+    if processes < 2:
         yield from map(function, items)
         return
-    from joblib import Parallel, delayed  # its processes import no `__main__`: a user's script needs no guard
-    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky import ProcessPoolExecutor  # its processes import no `__main__`: a script needs no guard
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    executor = ProcessPoolExecutor(processes, env={"OMP_NUM_THREADS": "1"})  # no pool that a caller's joblib also uses
+    ahead: deque[Future[Any]] = deque()
     try:
-        yield from Parallel(n_jobs=cores, return_as="generator", batch_size=1)(delayed(function)(item) for item in items)
+        for item in items:
+            if len(ahead) == AHEAD * processes:
+                yield ahead.popleft().result()
+            with _held_interrupts():
+                ahead.append(executor.submit(function, item))
+        while ahead:
+            yield ahead.popleft().result()
+    except TerminatedWorkerError as error:
+        raise FewshotError(KILLED) from error
     finally:
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)  # idle, each would keep its libraries in memory
+        executor.shutdown()  # each ends what it was given: loky kills with noise, the more where there is no `pgrep`
+
+
+def _cores() -> int:
+    from joblib import cpu_count  # those of this process's affinity and control group
+
+    return int(cpu_count())
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block, and processes that are started in it never see one: it goes to all of a
+    terminal, and is for this process, which ends them."""
+    from multiprocessing.resource_tracker import ensure_running
+
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    ensure_running()  # else its start, with the first process, would let them through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

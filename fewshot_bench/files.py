@@ -6,6 +6,7 @@ whole.
 """
 
 import os
+import re
 import shutil
 import stat
 import struct
@@ -13,15 +14,16 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
+from platform import node
 from threading import Lock
 from typing import IO
 from zipfile import BadZipFile, ZipFile
 
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, FewshotError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LARGEST_FILE = 2**28
@@ -109,23 +111,54 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVES)
 
 
+def is_compressed_tar(path: Path) -> bool:
+    """Whether a path is named as an archive that must be unpacked before a file of it can be read."""
+    return path.name.lower().endswith(ARCHIVES[2:]) and not path.is_dir()
+
+
 @contextmanager
 def opened(path: Path, below: Path | None = None) -> Iterator[Files]:
     """The files of a folder or an archive; a compressed tar is unpacked below `below` as long as the block lasts.
 
-    Raises `DataError` for an archive that is damaged, or unsafe to unpack.
+    Raises `DataError` for an archive that is damaged, or unsafe to unpack; `FewshotError` where `below` cannot be written.
     """
-    if path.is_dir() or not path.name.lower().endswith(ARCHIVES[2:]):
+    if not is_compressed_tar(path):
         yield Files(path)
         return
-    if below is not None:
-        below.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=below))
-    try:
-        unpack(path, folder)
+    below = below or Path(tempfile.gettempdir())
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(_temporary_folder(below))
+            unpack(path, folder)
+        except OSError as error:
+            raise FewshotError(f"Cannot unpack {path} into {below}: {error.strerror}. Set FSBENCH_CACHE.") from error
         yield Files(folder)
+
+
+@contextmanager
+def _temporary_folder(below: Path) -> Iterator[Path]:
+    """A folder for as long as the block lasts; those of processes of this machine that were killed go too."""
+    below.mkdir(parents=True, exist_ok=True)
+    ours = re.compile(rf"\.unpacked-(\d+)-{re.escape(node())}-[^-]+")
+    for folder in below.glob(".unpacked-*"):
+        if (made := ours.fullmatch(folder.name)) and _is_gone(int(made[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".unpacked-{os.getpid()}-{node()}-", dir=below))
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether there is no such process; False where that cannot be asked."""
+    if os.name != "posix":  # signal 0 would be Ctrl-C
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)  # not where it is another user's
+    return False
 
 
 def unpack(path: Path, folder: Path, limit: int = LARGEST_ARCHIVE) -> None:

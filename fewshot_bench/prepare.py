@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -191,7 +191,9 @@ def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress
     try:
         meta = _make(work, dataset, progress)
         meta |= {"name": name, "options": dataset.stated, "source": str(dataset.root) if dataset.root else None}
-        (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        with (work / "meta.json").open("w", encoding="utf-8") as file:
+            file.write(json.dumps(meta))
+            _to_disk(file)
         if folder.exists():  # damaged
             shutil.rmtree(folder)
         work.rename(folder)
@@ -221,7 +223,14 @@ def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:
             pixels = block.tobytes()
             store.write(pixels)
             sha.update(pixels)
+        _to_disk(store)
     return {"shape": dataset.shape, "splits": splits, "fingerprint": sha.hexdigest(), "bytes": path.stat().st_size}
+
+
+def _to_disk(file: IO[Any]) -> None:
+    """Write a file out before its folder is renamed: a power cut must not leave a whole folder of half a file."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def checked_images(dataset: Dataset, total: int, progress: Progress) -> Iterator[Images]:

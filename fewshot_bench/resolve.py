@@ -229,6 +229,8 @@ def _test_spec(
     trained: Normalisation,
 ) -> TestSpec:
     wanted = sections["test"]
+    if kind_of(dataset) == "classification" and wanted["ways"] == 1:
+        raise UsageError("A test of 1 way has nothing to tell apart: at least --ways 2.")
     asked = {key: wanted.get(key) for key in ("queries", "episodes", "seed")}
     rules = conditions(str(wanted["protocol"]), kind_of(dataset), name, wanted["shots"], **asked)
     protocol = PROTOCOLS[wanted["protocol"]]

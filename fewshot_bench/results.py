@@ -1,6 +1,6 @@
 """Results as tables: one for each protocol, data set, size of episodes and metric; a row an experiment, its seeds pooled."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,15 +51,29 @@ def results_tables(records: Iterable[Record]) -> list[Table]:
     for pooled in pool(records):
         test = pooled.test
         size = (test["ways"], test["shots"], canonical_json(EpisodeSize.of(test).more))
-        key = (_data(pooled), *size, test["protocol"], pooled.metric, pooled.direction)
+        ranks = _ranks(test["protocol"])
+        key = (_data(pooled), *size, test["protocol"], pooled.metric, pooled.direction, pooled.digest if ranks else "")
         groups[key].append(pooled)
-    return [_table(groups[key]) for key in sorted(groups)]
+    alike = Counter(key[:-1] for key in groups)  # other images under one name: ranks are of the same episodes
+    return [_table(groups[key], named=alike[key[:-1]] > 1) for key in sorted(groups)]
 
 
 def _data(pooled: Pooled) -> str:
-    """What was tested on; `glyphs → omniglot` where that is not what was trained on."""
-    trained, tested = str(pooled.train["dataset"]), str(pooled.test["dataset"])
-    return tested if trained == tested or not pooled.train["updates"] else f"{trained} → {tested}"
+    """What was tested on, with its options; `glyphs → omniglot` where that is not what was trained on."""
+    tested = data_text(pooled.test)
+    if pooled.train["dataset"] == pooled.test["dataset"] or not pooled.train["updates"]:
+        return tested
+    return f"{data_text(pooled.train)} → {tested}"
+
+
+def data_text(spec: Mapping[str, Any]) -> str:
+    """The data set of a spec: `omniglot`, or `omniglot (split=lake)`."""
+    options = ", ".join(f"{key}={_option(value)}" for key, value in sorted(spec["data"].items()))
+    return f"{spec['dataset']} ({options})" if options else str(spec["dataset"])
+
+
+def _ranks(protocol: str) -> bool:
+    return protocol in PROTOCOLS and PROTOCOLS[protocol].ranks
 
 
 def interval_text(interval: Interval, metric: str) -> str:
@@ -81,10 +95,11 @@ def _scale(metric: str) -> int:
     return 100 if metric == "accuracy" else 1
 
 
-def _table(results: Sequence[Pooled]) -> Table:
-    """The table of results that share protocol, data set, size of episodes and metric."""
+def _table(results: Sequence[Pooled], *, named: bool) -> Table:
+    """The table of results that share protocol, data set, size of episodes and metric; `named`: with the data's identity."""
     test, metric, direction = results[0].test, results[0].metric, results[0].direction
     protocol, dataset, size = test["protocol"], _data(results[0]), EpisodeSize.of(test)
+    dataset += f" [{results[0].data.rpartition(' ')[2]}]" if named else ""
     unit = " %" if metric == "accuracy" else ""
     better = "higher" if direction == "max" else "lower"
     score = Column(
@@ -94,7 +109,7 @@ def _table(results: Sequence[Pooled]) -> Table:
         "right",
         leads=True,
     )
-    ranks = protocol in PROTOCOLS and PROTOCOLS[protocol].ranks
+    ranks = _ranks(protocol)
     about = {
         "protocol": protocol,
         "dataset": dataset,

@@ -59,7 +59,7 @@ def check_data(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | 
     if (rules := train.validation) is not None:
         for bank in banks_of(prepared.bank("val")):
             check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
-    check_episodes((tested or prepared).bank("test"), EpisodeSize.of(test))
+    check_episodes((tested or prepared).bank("test"), EpisodeSize.of(test), "Test: ")
     if tested is not None and tested is not prepared and train.updates:
         _check_apart(prepared, train, test, tested)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fewshot_bench import bank as one_bank
 from fewshot_bench import plugins
-from fewshot_bench.bank import Ids, ImageBank
+from fewshot_bench.bank import Ids, ImageBank, on_device
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.prepare import Prepared
@@ -128,7 +128,8 @@ class JoinedBank:
         owner = np.searchsorted(self.firsts, ids, side="right") - 1  # [n]
         order = np.argsort(owner, kind="stable")
         parts = [part.gather(ids[owner == i] - self.firsts[i]) for i, part in enumerate(self.parts.values()) if i in owner]
-        images = torch.cat(parts)
+        device = max((part.device for part in parts), key=lambda device: device.type != "cpu")  # one may be too large for it
+        images = torch.cat([on_device(part, device) for part in parts])
         back = torch.from_numpy(np.argsort(order)).to(images.device)
         return images[back]
 

@@ -8,6 +8,7 @@ from zipfile import ZipFile
 
 import pytest
 from command_line import LINEAR, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
+from picture_files import pack, plain
 
 from fewshot_bench.records import SCHEMA, load_record
 
@@ -226,6 +227,20 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
     (tmp_path / "cache").write_text("mine")
     monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "cache"))
     assert_refused(call(*PIXELS, "--out", tmp_path / "runs"), 1, str(tmp_path / "cache"), "FSBENCH_CACHE")
+
+
+@pytest.mark.parametrize("below", ["", "below"], ids=["a file", "below a file"])
+def test_a_cache_that_an_archive_cannot_be_unpacked_into_is_refused(
+    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1; the archive, the folder and the variable that names another."""
+    cache = tmp_path / "cache" / below
+    (tmp_path / "cache").write_text("mine")
+    monkeypatch.setenv("FSBENCH_CACHE", str(cache))
+    photos = pack(tmp_path / "photos.tar.gz", {f"{name}/{i}.png": plain(i) for name in "abcde" for i in range(20)})
+    said = call(*PIXELS, "--dataset", "folder", "--data-root", photos, "--out", tmp_path / "runs")
+    assert_refused(said, 1, f"Cannot unpack {photos} into {cache}: ", "FSBENCH_CACHE")
+    assert (tmp_path / "cache").read_text() == "mine"
 
 
 @contextmanager

@@ -1,7 +1,13 @@
 """Image files decoded in parallel: in order, with progress, every damaged one named once all were tried."""
 
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from picture_files import encoded, noise, pack, png, write
@@ -9,7 +15,7 @@ from picture_files import encoded, noise, pack, png, write
 from fewshot_bench import decoding
 from fewshot_bench.dataset import Images
 from fewshot_bench.decoding import Photo, decoded, in_parallel, is_image
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, FewshotError
 from fewshot_bench.files import Files
 
 NAMES = {
@@ -50,7 +56,7 @@ DAMAGED = {
 @pytest.fixture(params=["alone", "in parallel"])
 def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Decode in this process, and in two others."""
-    monkeypatch.setattr(decoding.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     monkeypatch.setattr(decoding, "IN_THIS_PROCESS", 500 if request.param == "alone" else 0)
     return str(request.param)
 
@@ -93,3 +99,87 @@ def test_what_runs_in_parallel_comes_in_order(how: str) -> None:
     results = in_parallel(abs, range(-9, 0), alone=how == "alone")
     assert next(results) == 9
     assert list(results) == list(range(8, 0, -1))
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is for two processes, on however small a machine."""
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("two")
+def test_a_process_that_is_killed_is_an_error_that_says_so() -> None:
+    """As the system does where memory runs out; what came before it is given."""
+
+    def killed(number: int) -> int:
+        if number == 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    results = in_parallel(killed, range(30))
+    assert next(results) == 0
+    with pytest.raises(FewshotError, match=r"was killed, perhaps for want of memory\.\n.*LOKY_MAX_CPU_COUNT=1"):
+        list(results)
+
+
+@pytest.fixture
+def noted(tmp_path: Path) -> Callable[[int], int]:
+    """A function that other processes can be sent (by value): its process, noted in a folder under the item's number."""
+
+    def note(number: int) -> int:
+        (tmp_path / str(number)).touch()
+        return os.getpid()
+
+    return note
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("two")
+def test_work_that_is_abandoned_ends_its_processes_in_silence(noted: Callable[[int], int], tmp_path: Path) -> None:
+    """Where the consumer fails: what was given out is ended, the rest is never begun."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        results: Iterator[int] = in_parallel(noted, range(1000))
+        pid = next(results)
+        assert pid != os.getpid() and alive(pid)
+        results.close()  # type: ignore[attr-defined]
+    assert not alive(pid)
+    assert len(list(tmp_path.iterdir())) <= 2 * decoding.AHEAD
+    assert [str(one.message) for one in said] == []
+
+
+@pytest.mark.usefixtures("two")
+def test_a_slow_consumer_has_few_results_piled_up(noted: Callable[[int], int], tmp_path: Path) -> None:
+    """The processes wait for it."""
+    results = in_parallel(noted, range(1000))
+    for taken in range(1, 4):
+        next(results)
+        time.sleep(0.1)  # for results that pile up to do so
+        assert taken < len(list(tmp_path.iterdir())) < taken + 2 * decoding.AHEAD
+    assert len(list(results)) == 997
+
+
+@pytest.mark.usefixtures("two")
+def test_the_processes_of_a_callers_own_joblib_stay() -> None:
+    """They are not those that are ended here."""
+    own = joblib.Parallel(n_jobs=2)
+    before = set(own(joblib.delayed(os.getpid)() for _ in range(20)))
+    list(in_parallel(abs, range(20)))
+    assert before & set(own(joblib.delayed(os.getpid)() for _ in range(20)))
+    joblib.externals.loky.get_reusable_executor().shutdown(kill_workers=True)
+
+
+def test_only_the_cores_that_this_process_may_use_count(
+    noted: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one no other process is started."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    assert set(in_parallel(noted, range(5))) == {os.getpid()}

@@ -4,15 +4,18 @@ import errno
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
+from platform import node
 from zipfile import ZipFile
 
 import pytest
 from picture_files import PACKED, pack, write
 
 from fewshot_bench import files as module
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, FewshotError
 from fewshot_bench.files import BROKEN, Files, is_archive, opened, unpack
 
 CONTENTS = {"b/zwei.txt": b"two", "a/one.txt": b"one" * 1000, 'a/née, "x".txt': b"", "top.bin": bytes(range(256))}
@@ -57,6 +60,41 @@ def test_what_was_unpacked_is_gone_afterwards(tmp_path: Path) -> None:
         assert files.path.parent == tmp_path / "cache"
         raise KeyError
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_killed_processes_unpacked_is_cleared_by_the_next(tmp_path: Path) -> None:
+    """That of this machine alone: numbers of others' processes say nothing here, and other names are not ours."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = [f".unpacked-{gone.pid}-{node()}-a1b2c3d4", f".unpacked-{os.getpid()}-{node()}-a1b2c3d4"]
+    others = [f".unpacked-{gone.pid}-other-{node()}-a1b2c3d4", f".unpacked-{gone.pid}-{node()}-2-a1b2c3d4", ".unpacked-old"]
+    for name in (*names, *others):
+        write(tmp_path / "cache" / name, CONTENTS)
+    with opened(pack(tmp_path / "files.tar.gz", CONTENTS), tmp_path / "cache") as files:
+        assert files.path.name.startswith(f".unpacked-{os.getpid()}-{node()}-")
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {names[1], *others}
+
+
+def test_a_process_that_is_killed_leaves_what_the_next_clears(tmp_path: Path) -> None:
+    """Its own folder carries its number."""
+    path, cache = pack(tmp_path / "files.tar.gz", CONTENTS), tmp_path / "cache"
+    script = "import os, sys; from pathlib import Path; from fewshot_bench.files import opened\n"
+    script += "with opened(*map(Path, sys.argv[1:])): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script, path, cache], check=False)
+    assert len(list(cache.iterdir())) == 1
+    with opened(path, cache):
+        assert len(list(cache.iterdir())) == 1
+    assert list(cache.iterdir()) == []
+
+
+def test_an_unpacked_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """With both paths, the reason and what to do; an error of the block's own is left as it is."""
+    path = pack(tmp_path / "files.tar.gz", CONTENTS)
+    with pytest.raises(FewshotError) as error, opened(path, path / "cache"):
+        pass
+    assert str(error.value) == f"Cannot unpack {path} into {path / 'cache'}: Not a directory. Set FSBENCH_CACHE."
+    with pytest.raises(FileNotFoundError), opened(path, tmp_path / "cache") as files:
+        files.read("absent")
 
 
 def test_an_unknown_name_is_not_found(packed: Path) -> None:
@@ -193,8 +231,12 @@ def test_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
+    path = pack(tmp_path / "files.tar.gz", CONTENTS)
     with pytest.raises(OSError, match="No space left"):
-        unpack(pack(tmp_path / "files.tar.gz", CONTENTS), tmp_path / "out")
+        unpack(path, tmp_path / "out")
+    with pytest.raises(FewshotError, match=r"Cannot unpack .*: No space left on device\."), opened(path, tmp_path / "cache"):
+        pass
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["absent", "absent.zip", "absent.tar.gz"])

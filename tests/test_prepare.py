@@ -130,6 +130,28 @@ def test_a_failure_leaves_nothing_behind(cache: Path, monkeypatch: pytest.Monkey
     assert [path.name for path in cache.iterdir()] == [".locks"]
 
 
+def test_all_is_on_disk_before_the_folder_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no power cut leaves a folder that looks whole."""
+    written: dict[int, int] = {}
+    at_rename: dict[int, int] = {}
+    sync, rename = os.fsync, Path.rename
+
+    def synced(number: int) -> None:
+        sync(number)
+        status = os.fstat(number)
+        written[status.st_ino] = status.st_size
+
+    def renamed(source: Path, target: Path) -> Path:
+        at_rename.update(written)
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    folder = prepare("grey", Grey()).folder
+    assert at_rename == {status.st_ino: status.st_size for path in folder.iterdir() for status in [path.stat()]}
+    assert len(at_rename) == 2
+
+
 @pytest.mark.parametrize(("block", "said"), [((1, 1, 3, 3), "3, 3"), ((1, 1, 2, 2), "1 images where its classes name 9")])
 def test_images_that_are_not_those_of_the_classes_are_refused(
     block: tuple[int, ...], said: str, monkeypatch: pytest.MonkeyPatch

@@ -34,10 +34,13 @@ class ClassFolders:
     """What wraps the classes: `photos/`; "" for nothing."""
     splits: dict[str, list[str]]
     """The folders of splits that each class stands in; {} where there are none."""
+    without_images: list[str]
+    """Folders that lie as those of the classes do, and hold files, but none that is an image by its suffix."""
 
 
 def find_classes(names: Iterable[str], where: str) -> ClassFolders:
     """The classes among files `names`; raises `DataError` that says what was found in `where` if there are none."""
+    names = sorted(names)
     paths = _image_paths(names, where)
     wrapped = _wrapping(list(paths.values()))
     inside = {name: parts[len(wrapped) :] for name, parts in paths.items()}
@@ -53,12 +56,12 @@ def find_classes(names: Iterable[str], where: str) -> ClassFolders:
         {image: name for files in ids.values() for image, name in files.items()},
         "".join(f"{part}/" for part in wrapped),
         {one: [folder[0] for folder in sorted(found)] for one, found in by_class.items()} if folders == 2 else {},
+        _without_images(names, wrapped, folders, {parts[:folders] for parts in inside.values()}),
     )
 
 
-def _image_paths(names: Iterable[str], where: str) -> dict[str, Parts]:
+def _image_paths(names: list[str], where: str) -> dict[str, Parts]:
     """The images among some files; raises `DataError` where there are none."""
-    names = sorted(names)
     paths = {name: _parts(name) for name in names if is_image(name) or _is_not_read(name)}
     if not paths:
         found = f"holds no images but {len(names):,} files, such as {few(names)}" if names else "is empty"
@@ -87,6 +90,15 @@ def _wrapping(paths: list[Parts]) -> Parts:
     ):
         depth += 1
     return paths[0][:depth]
+
+
+def _without_images(names: list[str], wrapped: Parts, folders: int, classes: set[Parts]) -> list[str]:
+    """The folders beside those of the classes that hold files, but no images; hidden ones are left out."""
+    first, last = len(wrapped), len(wrapped) + folders
+    paths = [_parts(name) for name in names if not HIDDEN.search(name)]
+    beside = {parts[first:last] for parts in paths if len(parts) > last and parts[:first] == wrapped}
+    split_or_class = beside if folders == 1 else {folder for folder in beside if folder[0].lower() in WRITTEN}
+    return sorted("/".join(folder) for folder in split_or_class - classes)
 
 
 def _check_places(inside: dict[str, Parts], folders: int, where: str) -> None:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.decoding import Photo, damage, decoded
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.specs import canonical_json
+from fewshot_bench.specs import short_hash
 from fewshot_datasets.cub_200_source import ARCHIVE, FOLDER, Source, find_source
 from fewshot_datasets.downloads import Download, below, check_root
 
@@ -84,8 +83,12 @@ class Cub200(Dataset):
         if self._source is None and self.imported:
             return self.imported.identity
         lists = [*map(self.class_names, self.splits), self.options["side"]]
-        sizes = short(sorted(self._source.sizes.items())) if self._source else "absent"
-        return f"cub-200-v1-{short(lists)}-{sizes}"
+        sizes = short_hash(sorted(self._source.sizes.items())) if self._source else "absent"
+        return f"cub-200-v1-{short_hash(lists)}-{sizes}"
+
+    def identified(self) -> bool:
+        """Not where the archive is still to be read through for the names in it."""
+        return self._source is None or self._source.listed()
 
     def classes(self) -> dict[str, list[ImageClass]]:
         """An image's id is class and file: `001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111`.
@@ -151,8 +154,3 @@ class Cub200(Dataset):
                 faults,
             )
         return named
-
-
-def short(content: object) -> str:
-    """The first 12 hex digits of the sha256 of some content as JSON."""
-    return sha256(canonical_json(content).encode()).hexdigest()[:12]

@@ -4,19 +4,16 @@ The archive is a compressed tar, which cannot be read out of order: it is unpack
 in it are listed by a pass over its 1.1 GB, once; the list is kept in the cache.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from fewshot_bench.decoding import is_image
-from fewshot_bench.errors import FewshotError
 from fewshot_bench.files import Files, damaged_archive, opened
 from fewshot_bench.prepare import cache_folder
-from fewshot_bench.records import atomic
+from fewshot_datasets.kept import find_kept, kept
 
 FOLDER = "CUB_200_2011"
 ARCHIVE = f"{FOLDER}.tgz"
@@ -39,6 +36,10 @@ class Source:
             listed = {str(PurePosixPath(name)): size for name, size in _listed(self.path).items()}  # without a leading ./
             sizes = {k.removeprefix(IMAGES): v for k, v in listed.items() if k.startswith(IMAGES)}
         return {name: size for name, size in sorted(sizes.items()) if is_image(name)}
+
+    def listed(self) -> bool:
+        """Whether `sizes` needs no pass over the archive; raises `DataError` where that cannot be read."""
+        return self.path.is_dir() or find_kept("listings", _made_of(self.path)) is not None
 
     def published(self) -> list[str]:
         """The photographs that the authors' list beside the folder names, if it is there."""
@@ -68,18 +69,16 @@ def find_source(places: Iterable[Path]) -> Source | None:
 
 
 def _listed(archive: Path) -> dict[str, int]:
-    """Size of each file in the archive, by name; raises `DataError` for damage. The list is kept under the archive's size
-    and its end, the CRC-32 of all that is packed."""
+    """Size of each file in the archive, by name; raises `DataError` for damage."""
+    return kept("listings", _made_of(archive), Files(archive).sizes)
+
+
+def _made_of(archive: Path) -> list[object]:
+    """What the list is kept under: the archive's size and its end, the CRC-32 of all that is packed. Raises `DataError`."""
     try:
+        size = archive.stat().st_size
         with archive.open("rb") as file:
-            file.seek(max(0, archive.stat().st_size - 8))
-            key = sha256(file.read() + str(archive.stat().st_size).encode()).hexdigest()[:12]
+            file.seek(max(0, size - 8))
+            return [FOLDER, size, file.read().hex()]
     except OSError as error:
         raise damaged_archive(archive, error) from error
-    kept = cache_folder() / "listings" / f"{FOLDER}-{key}.json"
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        return {str(name): int(size) for name, size in json.loads(kept.read_text("utf-8")).items()}
-    sizes = Files(archive).sizes()
-    with suppress(FewshotError), atomic(kept) as temporary:  # a cache that cannot be written costs another pass, no more
-        temporary.write_text(json.dumps(sizes), encoding="utf-8")
-    return sizes

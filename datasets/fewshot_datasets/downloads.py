@@ -1,6 +1,6 @@
 """Where the archives of data sets lie: below a data root, or in the cache, where `fsbench data get` fetches them.
 
-No run fetches one by itself.
+No run fetches one by itself but Omniglot's, which does where there is no data root and it was not imported.
 """
 
 from collections.abc import Iterable

@@ -13,13 +13,18 @@ from fewshot_bench.decoding import Photo, damage, decoded, is_image
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.files import ARCHIVES, BROKEN, Files, is_archive, opened
 from fewshot_bench.prepare import cache_folder
-from fewshot_datasets.checksums import checksums
+from fewshot_datasets.checksums import UNREAD, checksums
 from fewshot_datasets.class_folders import EXPECTED, ClassFolders, find_classes
 from fewshot_datasets.own_images import OwnImages, Split, only_one, split_beside
-from fewshot_datasets.own_split import SPLIT_FILE, read_split, to_splits
+from fewshot_datasets.own_split import SPLIT_FILE, few, read_split, to_splits
 
 AT_ONCE = 64
 """Images that one process decodes at a time."""
+POOL = (
+    f"To pool a class's folders, put a file {SPLIT_FILE} beside train and test: a line class,split, then a line for each "
+    "class,\nas cat,train. It decides. Or name such a file: --set data.split=FILE."
+)
+"""What to do where a class stands in the folders of several splits."""
 
 
 class Folder(OwnImages):
@@ -67,14 +72,22 @@ class Folder(OwnImages):
             return beside
         if self._found.splits:
             where = f"the folders of {self._files.path}"
-            return Split(to_splits(self._found.splits, where), where)
+            return Split(to_splits(self._found.splits, where, POOL), where)
         return None
 
     def contents(self) -> list[Any]:
         """Id, size and CRC-32 of each image. Files are read for it the first time."""
         files = self._found.files
-        sums = checksums(self._files, list(files.values()), self._stamps)
-        return [[image, self._stamps[name][0], crc] for (image, name), crc in zip(files.items(), sums, strict=True)]
+        return [[image, self._stamps[name][0], crc] for (image, name), crc in zip(files.items(), self._sums, strict=True)]
+
+    def readable(self) -> bool:
+        """Whether each image has a CRC-32."""
+        return UNREAD not in self._sums
+
+    def variant(self) -> str:
+        """How many classes and images, whose split, and which folders are no classes for want of images."""
+        without = self._found.without_images
+        return super().variant() + (f"; folders without images: {few(without)}" if without else "")
 
     def images(self, progress: Progress) -> Iterator[Images]:
         """Blocks [n, C, S, S], decoded by parallel processes; raises `DataError` that names every damaged image."""
@@ -113,6 +126,11 @@ class Folder(OwnImages):
     @cached_property
     def _found(self) -> ClassFolders:
         return find_classes(self._stamps, str(self._files.path))
+
+    @cached_property
+    def _sums(self) -> list[int]:
+        """Of each image."""
+        return checksums(self._files, list(self._found.files.values()), self._stamps)
 
     def _read(self, name: str) -> bytes:
         try:

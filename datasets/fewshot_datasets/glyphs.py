@@ -36,7 +36,6 @@ class Glyphs(Dataset):
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"classes": 0, "drawings": HANDS}
-    later = frozenset(defaults)
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)

@@ -17,12 +17,14 @@ from typing import Any, ClassVar
 
 from fewshot_bench.dataset import Dataset, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError
-from fewshot_bench.files import ARCHIVES, Files, is_archive, opened
+from fewshot_bench.files import ARCHIVES, Files, is_archive, is_compressed_tar, opened
 from fewshot_bench.prepare import cache_folder
-from fewshot_datasets.imagenet_source import SIDE, Classes, ImageFiles, Refused, Source, short
-from fewshot_datasets.kept import kept, stamp
+from fewshot_datasets.imagenet_source import SIDE, Classes, Refused, Source, short
+from fewshot_datasets.kept import find_kept, kept, stamp
 
 PICKLES = (".pkl", ".pickle")
+VERSION = "v1"
+"""Of what identities are made of: another makes those anew that are kept."""
 
 
 class ImagenetSubset(Dataset):
@@ -40,6 +42,7 @@ class ImagenetSubset(Dataset):
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)
+        self._looked_at: dict[Path, Source | None] = {}
         if root is not None and not (root.is_dir() or (root.is_file() and (is_archive(root) or root.suffix in PICKLES))):
             raise DataError(
                 f"The data root {root} does not exist or is no folder, archive or pickle.\n"
@@ -75,13 +78,30 @@ class ImagenetSubset(Dataset):
     @cached_property
     def source(self) -> Source | None:
         """The first source in its places; pickles, where the root is one."""
-        pickles = self.root is not None and self.root.suffix in PICKLES and self.root.is_file()
-        for path in self._candidates():
+        return next(filter(None, map(self._recognised, self._candidates())), None)
+
+    def _recognised(self, path: Path) -> Source | None:
+        """What a candidate holds, looked at once."""
+        if path not in self._looked_at:
             try:
-                if found := self.recognise(self._open(path), path, pickles=pickles):
-                    return found
+                self._looked_at[path] = self.recognise(self._open(path), path, pickles=self._pickles_alone)
             except DataError as error:
-                return Refused(error)
+                self._looked_at[path] = Refused(error)
+        return self._looked_at[path]
+
+    @property
+    def _pickles_alone(self) -> bool:
+        """Whether the root is a pickle."""
+        return self.root is not None and self.root.suffix in PICKLES and self.root.is_file()
+
+    @cached_property
+    def _packed(self) -> Path | None:
+        """The compressed tar that must be unpacked before it can be recognised, where no other candidate comes first."""
+        for path in self._candidates():
+            if is_compressed_tar(path):
+                return path
+            if self._recognised(path):
+                return None
         return None
 
     def _candidates(self) -> Iterator[Path]:
@@ -114,7 +134,9 @@ class ImagenetSubset(Dataset):
         return self._imported.source
 
     def found(self) -> Path | None:
-        """Where its source lies; raises `DataError` for one that is refused."""
+        """Where its source lies, a compressed tar by its name alone; raises `DataError` for one that is refused."""
+        if self._packed:
+            return self._packed
         if isinstance(self.source, Refused):
             raise self.source.error
         return self.root if self.source else self.imported.path if self.imported else None
@@ -123,23 +145,34 @@ class ImagenetSubset(Dataset):
         """Changes with the lists, the side, and the names and sizes of image files or the content of pickles."""
         return self._identity
 
+    def identified(self) -> bool:
+        """Not where a compressed tar is to be unpacked for it."""
+        return self._packed is None or find_kept("identities", self._made_of(self._packed)) is not None
+
     @cached_property
     def _identity(self) -> str:  # asked for several times in a run, and so many files take a moment
-        lists = short("\n".join([*map(self.split_list, self.splits), str(SIDE)]))
         first = next(self._candidates(), None)
         if first is None or (first == self.root and first.is_dir()):  # all that lies in a data root takes longer to look at
-            return self._found_identity(lists)
-        return kept(
-            "identities",
-            [self.folder, lists, stamp(first)],
-            lambda: self._found_identity(lists),
-            worth=lambda: isinstance(self.source, ImageFiles) and self.source.place == first,
-        )
+            return self._found_identity()
+        return kept("identities", self._made_of(first), self._found_identity, worth=lambda: self._is_whole(first))
 
-    def _found_identity(self, lists: str) -> str:
+    def _made_of(self, source: Path) -> list[object]:
+        """What the identity is made of where the first candidate is the source."""
+        return [self._form, self._pickles_alone, stamp(source)]
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a candidate is a source and not refused."""
+        return not isinstance(self._recognised(path), Refused | None)
+
+    @property
+    def _form(self) -> str:
+        lists = short("\n".join([*map(self.split_list, self.splits), str(SIDE)]))
+        return f"{self.folder}-{VERSION}-{lists}"
+
+    def _found_identity(self) -> str:
         if self.source is None and self.imported:
             return self.imported.identity
-        return f"{self.folder}-v1-{lists}-{self.source.identity() if self.source else 'absent'}"
+        return f"{self._form}-{self.source.identity() if self.source else 'absent'}"
 
     def variant(self) -> str:
         """Which form was found, or imported; "" without a source."""

@@ -1,9 +1,11 @@
-"""Texts that take a while to make and that every run asks for, kept in the cache until what they were made of changes."""
+"""What takes a while to make and every run asks for, kept in the cache until what it was made of changes."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.files import Files
@@ -11,20 +13,33 @@ from fewshot_bench.prepare import cache_folder
 from fewshot_bench.records import atomic
 from fewshot_bench.specs import short_hash
 
+T = TypeVar("T")
 
-def kept(kind: str, made_of: object, make: Callable[[], str], worth: Callable[[], bool] = lambda: True) -> str:
-    """`make()`, or what it was when it was last made of the same; `made_of` is anything that JSON can say.
+
+def kept(kind: str, made_of: object, make: Callable[[], T], worth: Callable[[], bool] = lambda: True) -> T:
+    """`make()`, or what it was when it was last made of the same; JSON can say both this and `made_of`.
 
     What is not `worth` it, asked once it is made, is not kept.
     """
-    path = cache_folder() / kind / short_hash(made_of)
-    with suppress(OSError):
-        return path.read_text("utf-8")
-    text = make()
+    if (held := find_kept(kind, made_of)) is not None:
+        there: T = held
+        return there
+    made = make()
     if worth():
-        with suppress(FewshotError), atomic(path) as temporary:  # a cache that cannot be written: it is made again, no more
-            temporary.write_text(text, "utf-8")
-    return text
+        with suppress(FewshotError), atomic(_file(kind, made_of)) as temporary:  # unless the cache cannot be written
+            temporary.write_text(json.dumps(made), "utf-8")
+    return made
+
+
+def find_kept(kind: str, made_of: object) -> Any:
+    """What is kept, or None; a file that is damaged or cannot be read is none."""
+    with suppress(OSError, ValueError):  # no UTF-8 and no JSON are both a ValueError
+        return json.loads(_file(kind, made_of).read_text("utf-8"))
+    return None
+
+
+def _file(kind: str, made_of: object) -> Path:
+    return cache_folder() / kind / short_hash(made_of)
 
 
 def stamp(path: Path) -> str:

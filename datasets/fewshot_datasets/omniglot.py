@@ -46,7 +46,6 @@ class Omniglot(Dataset):
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"split": "vinyals", "rotations": "classes", "side": 28}
-    later = frozenset(defaults)
     folder = "omniglot"
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:

@@ -13,7 +13,6 @@ it gave are committed (`splits/omniglot/`, a line `alphabet,split`).
 
 import csv
 from collections.abc import Iterable
-from hashlib import sha256
 from importlib.resources import files
 
 SPLITS = ("vinyals", "lake", "alphabets")
@@ -37,8 +36,3 @@ def split_rotation(name: str) -> tuple[str, int]:
     """`Greek/character01/rot090` is ("Greek/character01", 90)."""
     character, _, degrees = name.rpartition("/rot")
     return character, int(degrees)
-
-
-def in_drawn_order(alphabets: Iterable[str]) -> list[str]:
-    """Alphabets in the order from which the committed lists were cut."""
-    return sorted(alphabets, key=lambda name: sha256(name.encode()).hexdigest())

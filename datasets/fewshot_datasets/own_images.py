@@ -14,6 +14,9 @@ from fewshot_bench.specs import canonical_json
 from fewshot_datasets.kept import kept, stamp
 from fewshot_datasets.own_split import SPLIT_FILE, check_split, draw_split, few, read_split, split_text
 
+VERSION = "v1"
+"""Of what identities are made of: another makes those anew that are kept."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -49,6 +52,10 @@ class OwnImages(Dataset):
     def contents(self) -> list[Any]:
         """What the pixels are made of, for the identity: another where any of them is, the same wherever they lie."""
 
+    def readable(self) -> bool:
+        """Whether all could be read that `contents` tells of."""
+        return True
+
     @cached_property
     def split(self) -> Split:
         """The split of each class; raises `DataError` for one that does not name just the classes that there are."""
@@ -74,15 +81,23 @@ class OwnImages(Dataset):
 
     def identity(self) -> str:
         """Changes with the images, their classes, the split and the options; not with where they lie."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:  # asked for several times in a run, and to look at all files takes a moment
         if self.root is None or not self.root.exists():
-            return self._identity()  # raises
+            return self._made_identity()  # raises
         split = (self.root if self.root.is_dir() else self.root.parent) / self.options["split"]
         stamps = [stamp(path) for path in (self.root, split) if path == self.root or path.is_file()]
-        return kept("identities", [type(self).__name__, self.options, *stamps], self._identity)
+        return kept("identities", [self._form, self.options, *stamps], self._made_identity, self.readable)
 
-    def _identity(self) -> str:
+    @property
+    def _form(self) -> str:
+        return f"{type(self).__name__.lower()}-{VERSION}"
+
+    def _made_identity(self) -> str:
         text = canonical_json([self.shape, self.options["resize"], self.contents(), self.split_csv()])
-        return f"{type(self).__name__.lower()}-v1-{sha256(text.encode()).hexdigest()[:12]}"
+        return f"{self._form}-{sha256(text.encode()).hexdigest()[:12]}"
 
     def variant(self) -> str:
         """How many classes and images, and whose split."""

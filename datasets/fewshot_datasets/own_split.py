@@ -59,12 +59,16 @@ def read_split(content: bytes, where: str) -> dict[str, str]:
     return to_splits(named, where)
 
 
-def to_splits(named: Mapping[str, Sequence[str]], where: str) -> dict[str, str]:
-    """The one split of each class, of all that `where` names for it; raises `DataError` for none that exists or several."""
+ONCE = "Each class stands in one split, once."
+
+
+def to_splits(named: Mapping[str, Sequence[str]], where: str, once: str = ONCE) -> dict[str, str]:
+    """The one split of each class, of all that `where` names for it; raises `DataError` for none that exists, or several,
+    where `once` says what to do."""
     if wrong := [f"{name}: {split}" for name, splits in named.items() for split in splits if split.lower() not in WRITTEN]:
         raise DataError(f"{where} puts classes into splits that do not exist: {few(wrong)}.\nSplits: {', '.join(SPLITS)}.")
     if twice := [f"{name}: {', '.join(splits)}" for name, splits in named.items() if len(splits) > 1]:
-        raise DataError(f"{where} names classes more than once: {few(twice)}.\nEach class stands in one split, once.")
+        raise DataError(f"{where} names classes more than once: {few(twice)}.\n{once}")
     return {name: WRITTEN[splits[0].lower()] for name, splits in named.items()}
 
 

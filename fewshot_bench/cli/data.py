@@ -125,6 +125,11 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
     if not isinstance(dataset, Dataset) or dataset.on_demand:
         content: dict[str, Any] = {"name": plugin.name, "whole": True, "images": 0}
         return _say(f"{plugin.name} is made when it is asked for: nothing is stored.", content, as_json)
+    if dataset.found() is None and type(dataset).download is not Dataset.download:  # reading it would fetch it
+        raise DataError(
+            f"The files of {plugin.name} are not here, with which to compare what was prepared of them.\n"
+            f"Say where they are: --data-root DIR; or fetch them: fsbench data get {plugin.name}"
+        )
     found = verified(plugin, dataset)
     _say(verification_text(plugin.name, found), verification_json(plugin.name, found), as_json)
     return 0 if found.whole else DataError.exit_code
@@ -133,7 +138,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
 @data_app.command(cls=Command)
 def preview(
     name: Name,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    split: Annotated[str | None, typer.Option(help="train, val or test.", show_default="the first that it has")] = None,
     ways: Annotated[int, typer.Option(help="Classes in an episode.", **NUMBER)] = 5,
     shots: Annotated[int, typer.Option(help="Support images a class.", **NUMBER)] = 1,
     queries: Annotated[int, typer.Option(help="Queries a class.", **NUMBER)] = 3,
@@ -167,6 +172,7 @@ def preview(
     from fewshot_bench.preview import Layout, lacking, picture, shown_episodes, text_font, write_png
     from fewshot_bench.sampling import EpisodeSampler
 
+    split = split or dataset.splits[0]
     layout = Layout(dataset.shape, ways, shots, queries, episodes)
     bank = prepared(plugin, dataset).bank(split)
     shown = list(shown_episodes(EpisodeSampler(bank, ways, shots, queries, seed), bank, episodes))

@@ -114,8 +114,10 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
 def _result_text(result: dict[str, Any]) -> str:
     test = result["test"]
     if result["metric"] == "mse":
-        return f"mse {result['mean']:.3f} {test['protocol']} {test['shots']} points"
-    return f"{100 * result['mean']:.2f} % {test['protocol']} {test['ways']}-way {test['shots']}-shot"
+        return f"mse {result['mean']:.3f} {test['dataset']} {test['protocol']} {test['shots']} points"
+    from fewshot_bench.episode_size import EpisodeSize
+
+    return f"{100 * result['mean']:.2f} % {test['dataset']} {test['protocol']} {EpisodeSize.of(test).text}"
 
 
 def _about(plugin: plugins.Plugin) -> dict[str, Any]:

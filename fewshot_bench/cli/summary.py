@@ -4,7 +4,7 @@ from typing import Any
 
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.records import Record
-from fewshot_bench.results import interval_text
+from fewshot_bench.results import data_text, interval_text
 from fewshot_bench.statistics import Interval, score_interval, trials_of
 
 BY_STEP_A_LINE = 3
@@ -29,7 +29,7 @@ def summary(records: list[Record], results: list[dict[str, Any]], here: str = ""
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
         result["metric"]: f"{interval_text(interval, result['metric'])}{unit} ({interval.method})",
-        "method": f"{first.content['method']['title']} on {test['dataset']}, {task}",
+        "method": f"{first.content['method']['title']} on {data_text(test)}, {task}",
         "protocol": f"{test['protocol']}, {test['episodes']:,} {queries}, normalisation {test['normalisation']}",
         **_by_step(results),
         "seeds": seeds,

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -98,6 +99,22 @@ def test_every_data_set_is_listed_with_its_state() -> None:
         assert re.search(rf"^{re.escape(row['name'])} +{row['state']} ", text, re.MULTILINE)
     markdown = finished("data", "list", "--markdown").out.splitlines()
     assert [line.split("`")[1] for line in markdown[2:]] == names
+
+
+def test_a_list_looks_into_no_compressed_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are of gigabytes: what is named as a data set's archive is here."""
+    archives = {
+        "cub-200": "CUB_200_2011.tgz",
+        "cifar-fs": "cifar-100-python.tar.gz",
+        "mini-imagenet": "mini-imagenet.tar.gz",
+        "tiered-imagenet": "tiered-imagenet.tar.bz2",
+    }
+    for name in archives.values():
+        (tmp_path / name).write_bytes(b"no look at it")
+    monkeypatch.setattr(tarfile, "open", lambda *given, **options: pytest.fail("a tar was opened"))
+    rows = {row["name"]: row for row in json.loads(finished("data", "list", "--data-root", tmp_path, "--json").out)}
+    found = {name: (rows[name]["state"], rows[name]["note"]) for name in archives}
+    assert found == {name: ("here", str(tmp_path / archive)) for name, archive in archives.items()}
 
 
 def test_a_data_root_that_does_not_exist_is_refused(tmp_path: Path) -> None:

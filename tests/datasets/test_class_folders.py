@@ -82,6 +82,22 @@ def test_a_class_of_several_splits_keeps_all_its_images() -> None:
     }
 
 
+WITHOUT_IMAGES = {
+    "among class folders": (["cat/1.jpg", "dog/1.jpg", "emu/1.raw", "fox/a/2.raw", "notes.txt"], ["emu", "fox"]),
+    "wrapped": (["my/cat/1.jpg", "my/dog/1.jpg", "my/emu/1.raw", "other/1.txt"], ["emu"]),
+    "below splits": (["train/cat/1.jpg", "test/dog/1.jpg", "val/emu/1.raw", "annotations/a/1.xml"], ["val/emu"]),
+    "hidden": (["cat/1.jpg", "dog/1.jpg", ".git/a", "__MACOSX/emu/._1.jpg", "emu/.1.jpg"], []),
+    "of a class": (["cat/1.jpg", "cat/notes/1.txt", "dog/1.jpg"], []),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_IMAGES)
+def test_folders_beside_the_classes_that_hold_no_images_are_told(name: str) -> None:
+    """They may be classes of a kind of file that is not known."""
+    names, wanted = WITHOUT_IMAGES[name]
+    assert find_classes(names, "here").without_images == wanted
+
+
 def test_names_are_composed() -> None:
     """An accent that is encoded apart is the same letter; the file keeps its own name."""
     found = find_classes(["ne\u0301e/o\u0308.jpg", "z/1.jpg"], "here")

@@ -81,6 +81,16 @@ def test_the_names_in_the_archive_are_listed_once(archive: Path, monkeypatch: py
     assert Few(root=archive).identity() == identity
 
 
+def test_it_is_identified_once_the_archive_is_listed(root: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder always is; where the archive lies is said without a look into it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile, "open", lambda *given, **options: pytest.fail("was opened"))
+        assert (Few(root=archive).found(), Few(root=archive).identified()) == (archive, False)
+    assert Few(root=root).identified() and Few().identified()
+    Few(root=archive).identity()
+    assert Few(root=archive).identified()
+
+
 def test_another_archive_of_the_same_name_and_size_is_listed_anew(root: Path, archive: Path) -> None:
     """Its end, a checksum, is another."""
     before, size = Few(root=archive).identity(), archive.stat().st_size

@@ -1,6 +1,7 @@
 """A folder of one's own images: the same run wherever it lies, in a stated or drawn split; what is wrong is said."""
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +14,10 @@ from picture_files import PACKED, encoded, pack, plain, write
 
 from fewshot_bench.dataset import Images
 from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.files import Files
 from fewshot_bench.kernels import Unavailable, library
 from fewshot_bench.prepare import prepare
+from fewshot_datasets import own_images
 from fewshot_datasets.folder import Folder
 
 SIZES = {"ant": 3, "bee": 2, "cat": 4, "dog": 3}
@@ -138,6 +141,48 @@ def test_other_files_do_not_matter(photos: Path) -> None:
     before = made(photos).identity()
     write(photos, {"README.md": b"mine", "ant/notes.txt": b"", ".cache/x.png": plain(0), "__MACOSX/ant/._0.png": b""})
     assert made(photos).identity() == before
+
+
+def test_an_identity_of_what_could_not_be_read_is_not_kept(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the file can be read, nothing else having changed, it is that of all the images."""
+    whole = made(shutil.copytree(photos, photos.with_name("copy"))).identity()
+    read = Files.read
+
+    def refusing(files: Files, name: str) -> bytes:
+        if name == "bee/0.png":
+            raise PermissionError
+        return read(files, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "read", refusing)
+        assert made(photos).identity() != whole
+    assert made(photos).identity() == whole
+
+
+def test_an_identity_that_another_version_kept_is_made_anew(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same files."""
+    assert made(photos).identity().startswith("folder-v1-")
+    monkeypatch.setattr(own_images, "VERSION", "v2")
+    assert made(photos).identity().startswith("folder-v2-")
+
+
+def test_the_files_are_looked_at_once_for_all_identities_that_a_run_asks_for(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one data set; another looks again."""
+    dataset = made(photos)
+    dataset.identity()
+    monkeypatch.setattr(Files, "stamps", lambda files: pytest.fail("looked again"))
+    dataset.identity()
+    with pytest.raises(pytest.fail.Exception, match="looked again"):
+        made(photos).identity()
+
+
+def test_folders_that_hold_no_images_are_named(photos: Path) -> None:
+    """Beside how many there are."""
+    assert made(photos).variant().endswith("; split: drawn with seed 0")
+    write(photos, {"emu/0.raw": b"", "fox/0.raw": b"", ".git/0": b""})
+    assert made(photos).variant().endswith("; split: drawn with seed 0; folders without images: 'emu', 'fox'")
 
 
 def test_a_link_loop_is_no_end_of_classes(photos: Path) -> None:

@@ -84,14 +84,33 @@ def test_a_split_file_may_lie_beside_an_archive(tmp_path: Path) -> None:
 
 
 def test_folders_of_splits_are_the_split(tmp_path: Path) -> None:
-    """A class of several needs a split file."""
+    """Each class in one."""
     root = write(tmp_path / "photos", {"train/ant/0.png": plain(0), "valid/bee/0.png": plain(1), "test/cat/0.png": plain(2)})
     assert splits(made(root)) == {"train": ["ant"], "val": ["bee"], "test": ["cat"]}
-    write(root, {"test/ant/0.png": plain(3)})
+
+
+IN_SEVERAL = {f"{split}/{name}/0.png": plain(0) for split in ("train", "test") for name in ("ant", "bee", "cat")}
+
+
+def test_a_class_in_the_folders_of_several_splits_needs_a_split_file(tmp_path: Path) -> None:
+    """Which is said; `split.csv` in the root or a file that is named decides, and the folders are pooled."""
+    root = write(tmp_path / "photos", IN_SEVERAL)
     said = refusal(made(root))
     assert f"the folders of {root} names classes more than once: 'ant: test, train'" in said
-    write(root, {"split.csv": b"class,split\nant,train\nbee,val\ncat,test\n"})
-    assert made(root).classes()["train"][0].image_ids == ("ant/test/0.png", "ant/train/0.png")
+    assert "a file split.csv" in said and "--set data.split=FILE" in said
+    split = b"class,split\nant,train\nbee,val\ncat,test\n"
+    named = made(root, split=str(write(tmp_path, {"my.csv": split}) / "my.csv"))
+    write(root, {"split.csv": split})
+    for dataset in (named, made(root)):
+        assert splits(dataset) == {"train": ["ant"], "val": ["bee"], "test": ["cat"]}
+        assert dataset.classes()["train"][0].image_ids == ("ant/test/0.png", "ant/train/0.png")
+        assert sum(map(len, dataset.images(lambda done, total: None))) == 6
+
+
+def test_an_archive_of_classes_in_several_splits_may_hold_the_split_file(tmp_path: Path) -> None:
+    """Beside `train` and `test`."""
+    contents = IN_SEVERAL | {"split.csv": b"class,split\nant,train\nbee,val\ncat,test\n"}
+    assert splits(made(pack(tmp_path / "p.zip", contents, "my/"))) == {"train": ["ant"], "val": ["bee"], "test": ["cat"]}
 
 
 def test_a_split_file_and_the_folders_name_the_same_classes(photos: Path) -> None:

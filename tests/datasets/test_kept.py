@@ -40,6 +40,31 @@ def test_a_cache_that_cannot_be_written_costs_another_making(cache: Path) -> Non
     assert [made(1, texts), made(1, texts)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("damage", [b"", b'"a', b"\xff", None], ids=["empty", "cut", "no UTF-8", "unreadable"])
+def test_a_damaged_file_is_made_again(cache: Path, damage: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And written over."""
+    texts = ["a", "b"]
+    made(1, texts)
+    (file,) = (cache / "texts").iterdir()
+    if damage is not None:
+        file.write_bytes(damage)
+    with monkeypatch.context() as patch:
+        if damage is None:
+            patch.setattr(Path, "read_text", refused)
+        assert made(1, texts) == "b"
+    assert made(1, texts) == "b"
+
+
+def refused(path: Path, encoding: str) -> str:
+    """A file that others own."""
+    raise PermissionError(path)
+
+
+def test_anything_that_json_can_say_is_kept() -> None:
+    """Not only texts."""
+    assert [kept("sizes", 1, lambda: {"a": 1}), kept("sizes", 1, dict)] == [{"a": 1}] * 2
+
+
 def test_a_stamp_changes_with_size_and_time_of_any_file(tmp_path: Path) -> None:
     """Of a file, and of a folder at any depth."""
     folder = tmp_path / "folder" / "deep"

@@ -217,6 +217,8 @@ def test_a_truncated_archive_is_named(archive: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     assert Tiny(root=archive).identity()
     assert f"{path} is damaged or truncated" in refusal(Tiny(root=archive))
+    with pytest.raises(DataError, match="is damaged or truncated"):
+        Tiny(root=archive).found()
 
 
 @pytest.mark.parametrize("root", [None, "empty"])

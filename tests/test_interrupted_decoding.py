@@ -1,0 +1,87 @@
+"""Ctrl-C while other processes decode: it goes to all of a terminal's processes, and only one of them answers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import PIXELS, environment
+from picture_files import encoded, noise, write
+
+SLOWLY = """
+import sys, time
+from pathlib import Path
+import joblib
+from fewshot_bench.cli.main import main
+from fewshot_bench.decoding import Photo
+from fewshot_datasets import folder
+
+class Slow(Photo):
+    def __call__(self, content):
+        Path(LOG).touch()
+        time.sleep(0.01)
+        return super().__call__(content)
+
+LOG = sys.argv.pop(1)
+folder.Photo = Slow
+joblib.cpu_count = lambda: 2
+main()
+"""
+
+
+def group(number: int) -> dict[int, str]:
+    """Command line of each living process of a process group, by its number."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, own, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(own) == number and state != "Z":
+                found[int(folder.name)] = (folder / "cmdline").read_text()
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    """Wait until something holds, for a minute at most."""
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("moment", ["they start", "they decode"])
+def test_ctrl_c_ends_all_processes_without_a_word_of_theirs(moment: str, tmp_path: Path) -> None:
+    """Exit 130 whether they start or decode; no traceback, no process and nothing half made is left."""
+    photo = encoded(noise(0), "JPEG")
+    photos = write(tmp_path / "photos", {f"{name}/{i}.jpg": photo for name in "abcdefghij" for i in range(60)})
+    log, cache = tmp_path / "log", tmp_path / "cache"
+    command = [*PIXELS, "--dataset", "folder", "--data-root", str(photos), "--out", str(tmp_path / "runs")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOWLY, str(log), *command],
+        env=environment(FSBENCH_CACHE=str(cache)),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        if moment == "they decode":
+            wait_for(log.exists)
+        else:
+            wait_for(lambda: any("popen_loky" in line for line in group(process.pid).values()))
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 130, said
+        assert "Traceback" not in said and "Interrupted." in said and "Warning" not in said, said
+        wait_for(lambda: group(process.pid) == {})
+    finally:
+        if group(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert {path.name for path in cache.iterdir()} - {"checksums", "identities", "kernels"} == {".locks"}
+    assert not list(tmp_path.glob("runs/*/record.json"))
