@@ -46,6 +46,12 @@ def group(number: int) -> dict[int, str]:
     return found
 
 
+def blocks_interrupts(pid: int) -> bool:
+    """Whether a process never sees Ctrl-C, not even while it starts."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(status["SigBlk"], 16) >> (signal.SIGINT - 1) & 1)
+
+
 def wait_for(holds: Callable[[], object]) -> None:
     """Wait until something holds, for a minute at most."""
     until = time.monotonic() + 60
@@ -69,11 +75,13 @@ def test_ctrl_c_ends_all_processes_without_a_word_of_theirs(moment: str, tmp_pat
         text=True,
         start_new_session=True,
     )
+
+    def decoding() -> list[int]:
+        return [pid for pid, line in group(process.pid).items() if "popen_loky" in line]
+
     try:
-        if moment == "they decode":
-            wait_for(log.exists)
-        else:
-            wait_for(lambda: any("popen_loky" in line for line in group(process.pid).values()))
+        wait_for(log.exists if moment == "they decode" else decoding)
+        assert all(map(blocks_interrupts, decoding()))
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
         said = process.communicate(timeout=60)[1]

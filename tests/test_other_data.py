@@ -66,7 +66,7 @@ def test_a_method_trained_on_one_data_set_is_tested_on_another_of_its_shape(othe
     held = content(only_run(out))
     (result,) = held["results"]
     assert held["train"]["dataset"] == held["data"]["name"] == "glyphs"
-    assert (result["test"]["dataset"], result["test"]["data"]) == ("other:Other", {"side": 28, "kinds": 6})
+    assert (result["test"]["dataset"], result["test"]["data"]) == ("other:Other", {"side": 28})
     assert result["data"]["splits"]["test"]["classes"] == 6
     assert sorted(held["data"]["splits"]) == ["train", "val"]
     assert f"--test-dataset {other}" in result["command"]
@@ -104,10 +104,11 @@ def test_results_on_another_data_set_stand_in_a_table_of_their_own(other: str, t
     run = only_run(out)
     finished("test", run, "--test-dataset", other)
     titles = [table.title for table in results_tables([load_record(run)])]
-    assert titles == ["glyphs, 5-way 1-shot, protocol custom", "glyphs → other:Other, 5-way 1-shot, protocol custom"]
+    other_title = "glyphs → other:Other (side=28), 5-way 1-shot, protocol custom"
+    assert titles == ["glyphs, 5-way 1-shot, protocol custom", other_title]
     finished("run", "--method", "nearest-centroid", "--test-dataset", other, *FEW, "--out", tmp_path / "pixels")
     (table,) = results_tables([load_record(only_run(tmp_path / "pixels"))])
-    assert table.about["dataset"] == "other:Other"
+    assert table.about["dataset"] == "other:Other (side=28)"
 
 
 REFUSED = {
@@ -278,7 +279,7 @@ def test_several_data_sets_train_one_model(command: tuple[str, ...], installed: 
     request = request_of(held["provenance"]["command"])
     assert (request.dataset, request.test_dataset) == ("glyphs+other", "other")
     (table,) = results_tables([load_record(only_run(tmp_path / "runs"))])
-    assert table.title.startswith("glyphs+other → other, ")
+    assert table.title.startswith("glyphs+other (kinds=7) → other (kinds=7), ")
     finished("test", only_run(tmp_path / "runs"), "--test-dataset", "glyphs")
     assert len(content(only_run(tmp_path / "runs"))["results"]) == 2
 

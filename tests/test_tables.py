@@ -93,15 +93,31 @@ def test_a_single_seed_shows_scipys_interval_in_percent(tmp_path: Path) -> None:
 def test_results_that_differ_in_more_than_the_seed_are_not_pooled(tmp_path: Path, change: dict[str, object]) -> None:
     """Another setting, source, normalisation or set of test episodes makes another row."""
     scores = draw_scores("a", 0.9)
-    first = make_record(tmp_path, "maml", scores)
-    assert len(one([first, make_record(tmp_path, "maml", scores, train_seed=1, **change)]).rows) == 2
+    first = make_record(tmp_path, "maml", scores, test_protocol="custom")
+    other = make_record(tmp_path, "maml", scores, train_seed=1, test_protocol="custom", **change)
+    assert len(one([first, other]).rows) == 2
+
+
+def test_results_of_other_test_episodes_are_not_ranked_together(tmp_path: Path) -> None:
+    """Under a protocol that ranks they stand in tables of their own, which name the data: one name, other images."""
+    records = [make_record(tmp_path, "maml", draw_scores("a", 0.9), digest=letter * 64) for letter in "de"]
+    tables = results_tables(records)
+    assert [table.title for table in tables] == ["omniglot [omniglot-v1], 5-way 1-shot, protocol standard"] * 2
+    assert [[row["rank"].value for row in table.rows] for table in tables] == [[1], [1]]
+
+
+def test_options_of_the_data_stand_in_the_title(tmp_path: Path) -> None:
+    """And such results in a table of their own."""
+    scores = draw_scores("a", 0.9)
+    records = [make_record(tmp_path, "maml", scores, test_data=data, train_data=data) for data in ({}, {"split": "lake"})]
+    assert [table.about["dataset"] for table in results_tables(records)] == ["omniglot", "omniglot (split=lake)"]
 
 
 def test_different_test_episodes_are_said_in_a_note(tmp_path: Path) -> None:
     """A reader learns that rows were not tested on the same episodes."""
     scores = draw_scores("a", 0.9)
-    first = make_record(tmp_path, "maml", scores)
-    assert "2 different sets" in one([first, make_record(tmp_path, "maml", scores, digest="e" * 64)]).notes[0]
+    records = [make_record(tmp_path, "maml", scores, test_protocol="custom", digest=letter * 64) for letter in "de"]
+    assert "2 different sets" in one(records).notes[0]
 
 
 def test_rows_that_look_alike_say_in_what_they_differ(tmp_path: Path) -> None:

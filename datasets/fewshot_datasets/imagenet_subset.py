@@ -45,8 +45,8 @@ class ImagenetSubset(Dataset):
         self._looked_at: dict[Path, Source | None] = {}
         if root is not None and not (root.is_dir() or (root.is_file() and (is_archive(root) or root.suffix in PICKLES))):
             raise DataError(
-                f"The data root {root} does not exist or is no folder, archive or pickle.\n"
-                "It was given by --data-root or FSBENCH_DATA."
+                f"{root} does not exist or is no folder, archive or pickle.\n"
+                f"Expected as the data root, or the path of an import: {self.wanted}."
             )
 
     @property

@@ -60,7 +60,7 @@ def test_finished_runs_are_listed_with_their_results(out: Path) -> None:
         assert row["seed"] == record.content["train"]["seed"]
         assert len(row["results"]) == len(record.results)
         for words, result in zip(row["results"], record.results, strict=True):
-            assert words == f"{100 * result['mean']:.2f} % custom 5-way {result['test']['shots']}-shot"
+            assert words == f"{100 * result['mean']:.2f} % glyphs custom 5-way {result['test']['shots']}-shot"
             assert words in text
     assert rows == {}
 
