@@ -164,8 +164,7 @@ def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, devi
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:
     """The run with another test, where its own was `made`, on the data set `made_on` (a reference; None: as trained)."""
-    reference = request.dataset or made_on or run.train.dataset
-    other = None if reference == run.train.dataset else DataChoice.of(reference)
+    other = other_data(request.dataset or made_on, DataChoice.of(run.test_reference))
     sections = apply_settings(merge(), request.settings, {"test_data": other.options} if other else {})
     if others := [name for name in sections if sections[name] and not name.startswith("test")]:
         raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
@@ -181,7 +180,7 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
         kept |= {"queries", "episodes", "seed", "normalisation", *MORE}
     sections["test"] = made.model_dump(include=kept) | wanted
     hparams = build_hparams(run.method_class.Hparams, run.train.hparams)
-    name = other.name if other else run.train.dataset
+    name, reference = (other.name, other.reference) if other else (run.train.dataset, run.test_reference)
     test = _test_spec(run.method_class, hparams, name, tested, sections, run.train.normalisation)
     check_accepted(run.method.name, run.method_class, run.kind, run.train, test)
     return replace(run, test=test, test_data=tested, test_reference=reference)

@@ -195,7 +195,7 @@ class Session:
 
     def _tested_on(self, spec: TestSpec) -> dict[str, Any]:
         """The data set of the test, where it is not the one that was trained on."""
-        if spec.dataset == self.resolved.train.dataset:
+        if self.resolved.test_data is self.resolved.dataset:
             return {}
         identity, describe = self.resolved.test_data.identity(), self.tested.describe
         about = {"name": spec.dataset, "reference": self.resolved.test_reference, "identity": identity}

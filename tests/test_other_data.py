@@ -164,6 +164,22 @@ def test_classes_that_are_trained_on_are_not_tested(other: str, tmp_path: Path) 
     finished("run", "--method", "nearest-centroid", *common)  # which learns nothing
 
 
+def test_a_finished_run_is_not_tested_on_functions(tmp_path: Path) -> None:
+    """Exit 2: it learned to classify."""
+    finished("run", "--method", "nearest-centroid", *FEW, "--out", tmp_path)
+    said = call("test", only_run(tmp_path), "--test-dataset", "sinusoid")
+    assert said.code == 2
+    assert "glyphs is classification, sinusoid is regression" in said.complaint
+
+
+def test_a_data_set_of_a_file_is_the_one_that_was_trained_on(other: str, tmp_path: Path) -> None:
+    """Named again by its file it is no other: the result is the run's own."""
+    finished("run", "--method", "nearest-centroid", "--dataset", other, *FEW, "--out", tmp_path / "runs")
+    run = only_run(tmp_path / "runs")
+    assert "Already done" in finished("test", run, "--test-dataset", other).err
+    assert len(content(run)["results"]) == 1
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Path]:
     """Two folders of images with equal names: `shades`, a class a shade, and `flat`, all alike."""

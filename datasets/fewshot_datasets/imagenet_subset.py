@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot_bench.dataset import Dataset, Images, Progress
-from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.errors import DataError
 from fewshot_bench.files import ARCHIVES, Files, is_archive, is_compressed_tar, opened
 from fewshot_bench.prepare import cache_folder
 from fewshot_datasets.imagenet_source import SIDE, Classes, Refused, Source, short
@@ -115,10 +115,7 @@ class ImagenetSubset(Dataset):
         """A folder or an archive; a compressed tar is unpacked into the cache for as long as this data set is in use."""
         stack = ExitStack()
         weakref.finalize(self, stack.close)
-        try:
-            return stack.enter_context(opened(path, cache_folder()))
-        except OSError as error:
-            raise FewshotError(f"Cannot unpack {path}: {error.strerror}. Set FSBENCH_CACHE.") from error
+        return stack.enter_context(opened(path, cache_folder()))
 
     @cached_property
     def _from_import(self) -> Source:
