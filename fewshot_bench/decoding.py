@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fewshot_bench.dataset import Images, Progress
-from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.errors import DataError, FewshotError, few
 from fewshot_bench.files import BROKEN, Files
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
@@ -136,9 +136,7 @@ def decoded(files: Files, groups: Iterable[Sequence[str]], decode: Decode, progr
 
 def damage(damaged: Sequence[str], total: int, where: str) -> DataError:
     """The error for damaged files: the first few, how many there are, and where they were read."""
-    more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
-    named = ", ".join(damaged[:3])
-    return DataError(f"{len(damaged):,} of {total:,} images are missing or damaged: {named}{more}.\n{where}", damaged)
+    return DataError(f"{len(damaged):,} of {total:,} images are missing or damaged: {few(damaged)}.\n{where}", damaged)
 
 
 def _decode(files: Files, decode: Decode, names: Sequence[str]) -> tuple[Images, list[str]]:

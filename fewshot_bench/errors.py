@@ -33,3 +33,9 @@ def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> Usage
     hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     known = "" if near and see else f"\nValid: {', '.join(names) or 'none'}."
     return UsageError(f"Unknown {kind} {given!r}.{hint}{known}" + (f"\nSee: {see}" if see else ""))
+
+
+def few(names: Iterable[str]) -> str:
+    """The first three of some names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

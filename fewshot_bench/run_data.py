@@ -6,7 +6,7 @@ from pathlib import Path
 from fewshot_bench.batches import check_batch
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.episode_size import EpisodeSize
-from fewshot_bench.errors import UsageError
+from fewshot_bench.errors import UsageError, few
 from fewshot_bench.functions import FunctionData, FunctionFamily
 from fewshot_bench.kernels import Unavailable, library
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
@@ -97,8 +97,7 @@ def _check_apart(prepared: Prepared, train: TrainSpec, test: TestSpec, tested: P
     splits = [train.split, *(["val"] if train.validation else [])]
     seen = {name for split in splits for bank in banks_of(prepared.bank(split)) for name in bank.class_names}
     if both := [name for name in tested.bank("test").class_names if name in seen]:
-        more = f" and {len(both) - 3} more" if len(both) > 3 else ""
         raise UsageError(
             f"{len(both)} test classes of {test.dataset} are trained or selected on in {train.dataset}: "
-            f"{', '.join(both[:3])}{more}.\nA test is of classes that were never seen."
+            f"{few(both)}.\nA test is of classes that were never seen."
         )

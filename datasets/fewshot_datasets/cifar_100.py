@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, few
 from fewshot_datasets.cifar_100_sources import Source, find_source, read_classes
 from fewshot_datasets.cifar_fs_manifest import SIDE, Listed, manifest_text, parse_manifest
 from fewshot_datasets.downloads import Download, below, check_root
@@ -102,9 +102,8 @@ class Cifar100(Dataset):
             if not damaged:  # else all others are read only to say what is wrong with them
                 yield block
         if damaged:
-            more = f" and {len(damaged) - 3:,} more" if len(damaged) > 3 else ""
             raise DataError(
-                f"Images of {self.title} are missing or damaged: {', '.join(damaged[:3])}{more}.\n"
+                f"Images of {self.title} are missing or damaged: {few(damaged)}.\n"
                 f"Read from {source.path}; copy or download it again.",
                 damaged,
             )

@@ -20,7 +20,7 @@ import numpy as np
 
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.decoding import Photo, damage, decoded
-from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.errors import DataError, UsageError, few
 from fewshot_bench.specs import short_hash
 from fewshot_datasets.cub_200_source import ARCHIVE, FOLDER, Source, find_source
 from fewshot_datasets.downloads import Download, below, check_root
@@ -147,10 +147,9 @@ class Cub200(Dataset):
         faults += [f"{name} (no class of CUB-200-2011)" for name in sorted(named.keys() - wanted)]
         faults += [f"{name} (missing)" for name in source.published() if name not in source.sizes]
         if faults or len(source.sizes) != self.photographs:
-            more = f" and {len(faults) - 3:,} more" if len(faults) > 3 else ""
             raise DataError(
                 f"{source.path} has {len(source.sizes):,} photographs of {len(named)} classes, not {self.photographs:,} of "
-                f"{len(wanted)}{': ' if faults else ''}{', '.join(faults[:3])}{more}.\nCopy or download it again.",
+                f"{len(wanted)}{': ' if faults else ''}{few(faults)}.\nCopy or download it again.",
                 faults,
             )
         return named

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fewshot_bench.dataset import ImageClass
 from fewshot_bench.decoding import is_image
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, few
 from fewshot_bench.files import Files
 
 CLASS = re.compile(r"n\d{8}")
@@ -100,12 +100,6 @@ def own_name(name: str) -> str:
 def from_class(wnid: str, name: str) -> str:
     """A file's name from its class's folder on: `n01532829/62.png`."""
     return f"{wnid}/{name.rpartition(f'{wnid}/')[2]}"
-
-
-def few(names: Collection[str]) -> str:
-    """The first three of some names, and how many more there are."""
-    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return ", ".join(list(names)[:3]) + more
 
 
 def differences(

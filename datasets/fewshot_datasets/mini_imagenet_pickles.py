@@ -21,10 +21,10 @@ from PIL import Image
 
 from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import resized
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, few
 from fewshot_bench.files import BROKEN, Files
 from fewshot_datasets.content_hash import content_hash
-from fewshot_datasets.imagenet_folders import CLASS, Sizes, differences, few, own_name
+from fewshot_datasets.imagenet_folders import CLASS, Sizes, differences, own_name
 from fewshot_datasets.imagenet_source import SIDE, Classes, another
 from fewshot_datasets.pickled_arrays import read_pickle, text
 

@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fewshot_bench.decoding import is_image
+from fewshot_bench.errors import few
 from fewshot_bench.files import Files
-from fewshot_datasets.imagenet_folders import Listing, Sizes, differences, few, list_files, numbered, own_name
+from fewshot_datasets.imagenet_folders import Listing, Sizes, differences, list_files, numbered, own_name
 from fewshot_datasets.imagenet_source import Classes, ImageFiles, Source, another, class_folders, key_of, short_of
 from fewshot_datasets.mini_imagenet_pickles import find_pickles
 

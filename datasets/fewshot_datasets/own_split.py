@@ -19,6 +19,7 @@ from unicodedata import normalize
 
 import numpy as np
 
+from fewshot_bench import errors
 from fewshot_bench.errors import DataError
 from fewshot_bench.specs import canonical_json
 
@@ -34,9 +35,8 @@ def composed(name: str) -> str:
 
 
 def few(names: Iterable[str]) -> str:
-    """The first three names, and how many more there are."""
-    names = list(names)
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    """The first three names, in quotes, and how many more there are."""
+    return errors.few(map(repr, names))
 
 
 def read_split(content: bytes, where: str) -> dict[str, str]:
