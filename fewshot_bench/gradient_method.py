@@ -31,7 +31,7 @@ class GradientHparams:
     """Hyper-parameters that every gradient-based method has; a method's own dataclass extends it."""
 
     inner_steps: int = 1  # in training
-    test_inner_steps: int = 3
+    test_inner_steps: int = 3  # at validation and test
     first_order: bool = False  # the gradients of the inner steps are constants
     adapt_shift: bool = False  # whether the shift (and scale) of the normalisation adapts
     head_std: float = 0.1  # of the head's initial weights; the code of Finn et al.: 1

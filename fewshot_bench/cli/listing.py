@@ -8,10 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from fewshot_bench import plugins
+from fewshot_bench.cli.meanings import meanings
 from fewshot_bench.cli.run import Json, Out
 from fewshot_bench.errors import FewshotError, UsageError, unknown
 
 list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=True)
+
+HYPER = "hyper-parameters"
 
 Check = Annotated[bool, typer.Option("--check", help="Import each and say which fail.")]
 
@@ -70,10 +73,24 @@ def show(
         content = _about_method(plugins.find("methods", name), whole=as_json)
     else:
         content = _about_run(name, out)
-    print(json.dumps(content, indent=1) if as_json else _as_yaml(content))
+    print(json.dumps(content, indent=1) if as_json else _as_text(content))
     if not as_json and recipe is None and content.get("recipes"):
         print(f"# A recipe, whole: fsbench show {name} --recipe NAME")
     return 0
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    """YAML, in which what each hyper-parameter means is a comment behind it."""
+    means = content.get("meanings", {})
+    block = _as_yaml({HYPER: content.get(HYPER, {})}).splitlines()
+    width = max(map(len, block)) + 2
+
+    def explained(line: str) -> str:
+        meaning = means.get(line.split(":")[0].strip())
+        return f"{line:<{width}}# {meaning}" if meaning else line
+
+    text = _as_yaml({key: value for key, value in content.items() if key != "meanings"})
+    return text.replace("\n".join(block), "\n".join(map(explained, block)))
 
 
 def _as_yaml(content: Any) -> str:
@@ -153,7 +170,8 @@ def _about_method(plugin: plugins.Plugin, *, whole: bool) -> dict[str, Any]:
     recipes = plugin.card().get("recipes", {})
     if not whole:
         recipes = {name: [describe_for(entry) for entry in entries] for name, entries in recipes.items()}
-    return {**_about(plugin), "declares": declares, "hyper-parameters": defaults, "recipes": recipes}
+    content = {"declares": declares, HYPER: defaults, "meanings": meanings(method.Hparams), "recipes": recipes}
+    return _about(plugin) | content
 
 
 def _about_run(name: str, out: Path) -> dict[str, Any]:

@@ -40,10 +40,10 @@ class BaselineHparams:
 
     epochs: int = 100  # over the support
     mini_batch: int = 4  # images
-    head_lr: float = 0.01
-    head_momentum: float = 0.9
-    head_dampening: float = 0.9
-    head_weight_decay: float = 0.001
+    head_lr: float = 0.01  # of SGD on the head
+    head_momentum: float = 0.9  # its momentum
+    head_dampening: float = 0.9  # of the momentum
+    head_weight_decay: float = 0.001  # its L2 penalty
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.mini_batch < 1:

@@ -49,7 +49,7 @@ class L2lGradientHparams:
 
     inner_lr: float = 0.5  # for a mean loss
     inner_steps: int = 1  # in training
-    test_inner_steps: int = 1
+    test_inner_steps: int = 1  # at validation and test
     first_order: bool = False  # the gradients of the inner steps are constants
     hidden_size: int = 64  # filters of each layer
     max_pool: bool = True  # pool after each convolution; false: convolve with stride 2, which is faster

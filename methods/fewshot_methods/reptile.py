@@ -52,10 +52,10 @@ class ReptileHparams(MamlHparams):
     """Hyper-parameters of Reptile; the defaults are the paper's for 5-way Omniglot."""
 
     inner_lr: float = 0.001  # Adam's
-    inner_steps: int = 5
+    inner_steps: int = 5  # in training, each on a mini-batch
     test_inner_steps: int = 50
     inner_batch: int = 10  # images
-    test_inner_batch: int = 5
+    test_inner_batch: int = 5  # images
     first_order: bool = True
     adapt_shift: bool = True
 

@@ -44,7 +44,7 @@ class TcmlHparams:
 
     filters: int = 128  # of each convolution
     dilations: int = 5  # of a stack: 1, 2, 4, ...
-    stacks: int = 2
+    stacks: int = 2  # of dilated blocks, one after another
     hidden: int = 512  # units of the head
 
     def __post_init__(self) -> None:

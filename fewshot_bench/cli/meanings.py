@@ -1,0 +1,25 @@
+"""What each hyper-parameter means: the comment beside it, where a reader of the source finds it too."""
+
+import ast
+import inspect
+import io
+import textwrap
+import tokenize
+
+
+def meanings(hparams: type) -> dict[str, str]:
+    """The comment at the end of each field's line, by name, of a class and those that it inherits from; a field without one
+    is left out, as is a class whose source cannot be read."""
+    found: dict[str, str] = {}
+    for cls in reversed(inspect.getmro(hparams)[:-1]):
+        try:
+            source = textwrap.dedent(inspect.getsource(cls))
+        except (OSError, TypeError):  # made in a notebook's cell, or by make_dataclass
+            continue
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+        (body,) = (node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+        for field in body:
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.end_lineno in comments:
+                found[field.target.id] = comments[field.end_lineno].lstrip("# ")
+    return found

@@ -1,0 +1,52 @@
+"""What `fsbench show` says of each hyper-parameter."""
+
+from dataclasses import dataclass, fields, make_dataclass
+
+import pytest
+from command_line import finished
+
+from fewshot_bench import plugins
+from fewshot_bench.cli.meanings import meanings
+
+
+@dataclass(frozen=True)
+class First:
+    """Hyper-parameters of a method that another inherits from."""
+
+    rate: float = 0.1  # of the outer loop
+    steps: int = 1  # in training
+    name: str = "# no comment"
+
+
+@dataclass(frozen=True)
+class Second(First):
+    """Overrides one and explains it, overrides another and does not."""
+
+    rate: float = 0.2  # of its own
+    steps: int = 2
+
+
+def test_a_meaning_is_the_comment_behind_the_field() -> None:
+    """The nearest class that has one says it; a text with a number sign in it is no comment."""
+    assert meanings(First) == {"rate": "of the outer loop", "steps": "in training"}
+    assert meanings(Second) == {"rate": "of its own", "steps": "in training"}
+
+
+def test_a_class_without_source_has_no_meanings() -> None:
+    """As one that a notebook made."""
+    assert meanings(make_dataclass("Made", [("rate", float, 0.1)])) == {}
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered("methods")))
+def test_every_hyper_parameter_of_every_method_is_explained(name: str) -> None:
+    """None is left to be guessed from its name."""
+    method = plugins.find("methods", name)
+    if method.missing():
+        pytest.skip(f"{name} is not installed.")
+    hparams = method.load().Hparams
+    assert {field.name for field in fields(hparams)} == set(meanings(hparams))
+
+
+def test_show_prints_the_meaning_behind_the_value() -> None:
+    """In the text as a comment."""
+    assert "  inner_lr: 2.0        # for a mean loss; the paper's 0.4 times 5 ways\n" in finished("show", "maml").out
