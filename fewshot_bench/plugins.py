@@ -109,6 +109,8 @@ def find(group: Group, name: str) -> Plugin:
     """The plugin of that name, or the one at `file.py:Class` or `package.module:Class`; raises `UsageError`."""
     if ":" in name:
         return _uninstalled(group, name)
+    if name.endswith(".py"):
+        raise UsageError(f"Which class of {name}? Name it: {name}:Class.")
     plugins = registered(group)
     if name not in plugins:
         see = f"fsbench list {group}" if group in ("methods", "datasets") else ""

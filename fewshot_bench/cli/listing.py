@@ -60,7 +60,7 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
-    is_method = ":" in name or name in plugins.registered("methods")
+    is_method = ":" in name or name.endswith(".py") or name in plugins.registered("methods")
     if recipe is not None:
         if not is_method:
             raise UsageError(f"Only methods have recipes, and {name!r} is none.")
