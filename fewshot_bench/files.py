@@ -49,8 +49,8 @@ class Files:
         return {name: size for name, (size, _) in self.stamps().items()}
 
     def stamps(self) -> dict[str, tuple[int, int]]:
-        """Size [bytes] and time of change [ns] of each file, by name; those of an archive share its time. Raises as
-        `names` does."""
+        """Size [bytes] and time of change [ns] of each file, by name, in no order; those of an archive share its time.
+        Raises as `names` does."""
         if not self.path.is_dir():
             sizes = self._archive().sizes
             changed = self.path.stat().st_mtime_ns
@@ -246,8 +246,8 @@ def _one_at_a_time(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
 
 
 def _walk(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of each file below a folder. Links are followed, but into no folder twice: one may lead
-    back."""
+    """Size and time of change of each file below a folder, in no order. Links are followed, but into no folder twice: one
+    may lead back."""
     found: dict[str, tuple[int, int]] = {}
     seen: set[tuple[int, int]] = set()
 
@@ -255,17 +255,19 @@ def _walk(folder: Path) -> dict[str, tuple[int, int]]:
         if (here := (status.st_dev, status.st_ino)) in seen:
             return
         seen.add(here)
+        folders: list[tuple[str, str, os.stat_result]] = []
         with os.scandir(path) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-        for entry in listed:
-            try:
-                status = entry.stat()  # one question to the system for each of many files
-            except OSError:  # a link to nowhere, or to itself
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                below(entry.path, f"{prefix}{entry.name}/", status)
-            elif stat.S_ISREG(status.st_mode):
-                found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
+            for entry in entries:
+                try:
+                    status = entry.stat()  # one question to the system for each of many files
+                except OSError:  # a link to nowhere, or to itself
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
+                elif stat.S_ISDIR(status.st_mode):
+                    folders.append((entry.name, entry.path, status))
+        for name, inner, status in sorted(folders):  # of two ways to a folder always the same one
+            below(inner, f"{prefix}{name}/", status)
 
     below(str(folder), "", folder.stat())
     return found

@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.files import Files
@@ -45,6 +48,9 @@ def _file(kind: str, made_of: object) -> Path:
 def stamp(path: Path) -> str:
     """A short text that changes when a file does, or any file below a folder, by its size or its time of change."""
     if path.is_dir():
-        return f"{path.absolute()} {sha256(repr(Files(path).stamps()).encode()).hexdigest()}"
+        stamps = Files(path).stamps()  # in the order of the system, which changes with the folder: sorting would take longer
+        hashed = sha256("\0".join(stamps).encode("utf-8", "surrogateescape"))
+        hashed.update(np.fromiter(chain.from_iterable(stamps.values()), np.int64, 2 * len(stamps)).tobytes())
+        return f"{path.absolute()} {hashed.hexdigest()}"
     status = path.stat()
     return f"{path.absolute()} {status.st_size} {status.st_mtime_ns}"
