@@ -2,13 +2,15 @@
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.locks import only_one
 from fewshot_bench.plan import Plan
 from fewshot_bench.provenance import environment, now, peak_mib
 from fewshot_bench.records import (
@@ -28,7 +30,7 @@ from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, 
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec, TrainSpec
-from fewshot_bench.training import Progressed
+from fewshot_bench.training import STATE, Progressed
 
 OnExisting = Literal["reuse", "error", "overwrite"]
 
@@ -80,18 +82,40 @@ def execute(request: Request, out: Path, on_existing: OnExisting, listener: List
         raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
     resolved = resolve(request)
     folder = out / resolved.folder_name
-    state = folder / "state.safetensors"
-    finished = (folder / "record.json").is_file() and not state.is_file()  # with a state: it is being overwritten
+    if not _is_finished(folder, on_existing):
+        data = open_data(resolved, listener)
+        check_data(data[0], resolved.train, resolved.test, data[1])
+        with _alone(folder, listener):
+            if not _is_finished(folder, on_existing):  # by the other process meanwhile
+                return _make(request, resolved, data, folder, listener)
+    record = load_record(folder)
+    if result_id(resolved) in {result["id"] for result in record.results}:
+        listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
+        return record
+    return _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
+
+
+def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
+    """Whether there is a finished run to be reused; raises `UsageError` where it must not be there."""
+    finished = (folder / "record.json").is_file() and not (folder / STATE).is_file()  # with a state: it is being overwritten
     if finished and on_existing == "error":
         raise UsageError(f"{folder} exists already; --on-existing reuse takes it, overwrite replaces it.")
-    if finished and on_existing == "reuse":
-        record = load_record(folder)
-        if result_id(resolved) in {result["id"] for result in record.results}:
-            listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
-            return record
-        return _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
-    prepared, tested = open_data(resolved, listener)
-    check_data(prepared, resolved.train, resolved.test, tested)
+    return finished and on_existing == "reuse"
+
+
+@contextmanager
+def _alone(folder: Path, listener: Listener) -> Iterator[None]:
+    """Keep other processes from making the same run: each would replace the other's record."""
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):  # no folder to write to, which is said later; or no such locks there
+            held.enter_context(only_one(folder, lambda: listener.note(f"Another process makes {folder}: waiting for it.")))
+        yield
+
+
+def _make(request: Request, resolved: Resolved, data: tuple[Data, Data], folder: Path, listener: Listener) -> Record:
+    """Train, from where an interrupted training stands, and test, and write the record."""
+    state = folder / STATE
+    prepared, tested = data
     started = now()
     stored = _stored_plan(state) if state.is_file() else None
     session = Session.open(resolved, prepared, stored, listener, tested)  # refuses a network that does not fit the data

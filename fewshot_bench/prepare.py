@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.locks import only_one
 from fewshot_bench.specs import canonical_json, short_hash
 
 if TYPE_CHECKING:
@@ -147,8 +148,9 @@ def prepare(
         return ready
     folder = prepared_folder(name, dataset)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _only_maker(folder):
+        with only_one(folder):
+            for abandoned in folder.parent.glob(f".{folder.name}-*"):  # by makers that were killed
+                shutil.rmtree(abandoned, ignore_errors=True)
             if ready := open_prepared(name, dataset):  # made by another process meanwhile
                 return ready
             for reason in _why_again(name, dataset, folder):
@@ -156,19 +158,6 @@ def prepare(
             return _make_in_place(name, dataset, folder, progress)
     except OSError as error:
         raise FewshotError(f"Cannot write the cache {folder}: {error.strerror or error}. Set FSBENCH_CACHE.") from error
-
-
-@contextmanager
-def _only_maker(folder: Path) -> Iterator[None]:
-    """Keep other processes from making the same folder; the lock ends with its process, however that ends."""
-    from filelock import FileLock
-
-    locks = folder.parent / ".locks"  # empty files, which stay: to delete one that another waits for would be a race
-    locks.mkdir(exist_ok=True)
-    with FileLock(locks / folder.name):
-        for abandoned in folder.parent.glob(f".{folder.name}-*"):  # by makers that were killed
-            shutil.rmtree(abandoned, ignore_errors=True)
-        yield
 
 
 def _why_again(name: str, dataset: Dataset, folder: Path) -> Iterator[str]:

@@ -29,6 +29,8 @@ from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import Source
 from fewshot_bench.testing import episode_scores
 
+STATE = "state.safetensors"
+"""The state's file, in the folder of a run until it is finished."""
 SAVE_EVERY_S = 30.0
 """The most work that an interruption can lose, beside one update and one validation."""
 LOG_EVERY = 250
@@ -91,7 +93,7 @@ class Trainer:
     @property
     def state_path(self) -> Path:
         """Where the state lies."""
-        return self.folder / "state.safetensors"
+        return self.folder / STATE
 
     def resume(self) -> None:
         """Go back to the saved state; log lines written after it are dropped."""
