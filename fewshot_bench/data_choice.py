@@ -70,9 +70,12 @@ class DataChoice:
         return dataset
 
 
-def other_data(reference: str | None, trained: DataChoice) -> DataChoice | None:
-    """The data set to test on where it is not the one that is trained on; raises `UsageError` where it does not fit."""
+def other_data(reference: str | None, trained: DataChoice, *, elsewhere: bool = False) -> DataChoice | None:
+    """The data set to test on where it is not the one that is trained on, be it one of that name which lies `elsewhere`;
+    raises `UsageError` where it does not fit."""
     if reference is None or reference == trained.reference:
+        if elsewhere and len(trained.types) == 1:
+            return trained
         if len(trained.types) > 1:
             raise UsageError(f"Trained on {trained.name}, tested on which? --test-dataset {trained.reference.split('+')[0]}")
         return None

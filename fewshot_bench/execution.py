@@ -52,6 +52,7 @@ def run(
     queries: int | None = None,
     episodes: int | None = None,
     test_dataset: str | None = None,
+    test_data_root: Path | str | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
@@ -72,27 +73,31 @@ def run(
         device=device,
         data_root=Path(data_root) if data_root is not None else None,
         test_dataset=test_dataset,
+        test_data_root=Path(test_data_root) if test_data_root is not None else None,
     )
-    return execute(request, Path(out), on_existing, Listener())
+    return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
 
 
-def execute(request: Request, out: Path, on_existing: OnExisting, listener: Listener) -> Record:
-    """Carry out one request in `out`; a finished run is not run again, an unfinished one goes on."""
+def execute(
+    request: Request, resolved: Resolved, out: Path, on_existing: OnExisting, listener: Listener
+) -> tuple[Record, dict[str, Any]]:
+    """Carry out one request in `out`: the record, and the result that was asked for. A finished run is not run again, an
+    unfinished one goes on."""
     if on_existing not in get_args(OnExisting):
         raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
-    resolved = resolve(request)
     folder = out / resolved.folder_name
     if not _is_finished(folder, on_existing):
         data = open_data(resolved, listener)
         check_data(data[0], resolved.train, resolved.test, data[1])
         with _alone(folder, listener):
             if not _is_finished(folder, on_existing):  # by the other process meanwhile
-                return _make(request, resolved, data, folder, listener)
+                return _with_result(_make(request, resolved, data, folder, listener), resolved)
     record = load_record(folder)
-    if result_id(resolved) in {result["id"] for result in record.results}:
+    if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
-        return record
-    return _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
+    else:
+        record = _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
+    return _with_result(record, resolved)
 
 
 def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
@@ -137,36 +142,44 @@ def _make(request: Request, resolved: Resolved, data: tuple[Data, Data], folder:
     return load_record(folder)
 
 
-def test_run(
-    folder: Path, request: TestRequest, device: str, data_root: Path | None, listener: Listener
-) -> tuple[Record, dict[str, Any]]:
+def test_run(folder: Path, request: TestRequest, device: str, listener: Listener) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
-    record, resolved, spec = resolve_test(folder, request, device, data_root)
+    record, resolved, spec = resolve_test(folder, request, device)
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} holds this result.")
     else:
         record = _test_again(record, resolved, spec, test_command(record, request), listener)
-    return record, next(result for result in record.results if result["id"] == result_id(resolved))
+    return _with_result(record, resolved)
 
 
-def resolve_test(
-    folder: Path, request: TestRequest, device: str, data_root: Path | None
-) -> tuple[Record, Resolved, TestSpec]:
+def resolve_test(folder: Path, request: TestRequest, device: str) -> tuple[Record, Resolved, TestSpec]:
     """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
     first = record.results[0]
     made = TestSpec.checked(first["test"])
     train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
     method, data = record.content["method"]["reference"], record.content["data"].get("reference", train.dataset)
-    resolved = resolve_again(method, data, train, made, device, data_root)
-    asked = another_test(resolved, replace(request, data_root=data_root), made, first.get("data", {}).get("reference"))
+    resolved = resolve_again(method, data, train, made, device, request.data_root)
+    asked = another_test(resolved, request, made, first.get("data", {}).get("reference"))
+    if request.data_root is not None and record.find(result_id(asked)) is not None:
+        _check_same_images(record, asked)
     return record, asked, asked.test
 
 
-def result_of(record: Record, request: Request) -> dict[str, Any]:
-    """The result of `record` that `request` asked for."""
-    wanted = result_id(resolve(request))
-    return next(result for result in record.results if result["id"] == wanted)
+def _with_result(record: Record, resolved: Resolved) -> tuple[Record, dict[str, Any]]:
+    """A record and the result in it that was asked for."""
+    result = record.find(result_id(resolved))
+    assert result is not None, "it was added or there"
+    return record, result
+
+
+def _check_same_images(record: Record, resolved: Resolved) -> None:
+    """Refuse a data root that holds other images than those whose result is there; raises `DataError`."""
+    if resolved.dataset.identity() != record.content["data"]["identity"]:
+        raise DataError(
+            f"The result is there, but not of what lies in the data root: {record.run_id} was trained on other images of\n"
+            f"{record.content['data']['name']}. Leave --data-root out to see it; --test-data-root tests on others."
+        )
 
 
 def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progressed, list[str]]:

@@ -10,6 +10,9 @@ from fewshot_bench.errors import UsageError
 from fewshot_bench.records import Record
 from fewshot_bench.resolve import Request, Resolved, TestRequest
 
+ELSEWHERE = "TEST-DATA-ROOT"
+"""In the place of a folder that must be said, and that a record does not name."""
+
 
 def reproduce_command(request: Request, seeds: str | None = None, out: Path | None = None) -> str:
     """The command that carries out this request, for all of `seeds` where they are given.
@@ -17,10 +20,12 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
     Folders of this machine are named only where `out` is given: a record names none.
     """
     here = {"--data-root": request.data_root, "--out": out} if out is not None else {}
+    elsewhere = request.test_data_root if out is not None or request.test_data_root is None else ELSEWHERE
     options = {
         "--method": request.method,
         "--dataset": request.dataset,
         "--test-dataset": request.test_dataset,
+        "--test-data-root": elsewhere,
         "--ways": request.ways,
         "--shots": request.shots,
         **_test_options(request),
@@ -32,11 +37,18 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
     return _join("run", options, request.settings)
 
 
+def with_places(command: str, data_root: Path | None, test_data_root: Path | None) -> str:
+    """A record's command with the folders of data that it needs to be given on this machine."""
+    here = f" --data-root {shlex.quote(str(data_root))}" if data_root else ""
+    return " && ".join(part + here for part in command.split(" && ")).replace(ELSEWHERE, shlex.quote(str(test_data_root)))
+
+
 def request_of(command: str) -> Request:
     """The request of a record's command, `fsbench run ...`; raises `UsageError` for another text."""
     parser = argparse.ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
     for option in ("method", "dataset", "test-dataset", "protocol", "recipe", "device"):
         parser.add_argument(f"--{option}", default=argparse.SUPPRESS)
+    parser.add_argument("--test-data-root", type=Path, default=argparse.SUPPRESS)
     for option in ("ways", "shots", "queries", "episodes"):
         parser.add_argument(f"--{option}", type=int, default=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, dest="seed", default=argparse.SUPPRESS)
@@ -59,7 +71,13 @@ def run_command(request: Request, resolved: Resolved) -> str:
 
 def test_command(record: Record, request: TestRequest) -> str:
     """The command that makes this run again and adds this test to it."""
-    options = {"--test-dataset": request.dataset, "--ways": request.ways, "--shots": request.shots, **_test_options(request)}
+    options = {
+        "--test-dataset": request.dataset,
+        "--test-data-root": ELSEWHERE if request.test_data_root else None,
+        "--ways": request.ways,
+        "--shots": request.shots,
+        **_test_options(request),
+    }
     again = _join(f"test {record.run_id}", options, request.settings)
     return f"{record.content['provenance']['command']} && {again}"
 

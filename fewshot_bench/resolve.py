@@ -1,5 +1,6 @@
 """A request, checked as a whole before any work: which classes, which specs, which run."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -42,6 +43,8 @@ class Request:
     data_root: Path | None = None
     test_dataset: str | None = None
     """What to test on; None: the data set that it trains on."""
+    test_data_root: Path | None = None
+    """Where that lies; None: in the data root."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,12 @@ class Resolved:
     train: TrainSpec
     test: TestSpec
     device: str
+    source_sha256: str
+    """Hash of the source of the method and its backbone, as it was imported."""
     test_data: Dataset | FunctionFamily
     """What is tested on: `dataset` itself, or another."""
     test_reference: str
     """As it was asked for: a name, or `file.py:Class`."""
-
-    @cached_property
-    def source_sha256(self) -> str:
-        """Hash of the source of the method and its backbone."""
-        backbone = getattr(self.backbone_factory, "func", self.backbone_factory)  # a partial's own class
-        return source_sha256(self.method_class, *([backbone] if backbone else []))
 
     @cached_property
     def run_id(self) -> str:
@@ -118,6 +117,9 @@ class TestRequest:
     settings: tuple[str, ...] = field(default=())
     dataset: str | None = None
     data_root: Path | None = None
+    """Where the data lie that the run was trained on."""
+    test_data_root: Path | None = None
+    """Where the data lie that it is tested on, if elsewhere."""
 
 
 def resolve(request: Request) -> Resolved:
@@ -131,7 +133,7 @@ def resolve(request: Request) -> Resolved:
     kind = data.kind
     target = {"ways": _ways(request, kind), "shots": request.shots}
     _check_kind(plugin, method_class, data.name, kind)
-    other = other_data(request.test_dataset, data)
+    other = other_data(request.test_dataset, data, elsewhere=request.test_data_root is not None)
     recipe = recipe_sections(plugin, request.recipe, request.dataset, **target)
     sections = merge(DEFAULTS[kind], {"train": target, "validation": target, "test": target}, recipe)
     own = {"method": [f.name for f in fields(method_class.Hparams)], "data": data.options}
@@ -141,7 +143,8 @@ def resolve(request: Request) -> Resolved:
             sections["test"][key] = getattr(request, key)
     root = data_root(request.data_root)
     dataset = data.build(sections["data"], root)
-    tested = other.build_like(dataset, sections["test_data"], root) if other else dataset
+    test_root = data_root(request.test_data_root or request.data_root)
+    tested = other.build_like(dataset, sections["test_data"], test_root) if other else dataset
     device = resolve_device(request.device)
     hparams = build_hparams(method_class.Hparams, sections["method"])
     tested_name = other.name if other else data.name
@@ -149,8 +152,15 @@ def resolve(request: Request) -> Resolved:
     type_of_device = device.split(":")[0]
     train = _train_spec(plugin, method_class, hparams, request.seed, sections, test, type_of_device, data.name, dataset)
     backbone = _load_backbone(train.backbone)
+    source = _source(method_class, backbone)
     reference = other.reference if other else data.reference
-    return Resolved(plugin, method_class, backbone, dataset, train, test, device, tested, reference)
+    return Resolved(plugin, method_class, backbone, dataset, train, test, device, source, tested, reference)
+
+
+def resolve_seeds(request: Request, seeds: Sequence[int]) -> list[Resolved]:
+    """The request under each of `seeds`, resolved once: what is edited while one trains does not change the next."""
+    first = resolve(replace(request, seed=seeds[0]))
+    return [replace(first, train=first.train.model_copy(update={"seed": seed})) for seed in seeds]
 
 
 def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
@@ -158,19 +168,27 @@ def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, devi
     tested on what it was trained on."""
     plugin = plugins.find("methods", method)
     dataset = DataChoice.of(data).build(train.data, data_root(root))
-    backbone = _load_backbone(train.backbone)
-    return Resolved(plugin, plugin.load(), backbone, dataset, train, test, resolve_device(device), dataset, data)
+    method_class, backbone = plugin.load(), _load_backbone(train.backbone)
+    source = _source(method_class, backbone)
+    return Resolved(plugin, method_class, backbone, dataset, train, test, resolve_device(device), source, dataset, data)
 
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:
     """The run with another test, where its own was `made`, on the data set `made_on` (a reference; None: as trained)."""
-    other = other_data(request.dataset or made_on, DataChoice.of(run.test_reference))
+    if made_on == run.test_reference and request.dataset is None and request.test_data_root is None:
+        raise UsageError(
+            f"The run was tested on {made_on} from another place, which a record does not name: say --test-data-root,\n"
+            f"or --test-dataset {made_on} for the data that it was trained on."
+        )
+    trained = DataChoice.of(run.test_reference)
+    other = other_data(request.dataset or made_on, trained, elsewhere=request.test_data_root is not None)
     sections = apply_settings(merge(), request.settings, {"test_data": other.options} if other else {})
     if others := [name for name in sections if sections[name] and not name.startswith("test")]:
         raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
     if other and request.dataset is None:
         sections["test_data"] = {**made.data, **sections["test_data"]}
-    tested = other.build_like(run.dataset, sections["test_data"], data_root(request.data_root)) if other else run.dataset
+    root = data_root(request.test_data_root or request.data_root)
+    tested = other.build_like(run.dataset, sections["test_data"], root) if other else run.dataset
     wanted = sections["test"]
     for key in ("protocol", "ways", "shots", "queries", "episodes"):
         if getattr(request, key) is not None:
@@ -209,6 +227,11 @@ def _check_kind(plugin: plugins.Plugin, method_class: type[Method], dataset: str
 
 def _load_backbone(name: str | None) -> Any:
     return plugins.find("backbones", name).load() if name else None
+
+
+def _source(method_class: type[Method], backbone_factory: Any) -> str:
+    backbone = getattr(backbone_factory, "func", backbone_factory)  # a partial's own class
+    return source_sha256(method_class, *([backbone] if backbone else []))
 
 
 def _train_mode(method_class: type[Method], sections: Sections) -> Normalisation:

@@ -135,11 +135,9 @@ class Parts:
         return part
 
 
-def test_shard(
-    folder: Path, request: TestRequest, shard: Shard, device: str, data_root: Path | None, listener: Listener
-) -> Standing:
+def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, listener: Listener) -> Standing:
     """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
-    record, resolved, spec = resolve_test(folder, request, device, data_root)
+    record, resolved, spec = resolve_test(folder, request, device)
     wanted = result_id(resolved)
     if record.find(wanted) is not None:
         listener.note(f"Already done: {folder} holds this result.")

@@ -3,10 +3,14 @@
 import hashlib
 import inspect
 import io
+import sys
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+NOT_HASHED = {"fewshot_bench", "torch", *sys.stdlib_module_names}
+"""Top-level modules whose versions a record names."""
 
 
 def source_sha256(*objects: Any) -> str:
@@ -21,7 +25,7 @@ def source_files(*objects: Any) -> list[str]:
     paths: dict[str, None] = {}  # ordered, each once
     for one in objects:
         classes = inspect.getmro(one) if inspect.isclass(one) else [one if inspect.isfunction(one) else type(one)]
-        own = [cls for cls in classes if not cls.__module__.startswith(("fewshot_bench.", "torch.", "builtins", "abc"))]
+        own = [cls for cls in classes if cls.__module__.partition(".")[0] not in NOT_HASHED]
         paths |= dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in own or classes[:1])
     return list(paths)
 

@@ -17,7 +17,7 @@ from fewshot_bench.execution import execute
 from fewshot_bench.execution import test_run as run_test
 from fewshot_bench.kernels import Unavailable, build, library
 from fewshot_bench.records import Record
-from fewshot_bench.resolve import Request, TestRequest
+from fewshot_bench.resolve import Request, TestRequest, resolve
 from fewshot_bench.training import Interrupted
 
 SETTINGS = "updates=2 train.ways=5 train.queries=1 meta_batch_size=2 split=train+val selection=last backbone=conv4-32"
@@ -191,7 +191,7 @@ def test_a_run_begun_with_kernels_does_not_go_on_without(tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(build, "cache_folder", USUAL_CACHE)
         with one_thread(), pytest.raises(Interrupted):
-            execute(REQUEST, tmp_path / "runs", "reuse", Stop())
+            execute(REQUEST, resolve(REQUEST), tmp_path / "runs", "reuse", Stop())
     (state,) = (tmp_path / "runs").glob("*/state.safetensors")
     before = state.read_bytes()
     build._found.cache_clear()
@@ -209,7 +209,7 @@ def run(out: Path) -> tuple[Record, list[str]]:
     """A run of MAML on glyphs, on one thread, and what it noted."""
     heard = Heard()
     with one_thread():
-        return execute(REQUEST, out, "reuse", heard), heard.notes
+        return execute(REQUEST, resolve(REQUEST), out, "reuse", heard)[0], heard.notes
 
 
 @pytest.mark.usefixtures("compiled")

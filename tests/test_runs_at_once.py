@@ -71,7 +71,7 @@ class Waiting(Listener):
         """What is said of the run."""
         if WAITING in text:
             self.lock.close()
-            execute(self.request, self.out, "reuse", Listener())
+            execute(self.request, resolve(self.request), self.out, "reuse", Listener())
 
     def testing(self, episodes: int) -> None:
         """A test begins."""
@@ -85,7 +85,7 @@ def test_a_run_that_another_finished_meanwhile_counts_as_one_that_was_there(
     """It is reused or made again."""
     request = Request(method="nearest-centroid", protocol="custom", episodes=8)
     listener = Waiting(request, tmp_path)
-    assert len(execute(request, tmp_path, on_existing, listener).results) == 1
+    assert len(execute(request, resolve(request), tmp_path, on_existing, listener)[0].results) == 1
     assert listener.tests == tests
 
 
@@ -93,11 +93,11 @@ def test_a_run_that_another_finished_meanwhile_is_refused_where_it_must_not_exis
     """As one that was there before."""
     request = Request(method="nearest-centroid", protocol="custom", episodes=8)
     with pytest.raises(UsageError, match="exists already"):
-        execute(request, tmp_path, "error", Waiting(request, tmp_path))
+        execute(request, resolve(request), tmp_path, "error", Waiting(request, tmp_path))
 
 
 def test_a_folder_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on some clusters' file systems: the run is made as if it were alone."""
     monkeypatch.setattr("filelock.FileLock.acquire", Mock(side_effect=OSError(ENOLCK, "No locks available")))
     request = Request(method="nearest-centroid", protocol="custom", episodes=8)
-    assert len(execute(request, tmp_path, "reuse", Listener()).results) == 1
+    assert len(execute(request, resolve(request), tmp_path, "reuse", Listener())[0].results) == 1

@@ -5,6 +5,7 @@ import inspect
 import io
 import pkgutil
 import tokenize
+from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 
@@ -99,3 +100,14 @@ def test_the_files_are_those_of_the_class_and_of_what_it_inherits_outside_the_co
     names = [path.rpartition("/")[2] for path in source_files(MtNet)]
     assert names == ["mt_net.py", "t_net.py", "maml.py"]
     assert len(source_files(MtNet, Maml, MtNet)) == 3
+
+
+def test_a_base_is_told_by_the_whole_name_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package `abcnet` is neither Python's `abc` nor the core, and Python's own files are no part of a method."""
+    (tmp_path / "abcnet.py").write_text("class Base: ...\n")
+    (tmp_path / "abcnet_method.py").write_text(
+        "from typing import Generic, TypeVar\nfrom abcnet import Base\nT = TypeVar('T')\nclass Mine(Base, Generic[T]): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = source_files(importlib.import_module("abcnet_method").Mine)
+    assert [Path(path).name for path in found] == ["abcnet_method.py", "abcnet.py"]

@@ -1,7 +1,7 @@
 """`fsbench run`."""
 
 import json
-import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ from fewshot_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from fewshot_bench.records import Record
-    from fewshot_bench.resolve import Request
+    from fewshot_bench.resolve import Resolved
 
 ADVANCED = "Advanced"
 
@@ -31,6 +31,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key (repeatable).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder or archive of the data (else FSBENCH_DATA).")]
+TestDataRoot = Annotated[
+    Path | None, typer.Option(help="Folder or archive of the test's data, if elsewhere.", rich_help_panel=ADVANCED)
+]
 TestDataset = Annotated[
     str | None, typer.Option(help="Test on another data set than it trains on.", rich_help_panel=ADVANCED)
 ]
@@ -60,6 +63,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
     as_json: Json = False,
     test_dataset: TestDataset = None,
+    test_data_root: TestDataRoot = None,
     device: Device = "auto",
     queries: Queries = None,
     episodes: Episodes = None,
@@ -74,39 +78,37 @@ def run(
     Example: fsbench run --method maml --ways 5 --shots 1 --seeds 0-2
     """
     numbers = parse_seeds(seeds)
-    from fewshot_bench.resolve import Request
+    from fewshot_bench.resolve import Request, resolve_seeds
 
-    requests = [
-        Request(
-            method=method,
-            dataset=dataset,
-            ways=ways,
-            shots=shots,
-            protocol=protocol,
-            queries=queries,
-            episodes=episodes,
-            recipe=recipe,
-            settings=tuple(settings or ()),
-            seed=seed,
-            device=device,
-            data_root=data_root,
-            test_dataset=test_dataset,
-        )
-        for seed in numbers
-    ]
+    request = Request(
+        method=method,
+        dataset=dataset,
+        ways=ways,
+        shots=shots,
+        protocol=protocol,
+        queries=queries,
+        episodes=episodes,
+        recipe=recipe,
+        settings=tuple(settings or ()),
+        device=device,
+        data_root=data_root,
+        test_dataset=test_dataset,
+        test_data_root=test_data_root,
+    )
+    runs = resolve_seeds(request, numbers)
     if dry_run:
-        return _dry_run(requests, out, as_json)
+        return _dry_run(runs, out, as_json)
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.summary import summary
-    from fewshot_bench.execution import execute, result_of
-    from fewshot_bench.reproduce import reproduce_command
+    from fewshot_bench.execution import execute
+    from fewshot_bench.reproduce import reproduce_command, with_places
     from fewshot_bench.training import Interrupted
 
-    records: list[Record] = []
-    for request in requests:
-        with Bars(f"{method} seed {request.seed}") as bars:
+    made: list[tuple[Record, dict[str, Any]]] = []
+    for seed, resolved in zip(numbers, runs, strict=True):
+        with Bars(f"{method} seed {seed}") as bars:
             try:
-                records.append(execute(request, out, on_existing, bars))  # type: ignore[arg-type]
+                made.append(execute(replace(request, seed=seed), resolved, out, on_existing, bars))  # type: ignore[arg-type]
             except (Interrupted, KeyboardInterrupt) as stopped:
                 at = (
                     f"Stopped after update {stopped.update:,}; saved."
@@ -116,10 +118,9 @@ def run(
                 bars.note(f"{at} The same command goes on:\n{reproduce_command(request, seeds, out)}")
                 return 130
     if as_json:
-        print(json.dumps([record.content for record in records], indent=1))
+        print(json.dumps([record.content for record, _ in made], indent=1))
     else:
-        results = [result_of(record, request) for record, request in zip(records, requests, strict=True)]
-        print(summary(records, results, f" --data-root {shlex.quote(str(data_root))}" if data_root else ""))
+        print(summary(made, lambda command: with_places(command, data_root, test_data_root)))
     return 0
 
 
@@ -138,13 +139,11 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def _dry_run(requests: list["Request"], out: Path, as_json: bool) -> int:
-    from fewshot_bench.resolve import resolve
+def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
     from fewshot_bench.run_data import check_data, ready_data
 
     plans: list[dict[str, Any]] = []
-    for request in requests:
-        resolved = resolve(request)
+    for resolved in runs:
         ready = ready_data(resolved)
         if ready is not None:
             check_data(ready[0], resolved.train, resolved.test, ready[1])

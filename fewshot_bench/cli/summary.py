@@ -1,5 +1,6 @@
 """What a run says at its end."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fewshot_bench.episode_size import EpisodeSize
@@ -10,18 +11,17 @@ from fewshot_bench.statistics import Interval, score_interval, trials_of
 BY_STEP_A_LINE = 3
 
 
-def summary(records: list[Record], results: list[dict[str, Any]], here: str = "") -> str:
-    """The closing summary of one request's records (a seed each) and the result of each that was asked for; `here` is what
-    their commands lack on this machine, since records name no folder of it."""
-    first, result = records[0], results[0]
+def summary(made: list[tuple[Record, dict[str, Any]]], here: Callable[[str], str] = str) -> str:
+    """The closing summary of one request's records (a seed each), each with the result that was asked for; `here` makes a
+    record's command, which names no folder of this machine, one for it."""
+    records, results = [record for record, _ in made], [result for _, result in made]
+    first, result = made[0]
     test = result["test"]
-    scores = [record.scores(made["id"]) for record, made in zip(records, results, strict=True)]
+    scores = [record.scores(result["id"]) for record, result in made]
     interval = score_interval(scores, trials=trials_of(result), metric=result["metric"])
     train_s = sum(record.content["cost"]["train_s"] for record in records)
-    test_s = sum(made["cost"]["test_s"] for made in results)
-    commands = [
-        made.get("command", record.content["provenance"]["command"]) for record, made in zip(records, results, strict=True)
-    ]
+    test_s = sum(result["cost"]["test_s"] for result in results)
+    commands = [result.get("command", record.content["provenance"]["command"]) for record, result in made]
     regression = result["metric"] == "mse"
     unit = "" if regression else " %"
     task = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
@@ -35,7 +35,7 @@ def summary(records: list[Record], results: list[dict[str, Any]], here: str = ""
         "seeds": seeds,
         "time": f"{train_s:.0f} s training, {test_s:.1f} s testing",
         "record": "\n".join(str(record.folder) for record in records),
-        "again": "\n".join(command + here for command in commands),
+        "again": "\n".join(map(here, commands)),
     }
     width = max(map(len, lines)) + 2
     indent = "\n" + " " * width

@@ -7,10 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewshot_bench.cli.run import NUMBER, DataRoot, Device, Episodes, Json, Out, Protocol, Queries, Settings, TestDataset
+from fewshot_bench.cli.run import (
+    NUMBER,
+    DataRoot,
+    Device,
+    Episodes,
+    Json,
+    Out,
+    Protocol,
+    Queries,
+    Settings,
+    TestDataRoot,
+    TestDataset,
+)
 from fewshot_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from fewshot_bench.records import Record
     from fewshot_bench.resolve import TestRequest
     from fewshot_bench.shards import Shard, Standing
 
@@ -26,6 +39,7 @@ def test(
     out: Out = Path("runs"),
     as_json: Json = False,
     test_dataset: TestDataset = None,
+    test_data_root: TestDataRoot = None,
     device: Device = "auto",
     queries: Queries = None,
     episodes: Episodes = None,
@@ -38,37 +52,44 @@ def test(
     """
     folder = find_run(run, out)
     from fewshot_bench.cli.progress import Bars
-    from fewshot_bench.cli.summary import summary
     from fewshot_bench.execution import test_run
     from fewshot_bench.resolve import TestRequest
 
-    request = TestRequest(protocol, ways, shots, queries, episodes, tuple(settings or ()), test_dataset)
+    request = TestRequest(
+        protocol, ways, shots, queries, episodes, tuple(settings or ()), test_dataset, data_root, test_data_root
+    )
     if shard is not None:
-        return _test_shard(shard, folder, request, device, data_root, as_json)
+        return _test_shard(shard, folder, request, device, as_json)
     with Bars(folder.name) as bars:
-        record, result = test_run(folder, request, device, data_root, bars)
+        record, result = test_run(folder, request, device, bars)
     if as_json:
         print(json.dumps(record.content, indent=1))
     else:
-        print(summary([record], [result]))
+        print(_summary(record, result, request))
     return 0
 
 
-def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, data_root: Path | None, as_json: bool) -> int:
+def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, as_json: bool) -> int:
     from fewshot_bench.cli.progress import Bars
-    from fewshot_bench.cli.summary import summary
     from fewshot_bench.shards import Shard, test_shard
 
     shard = Shard.parse(text)
     with Bars(folder.name) as bars:
-        standing = test_shard(folder, request, shard, device, data_root, bars)
+        standing = test_shard(folder, request, shard, device, bars)
     if as_json:
         print(json.dumps(_standing_json(shard, standing), indent=1))
     elif (result := standing.record.find(standing.result_id)) is not None:
-        print(summary([standing.record], [result]))
+        print(_summary(standing.record, result, request))
     else:
         print(_standing_text(shard, standing))
     return 0
+
+
+def _summary(record: "Record", result: dict[str, Any], request: "TestRequest") -> str:
+    from fewshot_bench.cli.summary import summary
+    from fewshot_bench.reproduce import with_places
+
+    return summary([(record, result)], lambda command: with_places(command, request.data_root, request.test_data_root))
 
 
 def _standing_json(shard: "Shard", standing: "Standing") -> dict[str, Any]:
