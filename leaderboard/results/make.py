@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from fewshot_bench import plugins
+from fewshot_bench.resolve import Request, Resolved, resolve
 
 HERE = Path(__file__).parent
 PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl", "split.csv")
@@ -34,8 +36,9 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
-        return " ".join(word for word in self.arguments if not word.startswith("--"))
+        """What it is, in words; its other tests after semicolons."""
+        parts = (self.arguments, *self.tests)
+        return "; ".join(" ".join(word for word in part if not word.startswith("--")) for part in parts)
 
 
 def job(*arguments: str, tests: tuple[str, ...] = ()) -> Job:
@@ -101,23 +104,47 @@ def longer() -> list[Job]:
 
 
 def papers() -> list[Job]:
-    """Every recipe `paper` and `paper-...` of every card, under the papers' own conditions; the most wanted first."""
+    """Every recipe `paper` and `paper-...` of every card, under the papers' own conditions, the most wanted first; one job
+    for all the tests of one training."""
     first = ["maml", "prototypical-networks", "mt-net", "snail"]
-    names = [*first, *(name for name in plugins.registered("methods") if name not in first)]
-    return list(dict.fromkeys(one for name in names for one in paper_jobs(name)))
+    installed = [name for name, plugin in plugins.registered("methods").items() if not plugin.missing()]
+    trainings: dict[str, list[tuple[Request, Resolved]]] = defaultdict(list)
+    for name in [*first, *(name for name in installed if name not in first)]:
+        for request in paper_requests(name):
+            resolved = resolve(request)
+            trainings[resolved.train.model_dump_json()].append((request, resolved))
+    return [paper_job(same) for same in trainings.values()]
 
 
-def paper_jobs(name: str) -> Iterator[Job]:
+def paper_requests(name: str) -> Iterator[Request]:
     """One for each size of episode that a recipe is for; where it leaves that open, for those that papers report."""
     for recipe, entries in plugins.find("methods", name).card().get("recipes", {}).items():
         for asked in (entry["for"] for entry in entries if recipe.startswith("paper")):
             functions = asked["dataset"].startswith("sinusoid")
-            common = ("--method", name, "--dataset", asked["dataset"], "--recipe", recipe)
-            open_ways = ("5", "20") if asked["dataset"] == "omniglot" else ("5",)
-            open_shots = ("5", "10", "20") if functions else ("1", "5")
-            for ways in (str(asked["ways"]),) if "ways" in asked else open_ways:
-                for shots in (str(asked["shots"]),) if "shots" in asked else open_shots:
-                    yield job(*common, *(() if functions else ("--ways", ways)), "--shots", shots)
+            open_ways = [None] if functions else [5, 20] if asked["dataset"] == "omniglot" else [5]
+            open_shots = [5, 10, 20] if functions else [1, 5]
+            for ways in [asked["ways"]] if "ways" in asked else open_ways:
+                for shots in [asked["shots"]] if "shots" in asked else open_shots:
+                    yield Request(name, asked["dataset"], ways, shots, recipe=recipe, device="cpu")
+
+
+def paper_job(same: list[tuple[Request, Resolved]]) -> Job:
+    """A training, tested as its first recipe says, and the tests of the others whose training it is too."""
+    (request, _), *others = same
+    asked = ("--method", request.method, "--dataset", request.dataset, "--recipe", str(request.recipe))
+    return Job((*asked, *size(request)), tuple(size(other) + conditions(resolved) for other, resolved in others))
+
+
+def size(request: Request) -> tuple[str, ...]:
+    """Ways, which functions have none of, and shots as options."""
+    return (*(("--ways", str(request.ways)) if request.ways else ()), "--shots", str(request.shots))
+
+
+def conditions(resolved: Resolved) -> tuple[str, ...]:
+    """All conditions of a test as options."""
+    test = resolved.test
+    numbers = ("--queries", str(test.queries), "--episodes", str(test.episodes))
+    return ("--protocol", test.protocol, *numbers, "--set", f"test.normalisation={test.normalisation}")
 
 
 def main() -> None:

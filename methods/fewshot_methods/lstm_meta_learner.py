@@ -16,7 +16,8 @@ What the authors' code (twitter/meta-learning-lstm) does and the paper does not 
   every step here, whatever the shots.
 - The statistics for the queries at test are those of the steps' mini-batches, the newest with weight 0.9 (5 shots: 0.95) and
   reset for each episode: mode `episode-running`, `statistics_momentum`. In training their queries normalise themselves: mode
-  `separate`, which the recipes `paper` train with. Their running variance is the unbiased one, ours the biased.
+  `separate`, which the recipes `paper` train with. Their running statistics start from mean 0 and variance 1, ours from the
+  first step's, taken whole. Their running variance is the unbiased one, ours the biased.
 - They divide the gradient of a mean loss by the number of images once more: `gradient_scale`, 1 by default.
 - They feed each gate back before its sigmoid; here after it, as the equations say.
 - Their learner has a bias in each convolution, which the normalisation takes away again: ours has none. Theirs has a scale

@@ -17,7 +17,7 @@ with its own images; the second moment of the inner Adam outlives a task, in tra
 test. A test normalises each query beside the support (`support+1`) or, transductive, the queries by themselves (`separate`).
 
 Deviations:
-- Images alone: the paper's sine waves are left out.
+- Images alone: the paper's regression of sine waves, which it shows as a figure, is left out.
 - The tasks of an update run side by side, each from the second moment that the last update left; what their gradients add to
   it is the mean over the orders in which they could have run one after another. With one task an update nothing differs.
 - Their Omniglot network gives the head the last map's 2x2 places, ours (conv4-64-strided) their mean; on mini-ImageNet
