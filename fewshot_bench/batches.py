@@ -1,11 +1,10 @@
 """Plain batches of all training classes, for methods that train as ordinary classifiers.
 
 Batch i is a pure function of (structure id, batch size, seed, i): the images of epoch e stand in the order of the stable
-argsort of raw words of numpy's Philox, entered at counter [0, e, 0, 0]; the last images of an epoch that fill no batch
-are left out of it.
+argsort of the words of a stream of `philox`, entered at counter [0, e, 0, 0]; the last images of an epoch that fill no
+batch are left out of it.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +14,8 @@ from torch import Tensor
 from fewshot_bench.augmentation import augmented
 from fewshot_bench.bank import Ids, ImageBank, on_device
 from fewshot_bench.errors import UsageError
+from fewshot_bench.philox import key_of, words
 from fewshot_bench.randomness import derive_seed
-from fewshot_bench.specs import canonical_json
 from fewshot_bench.tasks import to_float
 
 
@@ -36,8 +35,7 @@ class BatchSource:
         check_batch(bank, size)
         self.bank, self.size, self.device, self.dtype, self.augment = bank, size, device, dtype, augment
         self.images = int(bank.starts[-1])
-        text = canonical_json([bank.structure_id, "batches", size, seed])
-        self.key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+        self.key = key_of(bank.structure_id, "batches", size, seed)
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def ids(self, index: int) -> Ids:
@@ -45,8 +43,7 @@ class BatchSource:
         each = self.images // self.size
         epoch, place = divmod(index, each)
         if epoch != self._epoch:
-            words = np.random.Philox(key=self.key, counter=[0, epoch, 0, 0]).random_raw(self.images)
-            self._epoch, self._order = epoch, np.argsort(words, kind="stable")
+            self._epoch, self._order = epoch, np.argsort(words(self.key, self.images, [0, epoch, 0, 0]), kind="stable")
         return self._order[place * self.size : (place + 1) * self.size]
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:

@@ -30,13 +30,17 @@ class ImageClass:
     image_ids: tuple[str, ...]
 
 
-def checked_options(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """All options of data set `name`, its defaults unless given; raises `UsageError` for an unknown or ill-typed one."""
+KINDS = {bool: "true or false", int: "a whole number", float: "a decimal number, as 1.0", str: "a text"}
+"""What an option must be, by the type of its default."""
+
+
+def checked_options(defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """All options of a data set, its defaults unless given; raises `UsageError` for an unknown or ill-typed one."""
     for key, value in (given or {}).items():
         if key not in defaults:
-            raise unknown(f"option of data set {name}", key, defaults)
-        if type(value) is not type(defaults[key]):
-            raise UsageError(f"data.{key} must be a {type(defaults[key]).__name__}, not {value!r}.")
+            raise unknown("data option", key, defaults)
+        if type(value) is not (kind := type(defaults[key])):
+            raise UsageError(f"data.{key} must be {KINDS.get(kind, kind.__name__)}, not {value!r}.")
     return {**defaults, **(given or {})}
 
 
@@ -56,7 +60,7 @@ class Dataset(ABC):
     """Whether its images are made when they are asked for (`bank`), so that nothing is prepared."""
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
-        self.options = checked_options(self.folder or type(self).__name__, self.defaults, options)
+        self.options = checked_options(self.defaults, options)
         self.root = root
 
     @property

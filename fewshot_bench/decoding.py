@@ -3,8 +3,11 @@
 Legend: n images of a block, C channels, S the side of a prepared image.
 """
 
+import os
 import re
 import signal
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -171,7 +174,9 @@ def in_parallel(function: Callable[[Any], Any], items: Sequence[Any], *, alone: 
     from joblib.externals.loky import ProcessPoolExecutor  # its processes import no `__main__`: a script needs no guard
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    executor = ProcessPoolExecutor(processes, env={"OMP_NUM_THREADS": "1"})  # no pool that a caller's joblib also uses
+    executor = ProcessPoolExecutor(  # no pool that a caller's joblib also uses
+        processes, env={"OMP_NUM_THREADS": "1"}, initializer=_end_with_parent, initargs=(os.getpid(),)
+    )
     ahead: deque[Future[Any]] = deque()
     try:
         for item in items:
@@ -185,6 +190,18 @@ def in_parallel(function: Callable[[Any], Any], items: Sequence[Any], *, alone: 
         raise FewshotError(KILLED) from error
     finally:
         executor.shutdown()  # each ends what it was given: loky kills with noise, the more where there is no `pgrep`
+
+
+def _end_with_parent(parent: int) -> None:
+    """Have this process end within a second of its parent: one that is killed (SIGKILL, want of memory) cannot end it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.name == "posix":  # elsewhere nobody adopts it, and a launcher may stand between the two
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _cores() -> int:

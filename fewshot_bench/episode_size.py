@@ -85,6 +85,8 @@ def check_accepted(name: str, method: "type[Method]", kind: "Kind", train: "Trai
     `UsageError`."""
     if kind == "regression":
         _check_functions(train, test)
+    elif train.validation is not None and train.validation.ways == 1:
+        raise UsageError("A validation of 1 way has nothing to tell apart: at least --set validation.ways=2.")
     tested = EpisodeSize.of(test)
     trained = EpisodeSize.of(train) if train.ways is not None else None
     if method.balanced_support and any(size.imbalanced for size in (tested, trained) if size):

@@ -16,6 +16,10 @@ class UsageError(FewshotError):
     exit_code = 2
 
 
+class TooFewClasses(UsageError):
+    """A split has fewer classes than an episode needs, or none."""
+
+
 class DataError(FewshotError):
     """Data is missing, truncated, altered or unreadable; `damaged` names every file that is, `name (what is wrong)`."""
 

@@ -87,11 +87,13 @@ def execute(
         raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
     folder = out / resolved.folder_name
     if not _is_finished(folder, on_existing):
-        data = open_data(resolved, listener)
-        check_data(data[0], resolved.train, resolved.test, data[1])
+        prepared, tested = open_data(resolved, listener)
+        check_data(prepared, resolved.train, resolved.test, tested)
+        plan = _stored_plan(folder)
+        session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
         with _alone(folder, listener):
             if not _is_finished(folder, on_existing):  # by the other process meanwhile
-                return _with_result(_make(request, resolved, data, folder, listener), resolved)
+                return _with_result(_make(request, session, folder, listener), resolved)
     record = load_record(folder)
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
@@ -117,15 +119,13 @@ def _alone(folder: Path, listener: Listener) -> Iterator[None]:
         yield
 
 
-def _make(request: Request, resolved: Resolved, data: tuple[Data, Data], folder: Path, listener: Listener) -> Record:
+def _make(request: Request, session: Session, folder: Path, listener: Listener) -> Record:
     """Train, from where an interrupted training stands, and test, and write the record."""
-    state = folder / STATE
-    prepared, tested = data
-    started = now()
-    stored = _stored_plan(state) if state.is_file() else None
-    session = Session.open(resolved, prepared, stored, listener, tested)  # refuses a network that does not fit the data
+    started, resolved, state = now(), session.resolved, folder / STATE
     _check_writable(folder)
-    if stored is not None and session.plan != stored:
+    if (stored := _stored_plan(folder)) not in (None, session.plan):  # begun meanwhile by a process that was killed
+        session = Session.open(resolved, session.prepared, stored, listener, session.tested)
+    if stored not in (None, session.plan):
         raise FewshotError(
             f"{folder} was begun with the fast kernels: without them it would end with another record.\n"
             f"Delete {state.name} there to train from the start."
@@ -267,9 +267,11 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
     }
 
 
-def _stored_plan(state: Path) -> Plan:
+def _stored_plan(folder: Path) -> Plan | None:
+    """The plan of the training that was begun in a folder, if one was; raises `DataError` where its state is damaged."""
+    state = folder / STATE
     try:
-        return Plan(**load_tensors(state)[1]["plan"])
+        return Plan(**load_tensors(state)[1]["plan"]) if state.is_file() else None
     except DataError as error:
         raise DataError(f"{error}\nDelete it to train from the start.") from None
 

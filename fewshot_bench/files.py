@@ -1,8 +1,8 @@
 """The files of a data set, read by name from a folder, a zip or a tar archive.
 
-Archives come from strangers: they are read in memory, a file at a time and each up to a bound. Only one that cannot be
-read out of order (a compressed tar) is unpacked into a temporary folder: no path outside it, no links, a bound on the
-whole.
+Archives come from strangers: one with links, or paths that lead out of it, is refused. They are read in memory, a file at
+a time and each up to a bound. Only one that cannot be read out of order (a compressed tar) is unpacked into a temporary
+folder, with a bound on the whole.
 """
 
 import os
@@ -185,13 +185,21 @@ def _plain(archive: tarfile.TarFile, path: Path, limit: int) -> Iterator[tarfile
     for member in archive:
         if member.isdir():
             continue
-        inside = PureWindowsPath(member.name)  # which also knows drives and backslashes
-        if not member.isreg() or inside.anchor or ".." in inside.parts:
-            raise DataError(f"{path} is not read: {member.name!r} is a link or leads out of the folder.")
+        if not member.isreg() or _leads_out(member.name):
+            raise _unsafe(path, member.name)
         total += member.size
         if total > limit:
             raise DataError(f"{path} is not read: it unpacks to more than {limit:,} bytes.")
         yield member
+
+
+def _leads_out(name: str) -> bool:
+    inside = PureWindowsPath(name)  # which also knows drives and backslashes
+    return bool(inside.anchor) or ".." in inside.parts
+
+
+def _unsafe(path: Path, name: str) -> DataError:
+    return DataError(f"{path} is not read: {name!r} is a link or leads out of the folder.")
 
 
 def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo | str) -> IO[bytes]:
@@ -219,6 +227,9 @@ def _open_archive(path: Path, changed: int, size: int) -> _Archive:
 def _open_zip(path: Path) -> _Archive:
     archive = ZipFile(path)
     files = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+    for name, info in files.items():
+        if stat.S_ISLNK(info.external_attr >> 16) or _leads_out(name):  # the upper half is the mode on Unix
+            raise _unsafe(path, name)
     sizes, sums = ({name: getattr(info, of) for name, info in files.items()} for of in ("file_size", "CRC"))
     return _Archive(sizes, _one_at_a_time(archive.read), sums)
 

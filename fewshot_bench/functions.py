@@ -1,6 +1,6 @@
 """Regression: families of functions of one variable, a task a function, from the same episode stream as images.
 
-Task i of a split is a pure function of (family, split, shots, queries, seed, i): raw words of numpy's Philox, as in
+Task i of a split is a pure function of (family, split, shots, queries, seed, i): words of a stream of `philox`, as in
 `sampling`, in this order: one word for each parameter, one for each support point, one for each query point, one for the
 task's key. A word w becomes low + (high - low) * ((w >> 11) + 0.5) / 2^53.
 
@@ -20,7 +20,8 @@ import torch
 
 from fewshot_bench.bank import on_device
 from fewshot_bench.dataset import checked_options
-from fewshot_bench.specs import canonical_json, short_hash
+from fewshot_bench.philox import key_of, whole_steps, word_rows
+from fewshot_bench.specs import short_hash
 from fewshot_bench.tasks import Tasks
 
 Values = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ class FunctionFamily(ABC):
     """The range that the points are uniform in."""
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
-        self.options = checked_options(type(self).__name__, self.defaults, options)
+        self.options = checked_options(self.defaults, options)
 
     @property
     def stated(self) -> dict[str, Any]:
@@ -77,14 +78,12 @@ class FunctionSampler:
 
     def __init__(self, family: FunctionFamily, split: str, shots: int, queries: int, seed: int) -> None:
         self.family, self.shots, self.queries = family, shots, queries
-        text = canonical_json([family.identity(), split, shots, queries, seed])
-        self.philox_key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
-        self.words = -(-(len(family.parameters) + shots + queries + 1) // 4) * 4
+        self.philox_key = key_of(family.identity(), split, shots, queries, seed)
+        self.words = whole_steps(len(family.parameters) + shots + queries + 1)
 
     def block(self, first: int, count: int) -> FunctionEpisodes:
         """Tasks `first` to `first + count - 1`."""
-        stream = np.random.Philox(key=self.philox_key, counter=first * self.words // 4)
-        words = np.asarray(stream.random_raw(count * self.words), np.uint64).reshape(count, self.words)
+        words = word_rows(self.philox_key, first, count, self.words)
         size = len(self.family.parameters)
         uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
         low, high = np.array(list(self.family.parameters.values())).T

@@ -67,7 +67,8 @@ def merged(earlier: Statistics | None, new: Statistics, count: int) -> Statistic
 class RunningStatistics(nn.Module):
     """Running mean and variance of every layer, updated once an update from all its tasks, however they were chunked.
 
-    The statistics of an update are those of all its tasks pooled (law of total variance); they enter with `momentum`.
+    An update's mean is that of its tasks' means, its variance the mean of theirs plus the variance of their means; they
+    enter with `momentum`. So each task weighs the same: where all hold equally many values, that is all values pooled.
     """
 
     def __init__(self, channels: Mapping[str, int], momentum: float = 0.1) -> None:

@@ -8,8 +8,8 @@ import hashlib
 import importlib.util
 import sys
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points
+from functools import cache, reduce
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,8 +97,9 @@ class Plugin:
 def registered(group: Group) -> dict[str, Plugin]:
     """Every installed plugin of a group, by name, sorted."""
     found: dict[str, Plugin] = {}
+    label = cache(_label)  # it parses a distribution's metadata, and a distribution may bring many plugins
     for point in sorted(entry_points(group=f"fewshot_bench.{group}"), key=lambda point: point.name):
-        plugin = _from_entry_point(point, group)
+        plugin = _from_entry_point(point, group, label(point.dist))
         if rival := found.get(plugin.name):
             plugin = replace(rival, distribution=f"{rival.distribution} and {plugin.distribution}", ambiguous=True)
         found[plugin.name] = plugin
@@ -133,10 +134,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _from_entry_point(point: EntryPoint, group: Group) -> Plugin:
-    label = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
+def _label(distribution: Distribution | None) -> str:
+    if distribution is None:
+        return "unknown distribution"
+    metadata = distribution.metadata
+    return f"{metadata['Name']} {metadata['Version']}"
+
+
+def _from_entry_point(point: EntryPoint, group: Group, distribution: str) -> Plugin:
     reference = point.value.partition("[")[0].strip()  # without extras
-    return Plugin(point.name, group, reference, label, _card_path(reference.partition(":")[0]))
+    return Plugin(point.name, group, reference, distribution, _card_path(reference.partition(":")[0]))
 
 
 def _uninstalled(group: Group, reference: str) -> Plugin:

@@ -10,15 +10,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
-from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.errors import DataError, FewshotError, TooFewClasses
 from fewshot_bench.locks import only_one
 from fewshot_bench.specs import canonical_json, short_hash
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fewshot_bench.bank import ImageBank
 
 FORMAT = 1
+MADE = frozenset({"shape", "splits", "fingerprint", "bytes"})
+"""What `meta.json` says of prepared images; it says more, for people."""
 Note = Callable[[str], None]
 """Called with a line for the user."""
 
@@ -36,6 +38,13 @@ class Prepared:
 
     folder: Path
     meta: dict[str, Any]
+    dataset: Dataset | None = field(default=None, kw_only=True, repr=False, compare=False)
+    """What it was opened for."""
+
+    @property
+    def own(self) -> str:
+        """How many images and whose split, where that is the user's own or was drawn; else ""."""
+        return self.dataset.variant() if self.dataset and self.dataset.split_csv() is not None else ""
 
     @property
     def fingerprint(self) -> str:
@@ -49,7 +58,7 @@ class Prepared:
         return c, h, w
 
     def bank(self, split: str) -> "ImageBank":
-        """The bank of a split, or of two neighbours such as `train+val`; raises `UsageError` where one does not exist."""
+        """The bank of a split, or of two neighbours such as `train+val`; raises `TooFewClasses` where one does not exist."""
         from fewshot_bench.bank import MemmapBank  # torch, which `fsbench data list` does without
 
         if missing := [name for name in split.split("+") if not self.meta["splits"].get(name, {}).get("classes")]:
@@ -96,17 +105,26 @@ class OnDemand(Prepared):
         return self.dataset.shape
 
     def bank(self, split: str) -> "ImageBank":
-        """The bank of one split; raises `UsageError` where there is no such split."""
+        """The bank of one split; raises `TooFewClasses` where there is no such split."""
         if split not in self.dataset.splits:
             raise no_split(split, self.dataset.splits)
         return self.dataset.bank(split)
 
 
-def no_split(split: str, splits: Iterable[str]) -> UsageError:
+def no_split(split: str, splits: Iterable[str]) -> TooFewClasses:
     """The error for a split that a data set does not have."""
     held = ", ".join(splits) or "none at all"
     hint = " It is for tests of what was trained on another: --test-dataset." if held == "test" else ""
-    return UsageError(f"This data set has no classes in split {split!r}; it has {held}.{hint}")
+    return TooFewClasses(f"This data set has no classes in split {split!r}; it has {held}.{hint}")
+
+
+@contextmanager
+def own_split_told(prepared: Prepared) -> Iterator[None]:
+    """Where a split has too few classes, the error says whose split it is, if that is the user's own or was drawn."""
+    try:
+        yield
+    except TooFewClasses as error:
+        raise TooFewClasses(f"{error}\nThe data: {prepared.own}." if prepared.own else str(error)) from None
 
 
 def cache_folder() -> Path:
@@ -128,18 +146,27 @@ def open_prepared(name: str, dataset: Dataset) -> Prepared | None:
     if dataset.on_demand:
         return OnDemand(Path(), {}, dataset)
     folder = prepared_folder(name, dataset)
+    meta = _read_meta(folder)
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        whole = (folder / "images.npy").stat().st_size == meta["bytes"]
-    except (OSError, ValueError, KeyError):
+        whole = meta.keys() >= MADE and (folder / "images.npy").stat().st_size == meta["bytes"]
+    except OSError:
         return None
-    return Prepared(folder, meta) if whole else None
+    return Prepared(folder, meta, dataset=dataset) if whole else None
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    """What `meta.json` of a folder of the cache says; {} where it is not there, or damaged."""
+    with suppress(OSError, ValueError):
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return meta if isinstance(meta, dict) else {}
+    return {}
 
 
 def prepare(
     name: str, dataset: Dataset, progress: Progress = lambda done, total: None, note: Note = lambda text: None
 ) -> Prepared:
-    """Open the prepared data set, making it first where the cache lacks it; `note` hears why it is made again.
+    """Open the prepared data set, making it first where the cache lacks it; `note` hears why it is made again, and what
+    was made of a user's own images.
 
     Raises `DataError` where the source is missing or damaged, `FewshotError` where the cache cannot be written. Made in
     a temporary folder and renamed: an interruption leaves no half-made cache. Of two makers one waits for the other.
@@ -155,9 +182,12 @@ def prepare(
                 return ready
             for reason in _why_again(name, dataset, folder):
                 note(reason)
-            return _make_in_place(name, dataset, folder, progress)
+            made = _make_in_place(name, dataset, folder, progress)
     except OSError as error:
         raise FewshotError(f"Cannot write the cache {folder}: {error.strerror or error}. Set FSBENCH_CACHE.") from error
+    if made.own:
+        note(f"{name}: {made.own}.")
+    return made
 
 
 def _why_again(name: str, dataset: Dataset, folder: Path) -> Iterator[str]:
@@ -166,12 +196,10 @@ def _why_again(name: str, dataset: Dataset, folder: Path) -> Iterator[str]:
         yield f"The prepared images of {name} are damaged: they are made again."
         return
     for other in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*/meta.json"):
-        with suppress(OSError, ValueError):
-            meta = json.loads(other.read_text(encoding="utf-8"))
-            source = str(dataset.root) if dataset.root else None
-            if meta.get("name") == name and meta.get("options") == dataset.stated and meta.get("source") == source:
-                yield f"The files of {name} have changed since {other.parent.name} was prepared: they are prepared anew."
-                return
+        meta, source = _read_meta(other.parent), str(dataset.root) if dataset.root else None
+        if meta.get("name") == name and meta.get("options") == dataset.stated and meta.get("source") == source:
+            yield f"The files of {name} have changed since {other.parent.name} was prepared: they are prepared anew."
+            return
 
 
 def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress) -> Prepared:
@@ -188,7 +216,7 @@ def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress
         work.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return Prepared(folder, meta)
+    return Prepared(folder, meta, dataset=dataset)
 
 
 def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:

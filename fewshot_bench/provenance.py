@@ -1,7 +1,6 @@
 """Where a record came from: versions, machine, git state. Never a path of the machine."""
 
 import platform
-import resource
 import subprocess
 import sys
 from contextlib import suppress
@@ -18,11 +17,15 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def peak_mib() -> float:
-    """Peak resident memory of this process [MiB]."""
+def peak_mib() -> float | None:
+    """Peak resident memory of this process [MiB]; None on a system that does not tell (Windows)."""
     with suppress(OSError, StopIteration):  # Linux: `getrusage` would count what the process was started from, too
         status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return round(int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) / 1024, 1)  # of KiB
+    try:
+        import resource
+    except ImportError:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB here
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 

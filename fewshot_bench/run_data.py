@@ -4,12 +4,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from fewshot_bench.batches import check_batch
+from fewshot_bench.class_names import have_names, may_hide_shared
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError, few
 from fewshot_bench.functions import FunctionData, FunctionFamily
 from fewshot_bench.kernels import Unavailable, library
-from fewshot_bench.prepare import Prepared, open_prepared, prepare
+from fewshot_bench.prepare import Prepared, open_prepared, own_split_told, prepare
 from fewshot_bench.records import atomic
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.session import Listener, result_id
@@ -51,15 +52,17 @@ def check_data(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | 
     raises `UsageError`. `tested` None: tests are of `prepared`, whose splits share no class."""
     if isinstance(prepared, FunctionData) or isinstance(tested, FunctionData):  # any size can be drawn
         return
-    if train.updates and train.batch_size is not None:
-        check_batch(prepared.bank(train.split), train.batch_size)
-    elif train.updates and train.ways is not None:
-        for bank in banks_of(prepared.bank(train.split)):
-            check_episodes(bank, EpisodeSize.of(train), "Training: ")
-    if (rules := train.validation) is not None:
-        for bank in banks_of(prepared.bank("val")):
-            check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
-    check_episodes((tested or prepared).bank("test"), EpisodeSize.of(test), "Test: ")
+    with own_split_told(prepared):
+        if train.updates and train.batch_size is not None:
+            check_batch(prepared.bank(train.split), train.batch_size)
+        elif train.updates and train.ways is not None:
+            for bank in banks_of(prepared.bank(train.split)):
+                check_episodes(bank, EpisodeSize.of(train), "Training: ")
+        if (rules := train.validation) is not None:
+            for bank in banks_of(prepared.bank("val")):
+                check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
+    with own_split_told(tested or prepared):
+        check_episodes((tested or prepared).bank("test"), EpisodeSize.of(test), "Test: ")
     if tested is not None and tested is not prepared and train.updates:
         _check_apart(prepared, train, test, tested)
 
@@ -95,9 +98,18 @@ def _members(name: str, dataset: Dataset | FunctionFamily) -> dict[str, Dataset 
 def _check_apart(prepared: Prepared, train: TrainSpec, test: TestSpec, tested: Prepared) -> None:
     """Data sets may share classes: CIFAR-FS trains on some that FC100 tests, mini-ImageNet on some of tiered-ImageNet's."""
     splits = [train.split, *(["val"] if train.validation else [])]
-    seen = {name for split in splits for bank in banks_of(prepared.bank(split)) for name in bank.class_names}
-    if both := [name for name in tested.bank("test").class_names if name in seen]:
+    trained = [bank.class_names for split in splits for bank in banks_of(prepared.bank(split))]
+    seen = {name for names in trained for name in names}
+    asked = tested.bank("test").class_names
+    if both := [name for name in asked if name in seen]:
         raise UsageError(
             f"{len(both)} test classes of {test.dataset} are trained or selected on in {train.dataset}: "
             f"{few(both)}.\nA test is of classes that were never seen."
+        )
+    if any(may_hide_shared(names, asked) for names in trained):
+        nameless = train.dataset if have_names(asked) else test.dataset
+        raise UsageError(
+            f"It cannot be told whether test classes of {test.dataset} are trained or selected on in {train.dataset}: "
+            f"the files of {nameless} do not name its classes.\n"
+            "A test is of classes that were never seen: get files that name them."
         )

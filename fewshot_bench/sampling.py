@@ -1,14 +1,11 @@
 """Episode indices: episode i as a pure function of (structure id, ways, shots, queries, seed, i).
 
-The words of numpy's Philox-4x64 are read with `random_raw`, whose stream numpy guarantees, and mapped to integers by a rule
-of our own, because numpy promises no stable stream for `Generator.choice` and its like:
+It is read off the words of a stream of `philox`:
 
-- key: the first 128 bits, read little-endian, of the sha256 of the canonical JSON of [structure id, ways, shots,
-  queries, seed];
+- key: `philox.key_of` structure id, ways, shots, queries, seed;
 - episode i reads `words` raw 64-bit words from counter i * words / 4, where `words` is rounded up to a multiple of 4,
   in this order: class draws, image draws class by class, support order, query order, task key;
-- a word w becomes an integer in [0, n) as ((w >> 32) * n) >> 32; its bias is at most n / 2^32;
-- a draw without replacement is a Fisher-Yates shuffle that stops after k steps;
+- a draw without replacement is a Fisher-Yates shuffle that stops after k steps, each an integer by `philox.below`;
 - an order is the stable argsort of its words.
 
 Legend: B episodes of a block, N ways, K shots, Q queries per class.
@@ -23,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.bank import Ids, ImageBank
-from fewshot_bench.errors import UsageError
+from fewshot_bench.errors import TooFewClasses, UsageError
 from fewshot_bench.kernels.build import Unavailable
 from fewshot_bench.kernels.episodes import draw_episodes
-from fewshot_bench.specs import canonical_json
+from fewshot_bench.philox import Words, below, key_of, whole_steps, word_rows
 
-Words = npt.NDArray[np.uint64]
 BLOCK = 256
 """Episodes drawn at once where many are asked for."""
 
@@ -83,10 +79,9 @@ class EpisodeSampler:
         check_size(bank, ways, shots, queries)
         self.starts, self.sizes = np.ascontiguousarray(bank.starts[:-1], np.int64), np.diff(bank.starts).astype(np.int64)
         self.ways, self.shots, self.queries = ways, shots, queries
-        text = canonical_json([bank.structure_id, ways, shots, queries, seed])
-        self.philox_key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+        self.philox_key = key_of(bank.structure_id, ways, shots, queries, seed)
         images = ways * (shots + queries)
-        self.words = -(-(ways + 2 * images + 1) // 4) * 4
+        self.words = whole_steps(ways + 2 * images + 1)
 
     def block(self, first: int, count: int) -> EpisodeIndices:
         """Episodes `first` to `first + count - 1`."""
@@ -115,8 +110,7 @@ class EpisodeSampler:
 
     def _numpy_block(self, first: int, count: int) -> EpisodeIndices:
         n, k, q = self.ways, self.shots, self.queries
-        stream = np.random.Philox(key=self.philox_key, counter=first * self.words // 4)
-        words = np.asarray(stream.random_raw(count * self.words), np.uint64).reshape(count, self.words)
+        words = word_rows(self.philox_key, first, count, self.words)
         class_words, image_words, support_words, query_words, key = np.split(
             words[:, : n + 2 * n * (k + q) + 1], np.cumsum([n, n * (k + q), n * k, n * q]), axis=1
         )
@@ -141,13 +135,24 @@ def digest_of(blocks: Iterable[EpisodeIndices]) -> str:
     return sha.hexdigest()
 
 
-def check_size(bank: ImageBank, ways: int, shots: int, queries: int, unlabelled: int = 0, distractors: int = 0) -> None:
-    """Refuse an episode that the split cannot give; raises `UsageError` with the largest number that would fit."""
+def check_size(
+    bank: ImageBank,
+    ways: int,
+    shots: int,
+    queries: int,
+    unlabelled: int = 0,
+    distractors: int = 0,
+    option: str = "--ways ",
+) -> None:
+    """Refuse an episode that the split cannot give; raises `UsageError` with the largest number that would fit, after the
+    `option` that says the ways, and for want of classes `TooFewClasses`."""
     sizes = np.diff(bank.starts)
     if ways + distractors > len(sizes):
         needed = f"{ways} ways" + (f" and {distractors} distractors" if distractors else "")
-        most = f"at most --ways {len(sizes)}" if not distractors else f"ways + distractors = {len(sizes)} at most"
-        raise UsageError(f"{needed} are more than the {len(sizes)} classes of this split: {most}.")
+        if len(sizes) == 1:
+            raise TooFewClasses(f"{needed} are more than the one class of this split, which has nothing to tell apart.")
+        most = f"at most {option}{len(sizes)}" if not distractors else f"ways + distractors = {len(sizes)} at most"
+        raise TooFewClasses(f"{needed} are more than the {len(sizes)} classes of this split: {most}.")
     smallest = int(sizes.argmin())
     room = int(sizes[smallest])
     if shots + queries + unlabelled > room:
@@ -178,9 +183,8 @@ def draw(words: Words, sizes: Ids) -> Ids:
     the size of the population.
     """
     rows, k = words.shape
-    left: Words = sizes.astype(np.uint64)[:, None] - np.arange(k).astype(np.uint64)  # how many are left at each step
-    offsets: Words = ((words >> np.uint64(32)) * left) >> np.uint64(32)
-    places = (np.arange(k) + offsets.astype(np.int64)).T.copy()  # [k, R]: the place that each step swaps with
+    left = sizes[:, None] - np.arange(k)  # how many are left at each step
+    places = (np.arange(k) + below(words, left)).T.copy()  # [k, R]: the place that each step swaps with
     moved = np.empty((k, rows), np.int64)  # what the swap of step s left at places[s]
     taken = np.empty((k, rows), np.int64)
     for step in range(k):

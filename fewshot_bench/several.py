@@ -1,7 +1,7 @@
 """Several data sets trained on at once, `--dataset omniglot+glyphs`: each episode is of one of them.
 
-Which one is a pure function of the seed and the episode's number: the mapping of `sampling` of the first raw word of
-numpy's Philox at that counter. A method that trains on batches of classes sees the classes of all of them together.
+Which one is a pure function of the seed and the episode's number. A method that trains on batches of classes sees the
+classes of all of them together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from fewshot_bench import plugins
 from fewshot_bench.bank import Ids, ImageBank, on_device
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.philox import one_below
 from fewshot_bench.prepare import Prepared
 from fewshot_bench.randomness import derive_seed
 from fewshot_bench.specs import short_hash
@@ -155,8 +156,7 @@ class MixedSource:
 
     def drawn(self, task: int) -> int:
         """Which source a task is of."""
-        word = int(np.random.Philox(key=self.key, counter=task).random_raw())
-        return ((word >> 32) * len(self.sources)) >> 32
+        return one_below(len(self.sources), self.key, task)
 
     def tasks(self, first: int, count: int) -> Tasks:
         """Tasks `first` to `first + count - 1`."""

@@ -251,4 +251,5 @@ def _usage_error(cls: type[Spec], error: ValidationError) -> UsageError:
     if first["type"] == "extra_forbidden":
         return unknown("key", where, cls.model_fields)
     reason = first["msg"].removeprefix("Value error, ")
-    return UsageError(f"{where}: {reason}, got {first['input']!r}." if where else f"{reason}.")
+    section = cls.__name__.removesuffix("Spec").lower()
+    return UsageError(f"{where}: {reason}, got {first['input']!r}." if where else f"{section}: {reason}.")

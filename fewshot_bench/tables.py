@@ -1,4 +1,4 @@
-"""One table type for everything that is printed, and the tables of results made with it.
+"""One table type for everything that is printed.
 
 A `Table` holds values (for sorting, JSON, CSV) beside their texts (for people), so that no two forms can disagree.
 """

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fewshot_bench.augmentation import augmented
 from fewshot_bench.bank import ImageBank, on_device
+from fewshot_bench.philox import one_below
 from fewshot_bench.randomness import derive_seed
 from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler
 from fewshot_bench.specs import Kind
@@ -21,7 +22,7 @@ from fewshot_bench.varying import VaryingSampler
 
 @dataclass(frozen=True)
 class Tasks:
-    """T tasks of the same shape (masks say which places are empty where tasks differ in size)."""
+    """T tasks of the same shape."""
 
     support_x: Tensor  # [T, S, ...]
     support_y: Tensor  # [T, S] labels, or [T, S, D] targets
@@ -30,8 +31,6 @@ class Tasks:
     ways: int
     key: Tensor  # [T] int64: a task's own randomness
     kind: Kind = "classification"
-    support_mask: Tensor | None = None  # [T, S] bool
-    query_mask: Tensor | None = None  # [T, Q] bool
     unlabelled_x: Tensor | None = None  # [T, U, ...]
 
     def __len__(self) -> int:
@@ -76,10 +75,7 @@ class Source(Protocol):
 
 
 class VaryingShots:
-    """Training tasks whose shots differ from update to update: each update draws one of `sources` by its own number.
-
-    The draw is the mapping of `sampling` of the first raw word of numpy's Philox at the update's counter.
-    """
+    """Training tasks whose shots differ from update to update: each update draws one of `sources` by its own number."""
 
     def __init__(self, sources: Sequence[Source], tasks_per_update: int, seed: int) -> None:
         self.sources, self.size = sources, tasks_per_update
@@ -88,8 +84,7 @@ class VaryingShots:
 
     def tasks(self, first: int, count: int) -> Tasks:
         """Tasks `first` to `first + count - 1`, all of one update."""
-        word = int(np.random.Philox(key=self.key, counter=first // self.size).random_raw())
-        return self.sources[((word >> 32) * len(self.sources)) >> 32].tasks(first, count)
+        return self.sources[one_below(len(self.sources), self.key, first // self.size)].tasks(first, count)
 
 
 class TaskSource:

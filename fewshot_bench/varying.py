@@ -2,8 +2,8 @@
 
 Episode i is a pure function of (structure id, size, seed, i), by the words and the mapping of `sampling` but for two things:
 
-- key: the canonical JSON of ["varying", structure id, ways, max_ways, shots, max_shots, imbalanced, queries, unlabelled,
-  distractors, seed]. So a test with unlabelled images has other labelled ones than the test of the same size without.
+- key: that of "varying", structure id, ways, max_ways, shots, max_shots, imbalanced, queries, unlabelled, distractors,
+  seed. So a test with unlabelled images has other labelled ones than the test of the same size without.
 - With W the most ways, K the most shots of a class, Q queries, U unlabelled images and D distractors, the words are, in
   this order: 1 for the ways, W for the shots, W + D for the draws of classes, (W + D)(K + Q + U) for those of images class
   by class, W K for the order of the support, W Q for that of the queries, (W + D) U for that of the unlabelled, 1 for the
@@ -26,7 +26,6 @@ and a rest that may not. Here any image may be either, in another episode.
 Legend: B episodes of a block, N ways, W, K, Q, U, D as above, S support images in all.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,8 +33,8 @@ import numpy as np
 from fewshot_bench.bank import Ids, ImageBank
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
-from fewshot_bench.sampling import BLOCK, EpisodeIndices, EpisodeSampler, Words, check_size, digest_of, draw
-from fewshot_bench.specs import canonical_json
+from fewshot_bench.philox import Words, below, key_of, whole_steps, word_rows
+from fewshot_bench.sampling import BLOCK, EpisodeIndices, EpisodeSampler, check_size, digest_of, draw
 
 
 class VaryingSampler:
@@ -49,12 +48,11 @@ class VaryingSampler:
         self.starts, self.sizes, self.size = bank.starts[:-1], np.diff(bank.starts), size
         bounds = [size.ways, size.max_ways, size.shots, size.max_shots, size.imbalanced]
         unlabelled = [size.unlabelled, size.distractors]
-        text = canonical_json(["varying", bank.structure_id, *bounds, size.queries, *unlabelled, seed])
-        self.philox_key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+        self.philox_key = key_of("varying", bank.structure_id, *bounds, size.queries, *unlabelled, seed)
         w, k, q, u = size.largest_ways, size.largest_shots, size.queries, size.unlabelled
         classes = w + size.distractors
         self.ends = np.cumsum([1, w, classes, classes * (k + q + u), w * k, w * q, classes * u, 1])
-        self.words = -(-int(self.ends[-1]) // 4) * 4
+        self.words = whole_steps(int(self.ends[-1]))
 
     @property
     def varies(self) -> bool:
@@ -83,8 +81,7 @@ class VaryingSampler:
     def _drawn(self, first: int, count: int) -> Iterator[EpisodeIndices]:
         """Episodes in as few blocks as their sizes allow, all drawn at once as if each were the largest."""
         k, q, u = self.size.largest_shots, self.size.queries, self.size.unlabelled
-        stream = np.random.Philox(key=self.philox_key, counter=first * self.words // 4)
-        words = np.asarray(stream.random_raw(count * self.words), np.uint64).reshape(count, self.words)
+        words = word_rows(self.philox_key, first, count, self.words)
         way_words, shot_words, class_words, image_words, *orders = np.split(words[:, : self.ends[-1]], self.ends[:-1], 1)
         ways = _between(self.size.ways, self.size.largest_ways, way_words[:, 0])  # [B]
         shots = _between(self.size.shots, k, shot_words)  # [B, W]
@@ -120,17 +117,17 @@ def sampler_of(bank: ImageBank, size: EpisodeSize, seed: int) -> EpisodeSampler 
 
 
 def check_episodes(bank: ImageBank, size: EpisodeSize, where: str = "") -> None:
-    """Refuse episodes of which the split cannot give the largest; raises `UsageError` with what would fit, after `where`."""
+    """Refuse episodes of which the split cannot give the largest; raises as `check_size` does, `where` before its words."""
+    images = (size.largest_shots, size.queries, size.unlabelled, size.distractors)
     try:
-        check_size(bank, size.largest_ways, size.largest_shots, size.queries, size.unlabelled, size.distractors)
+        check_size(bank, size.largest_ways, *images, "max_ways=" if size.max_ways else "--ways ")
     except UsageError as error:
-        raise UsageError(f"{where}{error}") from None
+        raise type(error)(f"{where}{error}") from None
 
 
 def _between(low: int, high: int, words: Words) -> Ids:
     """Integers in [low, high], one for each word."""
-    offsets: Words = ((words >> np.uint64(32)) * np.uint64(high - low + 1)) >> np.uint64(32)
-    return low + offsets.astype(np.int64)
+    return low + below(words, high - low + 1)
 
 
 def _in_order(images: Ids, labels: Ids, words: Words) -> tuple[Ids, Ids]:

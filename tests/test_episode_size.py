@@ -75,6 +75,13 @@ def test_bounds_that_mean_nothing_are_refused(make: Any, changes: dict[str, Any]
         make(**changes)
 
 
+@pytest.mark.parametrize(("make", "section"), [(a_test, "test"), (a_training, "train")])
+def test_a_bound_that_is_refused_is_named_with_its_section(make: Any, section: str) -> None:
+    """Both have one of that name."""
+    with pytest.raises(UsageError, match=f"^{section}: max_ways 4 is below ways 5"):
+        make(ways=5, max_ways=4)
+
+
 def test_what_came_later_changes_the_identity_only_where_it_is_used() -> None:
     """A training that says nothing of it keeps the id that it had before there was any."""
     plain = a_training()

@@ -55,9 +55,15 @@ def made(kind: Kind, count: int = 4) -> Tasks:
     return tasks_of(blobs(), count) if kind == "classification" else waves(count)
 
 
-TURNED = {"lstm-meta-learner": 0.05}
-"""Of the largest score. Its 12 inner steps are not continuous: in float64, with torch alone, images changed by float32's
-rounding (3e-7 of their value) moved the scores of a task by 1e-6, or by 0.01 to 0.04."""
+ROUNDED = 1e-4
+"""Of the largest score. Float32's rounding, 6e-8 of a value, makes 1e-5 of it in the longest of these computations; weights
+and images rounded to tf32 make 1e-4 and more with all but a few methods."""
+TURNED = 0.1
+"""Of the largest score. Inner steps are not continuous, as a value may pass a ReLU or win a pooling window by less than its
+rounding. In float64, images changed by 3e-7 of their value moved the scores of 1 task in 20 (MAML) to 1 in 5 (Reptile) by
+1e-4 to 0.07, those of the others by 1e-6."""
+TELLING = {"relation-networks": Conditions("support")}
+"""Where untrained running statistics, the default, leave scores that differ by less than float32 can hold (2e-7)."""
 
 
 def in_float32(tasks: Tasks) -> Tasks:
@@ -110,23 +116,24 @@ def test_tasks_in_one_call_equal_one_call_a_task(name: str, kind: Kind) -> None:
 
 @each_kind
 def test_float32_is_close_to_float64(name: str, kind: Kind) -> None:
-    """To a thousandth of the largest score unless said otherwise; answers differ where scores are that close alone.
-
-    Of a method in `TURNED`, one task of the four may differ by more.
-    """
+    """To `ROUNDED` of the largest score, which tells the best answer of a query of each task from the second; of a method
+    with inner steps, two of the four tasks may differ by `TURNED`."""
     tasks, method = made(kind), for_test(build(name, kind=kind))
+    method.conditions = TELLING.get(name, method.conditions)
     exact = predicted(method, tasks)
     single = predicted(method.float(), in_float32(tasks))
     assert single.dtype == torch.float32
-    largest = max(1.0, float(exact.abs().max()))
-    *errors, worst = (single.double() - exact).abs().amax((1, 2)).sort().values
-    bound = ROUNDING.get(name, 1e-3) * largest
-    assert max(errors) <= bound
-    assert worst <= max(bound, TURNED.get(name, 0) * largest)
+    largest = exact.abs().max()
+    errors = (single.double() - exact).abs().amax((1, 2)).sort().values
+    adapts = CLASSES[name].inner_steps(method.hparams) is not None
+    assert errors[1 if adapts else -1] <= ROUNDED * largest
+    assert errors[-1] <= (TURNED if adapts else ROUNDED) * largest
     if kind == "classification":
         best, second = exact.topk(2).values.unbind(-1)
-        decided = best - second > 2 * worst
-        assert torch.equal(single.argmax(-1)[decided], exact.argmax(-1)[decided])
+        told_apart = (best - second).amax(1).min()
+    else:
+        told_apart = exact.max() - exact.min()
+    assert told_apart > 2 * ROUNDED * largest  # or one score for all would be as close
 
 
 @pytest.mark.parametrize(("name", "mode"), WITH_MODE)

@@ -4,12 +4,13 @@ import errno
 import multiprocessing
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from platform import node
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 from picture_files import PACKED, pack, write
@@ -160,12 +161,19 @@ def test_an_archive_that_leads_out_is_refused(entry: tarfile.TarInfo, kind: str,
     assert sorted(tmp_path.rglob("*")) == [path.parent, path]
 
 
-def test_a_zip_is_never_unpacked(tmp_path: Path) -> None:
-    """An entry that leads out is content like any other, and goes nowhere."""
-    path = pack(tmp_path / "below" / "files.zip", {"../out.txt": b"out"})
-    with opened(path, tmp_path / "below") as files:
-        assert files.read("../out.txt") == b"out"
-    assert sorted(tmp_path.rglob("*")) == [path.parent, path]
+@pytest.mark.parametrize("case", ["outside", "outside and back", "absolute", "a drive", "backslashes", "link"])
+def test_a_zip_that_leads_out_is_refused(case: str, tmp_path: Path) -> None:
+    """In the same words, before anything of it is read."""
+    entry = ZipInfo(UNSAFE[case].name)
+    entry.external_attr = (stat.S_IFLNK if case == "link" else stat.S_IFREG) << 16
+    path = tmp_path / "files.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", b"1")
+        archive.writestr(entry, b"/etc/passwd")
+    for attempt in (Files(path).names, lambda: Files(path).read("a.txt")):
+        with pytest.raises(DataError) as error:
+            attempt()
+        assert str(error.value) == f"{path} is not read: {entry.filename!r} is a link or leads out of the folder."
 
 
 def test_unpacking_ends_at_a_bound(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
-"""Ctrl-C while other processes decode: it goes to all of a terminal's processes, and only one of them answers."""
+"""The end of a command while other processes decode for it.
+
+Ctrl-C goes to all of a terminal's processes, and only one of them answers; a kill goes to that one alone.
+"""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,44 +55,67 @@ def blocks_interrupts(pid: int) -> bool:
     return bool(int(status["SigBlk"], 16) >> (signal.SIGINT - 1) & 1)
 
 
-def wait_for(holds: Callable[[], object]) -> None:
-    """Wait until something holds, for a minute at most."""
-    until = time.monotonic() + 60
+def wait_for(holds: Callable[[], object], within_s: float = 60) -> None:
+    """Wait until something holds."""
+    until = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.005)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("moment", ["they start", "they decode"])
-def test_ctrl_c_ends_all_processes_without_a_word_of_theirs(moment: str, tmp_path: Path) -> None:
-    """Exit 130 whether they start or decode; no traceback, no process and nothing half made is left."""
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A file that is there once a process has begun to decode."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def preparing(tmp_path: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """`fsbench run` in a process group of its own, where two other processes decode slowly."""
     photo = encoded(noise(0), "JPEG")
     photos = write(tmp_path / "photos", {f"{name}/{i}.jpg": photo for name in "abcdefghij" for i in range(60)})
-    log, cache = tmp_path / "log", tmp_path / "cache"
     command = [*PIXELS, "--dataset", "folder", "--data-root", str(photos), "--out", str(tmp_path / "runs")]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", SLOWLY, str(log), *command],
-        env=environment(FSBENCH_CACHE=str(cache)),
+        env=environment(FSBENCH_CACHE=str(tmp_path / "cache")),
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-
-    def decoding() -> list[int]:
-        return [pid for pid, line in group(process.pid).items() if "popen_loky" in line]
-
-    try:
-        wait_for(log.exists if moment == "they decode" else decoding)
-        assert all(map(blocks_interrupts, decoding()))
-        assert process.poll() is None
-        os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
-        assert process.returncode == 130, said
-        assert "Traceback" not in said and "Interrupted." in said and "Warning" not in said, said
-        wait_for(lambda: group(process.pid) == {})
-    finally:
+    ) as process:
+        yield process
         if group(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
-    assert {path.name for path in cache.iterdir()} - {"checksums", "identities", "kernels"} == {".locks"}
+
+
+def decoding(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that decode for a process, or that start."""
+    return [pid for pid, line in group(process.pid).items() if "popen_loky" in line]
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.mark.parametrize("moment", ["they start", "they decode"])
+def test_ctrl_c_ends_all_processes_without_a_word_of_theirs(
+    moment: str, preparing: subprocess.Popen[str], log: Path, tmp_path: Path
+) -> None:
+    """Exit 130 whether they start or decode; no traceback, no process and nothing half made is left."""
+    wait_for(log.exists if moment == "they decode" else lambda: decoding(preparing))
+    assert all(map(blocks_interrupts, decoding(preparing)))
+    assert preparing.poll() is None
+    os.killpg(preparing.pid, signal.SIGINT)
+    said = preparing.communicate(timeout=60)[1]
+    assert preparing.returncode == 130, said
+    assert "Traceback" not in said and "Interrupted." in said and "Warning" not in said, said
+    wait_for(lambda: group(preparing.pid) == {})
+    assert {path.name for path in (tmp_path / "cache").iterdir()} - {"checksums", "identities", "kernels"} == {".locks"}
     assert not list(tmp_path.glob("runs/*/record.json"))
+
+
+@pytest.mark.parametrize("moment", ["they start", "they decode"])
+def test_a_command_that_is_killed_leaves_no_process(moment: str, preparing: subprocess.Popen[str], log: Path) -> None:
+    """Those that decode end by themselves, within seconds: nobody is left to end them."""
+    wait_for(log.exists if moment == "they decode" else lambda: decoding(preparing))
+    assert preparing.poll() is None
+    preparing.kill()
+    wait_for(lambda: group(preparing.pid) == {}, within_s=20)

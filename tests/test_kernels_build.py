@@ -172,7 +172,7 @@ def test_a_run_with_kernels_is_tested_where_there_are_none(tmp_path: Path, monke
     no_compiler(tmp_path, monkeypatch)
     heard = Heard()
     with one_thread():
-        record, result = run_test(record.folder, TestRequest(episodes=3), "cpu", None, heard)
+        record, result = run_test(record.folder, TestRequest(episodes=3), "cpu", heard)
     (note,) = heard.notes
     assert "kernels cannot be had" in note
     assert record.content["plan"]["kernels"] is True

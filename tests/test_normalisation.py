@@ -110,6 +110,15 @@ def test_an_update_enters_as_its_pooled_mean_and_variance() -> None:
     np.testing.assert_allclose(variance[0], pooled.var(0), rtol=1e-12)
 
 
+def test_a_task_of_few_values_weighs_as_much_as_one_of_many() -> None:
+    """The mean is that of two means, the variance the mean of two variances plus the variance of the means."""
+    tasks = [values(0, 1, 10, C), 3 + values(1, 1, 90, C)]
+    mean, variance = updated(layer(momentum=1.0), tasks).statistics()["layer"]
+    means, variances = ([of(task[0].numpy(), axis=0) for task in tasks] for of in (np.mean, np.var))
+    np.testing.assert_allclose(mean[0], np.mean(means, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(variance[0], np.mean(variances, axis=0) + np.var(means, axis=0), rtol=1e-12)
+
+
 def test_updates_enter_with_momentum() -> None:
     """After two updates the statistics are the exponential average of the initial, the first and the second."""
     first, second = values(0, G, M, C), values(1, G, M, C)

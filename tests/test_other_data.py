@@ -164,6 +164,29 @@ def test_classes_that_are_trained_on_are_not_tested(other: str, tmp_path: Path) 
     finished("run", "--method", "nearest-centroid", *common)  # which learns nothing
 
 
+WITHOUT, IMAGENETS = 'f"{split}-{c}"', 'f"n{sum(map(ord, split)):07}{c}"'
+"""How classes are called whose source does not name them, and how ImageNet's are."""
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested", "nameless"), [(WITHOUT, IMAGENETS, "one"), (IMAGENETS, WITHOUT, "two"), (WITHOUT, WITHOUT, "two")]
+)
+def test_classes_without_names_are_not_tested_where_they_may_be_the_same(
+    trained: str, tested: str, nameless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 2, and whose they are; a method that learns nothing is tested."""
+    monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "cache"))
+    for name, called in (("one", trained), ("two", tested)):
+        (tmp_path / f"{name}.py").write_text(OTHER.replace('f"{split}{c}"', called).replace("other-", f"{name}-"))
+    one, two = (f"{tmp_path / name}.py:Other" for name in ("one", "two"))
+    common = ("--dataset", one, "--set", "data.side=28", "--test-dataset", two, *FEW, "--out", tmp_path / "runs")
+    said = call(*PROTONET, *common)
+    assert said.code == 2
+    assert "It cannot be told whether test classes of two:Other are trained or selected on in one:Other" in said.complaint
+    assert f"the files of {nameless}:Other do not name its classes" in said.complaint
+    finished("run", "--method", "nearest-centroid", *common)
+
+
 def test_a_finished_run_is_not_tested_on_functions(tmp_path: Path) -> None:
     """Exit 2: it learned to classify."""
     finished("run", "--method", "nearest-centroid", *FEW, "--out", tmp_path)

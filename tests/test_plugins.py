@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,21 @@ def test_what_is_no_complete_data_set_is_refused(fsbench: Ask) -> None:
 
 
 # A pretended distribution
+
+
+def test_the_metadata_of_a_distribution_is_read_once(pretend: Pretend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many plugins it brings: parsing it takes longer than all else that finds a plugin."""
+    pretend("many", {"methods": {f"guess{i}": "many_module:Guess" for i in range(5)}}, {"many_module.py": GOOD})
+    read: list[str] = []
+
+    def metadata(distribution: Distribution) -> dict[str, str]:
+        read.append(str(distribution.locate_file("")))
+        return {"Name": "many", "Version": "1.0"}
+
+    monkeypatch.setattr(Distribution, "metadata", property(metadata))
+    found = plugins.registered("methods")
+    assert [found[f"guess{i}"].distribution for i in range(5)] == ["many 1.0"] * 5
+    assert sum(place.endswith("site-many") for place in read) == 1
 
 
 def test_a_plugin_without_a_card_is_listed_by_name_and_distribution(fsbench: Ask, pretend: Pretend) -> None:

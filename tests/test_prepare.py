@@ -105,6 +105,22 @@ def test_a_damaged_cache_is_made_again_and_that_is_said(name: str, damage: str) 
     assert pixels(dataset) == before
 
 
+@pytest.mark.parametrize("damage", [[], None, {"bytes": 164}])
+def test_a_cache_whose_words_are_others_is_made_again_and_that_is_said(damage: object) -> None:
+    """JSON that is no mapping, or lacks what a run needs; that of an older source too."""
+    folder = prepare("grey", Grey()).folder
+    assert (folder / "images.npy").stat().st_size == 164
+    (folder / "meta.json").write_text(json.dumps(damage))
+    older = folder.with_name("grey-of-old")
+    older.mkdir()
+    (older / "meta.json").write_text(json.dumps(damage))
+    notes: list[str] = []
+    assert prepare("grey", Grey(), note=notes.append).bank("test").class_names == ("c",)
+    assert notes == ["The prepared images of grey are damaged: they are made again."]
+    prepare("grey", Grey({"shade": 1}), note=notes.append)
+    assert len(notes) == 1
+
+
 def test_a_source_that_has_changed_is_prepared_anew_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside the old one; other options alone are no change."""
     notes: list[str] = []

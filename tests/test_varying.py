@@ -291,7 +291,8 @@ def test_predictions_are_the_queries_of_all_episodes() -> None:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (EpisodeSize(2, 1, 1, max_ways=5), "5 ways are more than the 4 classes of this split: at most --ways 4"),
+        (EpisodeSize(2, 1, 1, max_ways=5), "5 ways are more than the 4 classes of this split: at most max_ways=4"),
+        (EpisodeSize(5, 1, 1), "5 ways are more than the 4 classes of this split: at most --ways 4"),
         (EpisodeSize(3, 1, 1, unlabelled=1, distractors=2), "3 ways and 2 distractors are more than the 4 classes"),
         (EpisodeSize(2, 1, 3, max_shots=5), "5 shots and 3 queries need 8 images of each class, but class 'class1' has 7"),
         (EpisodeSize(2, 1, 3, unlabelled=4), "need 8 images of each class.*\n.*at most 3 unlabelled fit"),

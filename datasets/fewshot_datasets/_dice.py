@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fewshot_bench.philox import below
 from fewshot_datasets._strokes import Ints
 
 
@@ -21,8 +22,7 @@ class Dice:
         """Even in 0 … limit - 1."""
         count = int(np.prod(shape))
         self.word += count
-        words = self._philox.random_raw(count).reshape(shape)
-        return ((words >> np.uint64(32)) * np.uint64(limit) >> np.uint64(32)).astype(np.int64)
+        return below(self._philox.random_raw(count).reshape(shape), limit)
 
     def around(self, spread: int, *shape: int) -> Ints:
         """Bell-shaped in -spread … spread, with a standard deviation of a third of the spread."""

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot_bench.dataset import ImageClass, Images, Progress
-from fewshot_bench.decoding import Photo, damage, decoded, is_image
+from fewshot_bench.decoding import HIDDEN, Photo, damage, decoded, is_image
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.files import ARCHIVES, BROKEN, Files, is_archive, opened
 from fewshot_bench.prepare import cache_folder
 from fewshot_datasets.checksums import UNREAD, checksums
 from fewshot_datasets.class_folders import EXPECTED, ClassFolders, find_classes
 from fewshot_datasets.own_images import OwnImages, Split, only_one, split_beside
-from fewshot_datasets.own_split import SPLIT_FILE, few, read_split, to_splits
+from fewshot_datasets.own_split import SPLIT_FILE, WRITTEN, few, read_split, to_splits
 
 AT_ONCE = 64
 """Images that one process decodes at a time."""
@@ -86,7 +86,7 @@ class Folder(OwnImages):
 
     def variant(self) -> str:
         """How many classes and images, whose split, and which folders are no classes for want of images."""
-        without = self._found.without_images
+        without = sorted({*self._found.without_images, *self._empty()})
         return super().variant() + (f"; folders without images: {few(without)}" if without else "")
 
     def images(self, progress: Progress) -> Iterator[Images]:
@@ -101,6 +101,15 @@ class Folder(OwnImages):
             except DataError as error:
                 where = f"Read from {self._files.path}: replace them, or take them away."
                 raise damage(error.damaged, len(ordered), where) if error.damaged else error from None
+
+    def _empty(self) -> Iterator[str]:
+        """Folders that lie as those of the classes do, and hold nothing; an archive need not list such ones."""
+        top = self._files.path / self._found.wrapped
+        for path in top.glob("*/*" if self._found.splits else "*"):
+            name = path.relative_to(top)
+            misplaced = self._found.splits and name.parts[0].lower() not in WRITTEN
+            if path.is_dir() and not any(path.iterdir()) and not misplaced and not HIDDEN.search(name.as_posix()):
+                yield name.as_posix()
 
     @cached_property
     def _source(self) -> tuple[Files, dict[str, tuple[int, int]]]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fewshot_bench.class_names import unnamed
 from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import resized
 from fewshot_bench.errors import DataError, few
@@ -80,7 +81,8 @@ class Pickles:
         checked = (
             "by their names the classes are those of Ravi & Larochelle's lists"
             if self._named
-            else "without the names of classes: only the numbers of classes and images could be checked"
+            else "without the names of classes: only the numbers of classes and images could be checked, and tests "
+            "between this and other data of ImageNet's are refused"
         )
         return f"pickled arrays ({', '.join(own_name(name) for name in self.names.values())}); {checked}"
 
@@ -166,10 +168,10 @@ def _arrays(held: Mapping[str, Any], split: str) -> Arrays:
         images, labels = held["data"], [int(label) for label in held["labels"]]
         if len(labels) != len(images):
             raise ValueError(f"{len(labels)} labels of {len(images)} images")
-        places = {f"{split}-{label}": [] for label in sorted(set(labels))}
+        places = {unnamed(split, label): [] for label in sorted(set(labels))}
         for i, label in enumerate(labels):
-            places[f"{split}-{label}"].append(i)
-        names = {f"{split}-{label}": name for label, name in _names(held, set(labels)).items()}
+            places[unnamed(split, label)].append(i)
+        names = {unnamed(split, label): name for label, name in _names(held, set(labels)).items()}
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images {images.dtype} {images.shape}")
     used = [i for own in places.values() for i in own]

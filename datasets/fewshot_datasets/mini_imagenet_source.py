@@ -10,8 +10,8 @@ The number in a name of the lists counts the images of the class in ILSVRC2012's
 class has more images. Ravi & Larochelle do not say in which order. The public generators (Liu's mini-imagenet-tools and
 others) go by the number in ILSVRC2012's file names (`n01532829_62.JPEG`), from 1, and so do we; the first of them
 (Berenguel, 2017) notes that the names as text might be meant, and no answer of the authors was found (issue 2 of
-twitter-research/meta-learning-lstm). A photograph that is missing from such a folder shifts all after it, which is seen only
-where the list then names one too many.
+twitter-research/meta-learning-lstm). A photograph that is missing from such a folder shifts all after it, so each class must
+have as many images as ILSVRC2012 does.
 """
 
 import re
@@ -26,12 +26,17 @@ from fewshot_datasets.imagenet_source import Classes, ImageFiles, Source, anothe
 from fewshot_datasets.mini_imagenet_pickles import find_pickles
 
 TITLE = "mini-ImageNet"
+MOST = 1300
+"""Training images of a class in ILSVRC2012, of most classes."""
 RAVI = re.compile(r"(n\d{8})(\d{8})")
 """A name of the lists: the class and the image's number in it."""
 
 
-def recognise(files: Files, place: Path, listed: Classes, *, pickles: bool) -> Source | None:
-    """The first form that a folder or an archive has, or its pickles; raises `DataError` for damage or another data set."""
+def recognise(files: Files, place: Path, listed: Classes, fewer: Mapping[str, int], *, pickles: bool) -> Source | None:
+    """The first form that a folder or an archive has, or its pickles; raises `DataError` for damage or another data set.
+
+    `fewer`: how many images those classes have in ILSVRC2012 that have not `MOST`.
+    """
     wanted = {one.name for members in listed.values() for one in members}
     listing = list_files(files, wanted, all_of_it=not place.is_dir())
     if pickles:
@@ -39,7 +44,7 @@ def recognise(files: Files, place: Path, listed: Classes, *, pickles: bool) -> S
     return (
         _named(files, place, listing.sizes, listed)
         or find_pickles(files, place, listing.sizes, listed)
-        or _folders(files, place, listing, listed)
+        or _folders(files, place, listing, listed, fewer)
     )
 
 
@@ -59,7 +64,7 @@ def _named(files: Files, place: Path, sizes: Sizes, listed: Classes) -> ImageFil
     return ImageFiles(files, place, form, listed, names, short_of(there))
 
 
-def _folders(files: Files, place: Path, listing: Listing, listed: Classes) -> ImageFiles | None:
+def _folders(files: Files, place: Path, listing: Listing, listed: Classes, fewer: Mapping[str, int]) -> ImageFiles | None:
     """A folder for each class; raises `DataError` for other classes, or another number of images."""
     each = {one.name: len(one.image_ids) for members in listed.values() for one in members}
     if not any(each.keys() & members.keys() for members in listing.folders.values()):
@@ -71,6 +76,7 @@ def _folders(files: Files, place: Path, listing: Listing, listed: Classes) -> Im
         if name in each and (own := numbered(name, names))
     }
     if any(len(own) > each[name] for name, own in ilsvrc.items()):
+        _check_whole(place, ilsvrc, listed, fewer)
         return _ilsvrc(files, place, ilsvrc, listing, listed)
     return _of_each_class(files, place, listing, listed)
 
@@ -88,15 +94,20 @@ def _of_each_class(files: Files, place: Path, listing: Listing, listed: Classes)
     return class_folders(files, place, form, "folders", listed, names, listing.sizes)
 
 
-def _ilsvrc(files: Files, place: Path, ilsvrc: Mapping[str, Sequence[str]], listing: Listing, listed: Classes) -> ImageFiles:
-    """The images of the lists among ILSVRC2012's own."""
-    last = {one.name: max(map(_number, one.image_ids)) for members in listed.values() for one in members}
-    short = [f"{name}: {len(names):,}, {last[name]:,} or more" for name, names in ilsvrc.items() if len(names) < last[name]]
+def _check_whole(place: Path, ilsvrc: Mapping[str, Sequence[str]], listed: Classes, fewer: Mapping[str, int]) -> None:
+    """Raises `DataError` unless every class is there with all its images in ILSVRC2012."""
+    found = {name: len(names) for name, names in ilsvrc.items()}
+    official = {name: fewer.get(name, MOST) for name in found}
+    wrong = [f"{name}: {n:,} of {official[name]:,}" for name, n in found.items() if n != official[name]]
     if faults := [
-        *differences(listed, {"": dict.fromkeys(ilsvrc, 0)}, counted=False),
-        *([f"{len(short)} classes have fewer images than in ILSVRC2012 ({few(short)})"] if short else []),
+        *differences(listed, {"": found}, counted=False),
+        *([f"{len(wrong)} classes have another number of images than in ILSVRC2012 ({few(wrong)})"] if wrong else []),
     ]:
         raise another(place, TITLE, faults)
+
+
+def _ilsvrc(files: Files, place: Path, ilsvrc: Mapping[str, Sequence[str]], listing: Listing, listed: Classes) -> ImageFiles:
+    """The images of the lists among ILSVRC2012's own."""
     ordered = [
         ilsvrc[one.name][_number(image) - 1] for members in listed.values() for one in members for image in one.image_ids
     ]

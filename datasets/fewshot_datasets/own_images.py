@@ -14,8 +14,13 @@ from fewshot_bench.specs import canonical_json
 from fewshot_datasets.kept import kept, stamp
 from fewshot_datasets.own_split import SPLIT_FILE, check_split, draw_split, few, read_split, split_text
 
+LARGEST_SIDE = 1024
+"""Pixels: beyond it a block of images fills the memory."""
 VERSION = "v1"
 """Of what identities are made of: another makes those anew that are kept."""
+
+
+STATE_ONE = f"to state one: {SPLIT_FILE} in the folder, or --set data.split=FILE"
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,9 @@ class OwnImages(Dataset):
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)
-        if self.options["side"] < self.smallest_side:
-            raise UsageError(f"data.side must be at least {self.smallest_side}, not {self.options['side']}.")
+        if not self.smallest_side <= self.options["side"] <= LARGEST_SIDE:
+            bounds = f"{self.smallest_side} to {LARGEST_SIDE}"
+            raise UsageError(f"data.side must be from {bounds} pixels, not {self.options['side']}.")
         if self.options["resize"] not in ("crop", "squash"):
             raise UsageError(f"data.resize must be crop or squash, not {self.options['resize']!r}.")
 
@@ -62,7 +68,7 @@ class OwnImages(Dataset):
         names, seed = [one.name for one in self.members], self.options["split_seed"]
         stated = self.stated_split()
         if stated is None:
-            return Split(draw_split(names, seed), f"drawn with seed {seed}")
+            return Split(draw_split(names, seed), f"drawn with seed {seed} ({STATE_ONE})")
         check_split(stated.of, names, stated.where)
         if seed:
             raise UsageError(f"data.split_seed is of a split that is drawn; this one is stated: {stated.where}.")

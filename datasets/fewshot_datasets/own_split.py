@@ -5,13 +5,11 @@ A drawn split depends on nothing but the names of the classes and the seed. Of n
     test  = (20 n + 50) // 100    val = (16 n + 50) // 100    train = the rest,
 
 mini-ImageNet's 64, 16 and 20 %; from 3 classes on at least 1 each in val and test, from 15 on at least 5. Which class goes
-where: the names, sorted, get a raw 64-bit word each of numpy's Philox-4x64, whose stream numpy guarantees, under the first
-128 bits, read little-endian, of the sha256 of the canonical JSON of [sorted names, seed]; in the order of their words (a
-stable sort) the first are train, the next val, the last test.
+where: the names, sorted, get a word each of the stream of `fewshot_bench.philox` whose key is that of [sorted names, seed];
+in the order of their words (a stable sort) the first are train, the next val, the last test.
 """
 
 import csv
-import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +19,7 @@ import numpy as np
 
 from fewshot_bench import errors
 from fewshot_bench.errors import DataError
-from fewshot_bench.specs import canonical_json
+from fewshot_bench.philox import key_of, words
 
 SPLITS = ("train", "val", "test")
 WRITTEN = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -47,7 +45,9 @@ def read_split(content: bytes, where: str) -> dict[str, str]:
         raise DataError(f"{where} is no CSV file in UTF-8 ({error}). Save it as CSV UTF-8.") from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if not {"class", "split"} <= set(header):
-        raise DataError(f"{where} must begin with the line class,split; it begins with {','.join(header) or 'nothing'!r}.")
+        found = ",".join(header)
+        hint = "\nPut commas between the cells, not semicolons." if ";" in found else ""
+        raise DataError(f"{where} must begin with the line class,split; it begins with {found or 'nothing'!r}.{hint}")
     name, split = header.index("class"), header.index("split")
     named: dict[str, list[str]] = defaultdict(list)
     for number, row in enumerate(rows[1:], start=2):
@@ -89,10 +89,9 @@ def draw_split(classes: Iterable[str], seed: int) -> dict[str, str]:
     n = len(names)
     least = 5 if n >= 15 else 1 if n >= 3 else 0
     test, val = (max(least, (percent * n + 50) // 100) for percent in (20, 16))
-    sha = hashlib.sha256(canonical_json([names, seed]).encode()).digest()
-    words = np.random.Philox(key=int.from_bytes(sha[:16], "little")).random_raw(n)
     drawn = ["train"] * (n - val - test) + ["val"] * val + ["test"] * test
-    return {names[i]: split for i, split in zip(np.argsort(words, kind="stable"), drawn, strict=True)}
+    order = np.argsort(words(key_of(names, seed), n), kind="stable")
+    return {names[i]: split for i, split in zip(order, drawn, strict=True)}
 
 
 def split_text(splits: Mapping[str, Sequence[str]]) -> str:

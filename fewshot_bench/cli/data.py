@@ -34,6 +34,8 @@ def list_data(data_root: DataRoot = None, markdown: Markdown = False, as_json: J
     from fewshot_bench import catalogue
     from fewshot_bench.dataset import data_root as root_of
 
+    if markdown and as_json:
+        raise UsageError("--markdown and --json are two forms of the list: give one of them.")
     if markdown:
         print(catalogue.markdown(plugins.registered("datasets").values()))
         return 0
@@ -57,7 +59,7 @@ def get(name: Name, settings: Settings = None, data_root: DataRoot = None, as_js
     if not isinstance(dataset, Dataset):
         return _say(f"{plugin.name} is a family of functions: nothing to get.", {"name": plugin.name}, as_json)
     state, _ = standing(plugin, dataset)
-    if state == "to import":
+    if state == "to import" and (dataset.folder or dataset.root is None):  # what was named says itself what is wrong with it
         raise refuse_download(plugin)
     downloaded = dataset.download() if state == "to download" else []
     if downloaded:
@@ -169,13 +171,17 @@ def preview(
     plugin, dataset = asked_for(name, settings, data_root)
     if not isinstance(dataset, Dataset):
         raise UsageError(f"{plugin.name} is a family of functions: it has no images to preview.")
+    from fewshot_bench.prepare import own_split_told
     from fewshot_bench.preview import Layout, lacking, picture, shown_episodes, text_font, write_png
     from fewshot_bench.sampling import EpisodeSampler
 
     split = split or dataset.splits[0]
     layout = Layout(dataset.shape, ways, shots, queries, episodes)
-    bank = prepared(plugin, dataset).bank(split)
-    shown = list(shown_episodes(EpisodeSampler(bank, ways, shots, queries, seed), bank, episodes))
+    made = prepared(plugin, dataset)
+    with own_split_told(made):
+        bank = made.bank(split)
+        sampler = EpisodeSampler(bank, ways, shots, queries, seed)
+    shown = list(shown_episodes(sampler, bank, episodes))
     path = out or Path(f"{plugin.name}-{split}.png".replace(":", "-").replace("/", "-"))
     write_png(picture(f"{plugin.name}, {split}: {ways}-way {shots}-shot, seed {seed}", layout, shown), path)
     names = "".join(name for episode in shown for name in episode.classes)

@@ -101,6 +101,11 @@ def test_every_data_set_is_listed_with_its_state() -> None:
     assert [line.split("`")[1] for line in markdown[2:]] == names
 
 
+def test_a_list_has_one_form() -> None:
+    """Exit 2 where two are asked for."""
+    assert_refused(call("data", "list", "--markdown", "--json"), 2, "--markdown", "--json")
+
+
 def test_a_list_looks_into_no_compressed_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are of gigabytes: what is named as a data set's archive is here."""
     archives = {
@@ -169,6 +174,31 @@ def test_get_of_what_no_program_may_download_says_how_to_import_it() -> None:
     """Exit 2."""
     assert_refused(call("data", "get", "mini-imagenet"), 2, "cannot be downloaded", "fsbench data import mini-imagenet")
     assert_refused(call("data", "get", REFERENCE), 2, "cannot be downloaded", "fsbench data import squares:Squares PATH")
+
+
+OWN = {
+    "images of another type": ("arrays", "x.npz", {"images": np.zeros((4, 2, 2)), "labels": np.arange(4)}, "not uint8"),
+    "arrays of other names": ("arrays", "x.npz", {"x": np.zeros(4)}, "has no array 'images'"),
+    "no archive": ("folder", "x.txt", b"text", "neither a folder nor an archive"),
+    "a damaged archive": ("folder", "x.zip", b"text", "is damaged or truncated"),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_get_of_files_that_cannot_be_used_says_what_is_wrong_with_them(case: str, tmp_path: Path) -> None:
+    """Exit 3 with the data set's own words, as of any command; without files, how to name some."""
+    name, file, content, word = OWN[case]
+    path = tmp_path / file
+    np.savez(path, **content) if isinstance(content, dict) else path.write_bytes(content)
+    assert_refused(call("data", "get", name, "--data-root", path), 3, path, word)
+    assert_refused(call("data", "get", name), 2, "cannot be downloaded", "--data-root")
+
+
+def test_get_of_a_wrong_split_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    """Exit 3."""
+    np.savez(tmp_path / "x.npz", images=np.zeros((4, 2, 2), np.uint8), labels=np.arange(4))
+    (tmp_path / "split.csv").write_text("class;split\n0;train\n")
+    assert_refused(call("data", "get", "arrays", "--data-root", tmp_path), 3, tmp_path / "split.csv", "semicolons")
 
 
 def test_an_import_is_prepared_remembered_and_used_without_a_data_root(root: Path) -> None:
@@ -267,7 +297,9 @@ def test_unknown_names_are_refused_with_the_nearest_valid_ones(command: list[str
     assert_refused(call("data", verb, REFERENCE, *path, "--set", "data.scael=2"), 2, "'scael'", "'scale'")
     assert_refused(call("data", verb, REFERENCE, *path, "--set", "scale"), 2, "key=value", "'scale'")
     for value in ("2.5", "true", "large", "[2]", ""):
-        assert_refused(call("data", verb, REFERENCE, *path, "--set", f"scale={value}"), 2, "data.scale must be a int")
+        assert_refused(
+            call("data", verb, REFERENCE, *path, "--set", f"scale={value}"), 2, "data.scale must be a whole number"
+        )
     assert_refused(call("data", verb, "none.py:Plugin", *path), 2, "none.py")
     assert_refused(call("data", verb), 2, f"fsbench data {verb} --help")
 

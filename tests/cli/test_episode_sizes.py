@@ -165,10 +165,14 @@ REFUSED = {
     ),
     "no upper bound for each class": ([*PIXELS, *settings("test.imbalanced=true")], "set max_shots too"),
     "a bound below what it bounds": ([*PIXELS, *settings("test.max_ways=4")], "max_ways 4 is below ways 5"),
+    "a validation of one way": (
+        [*TINY, *settings("validation.ways=1")],
+        "A validation of 1 way has nothing to tell apart: at least --set validation.ways=2.",
+    ),
     "distractors without images": ([*PIXELS, *settings("test.distractors=4")], "set unlabelled too"),
     "more classes than there are": (
         [*PIXELS, *settings("test.max_ways=6000")],
-        "6000 ways are more than the 324 classes of this split: at most --ways 324.",
+        "Test: 6000 ways are more than the 324 classes of this split: at most max_ways=324.",
     ),
     "more images than there are": (
         [*PIXELS, *settings("test.unlabelled=5")],

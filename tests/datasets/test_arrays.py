@@ -203,8 +203,8 @@ def test_it_is_prepared_as_any_other(path: Path, tmp_path: Path, monkeypatch: py
     assert prepared.describe("train")["train"]["images"] == 600
 
 
-@pytest.mark.parametrize("option", ["side", "resize"])
-def test_an_option_out_of_range_is_refused(option: str, path: Path) -> None:
+@pytest.mark.parametrize(("option", "value"), [("side", -1), ("side", 1025), ("resize", "stretch")])
+def test_an_option_out_of_range_is_refused(option: str, value: object, path: Path) -> None:
     """By its name, with what it may be."""
-    said = refusal(lambda: made(save(path), **{option: {"side": -1, "resize": "stretch"}[option]}), UsageError)
+    said = refusal(lambda: made(save(path), **{option: value}), UsageError)
     assert f"data.{option} must be" in said

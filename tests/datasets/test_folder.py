@@ -86,7 +86,7 @@ def test_options_say_what_is_prepared(photos: Path, options: dict[str, Any]) -> 
     assert dataset.identity() != made(photos).identity()
 
 
-@pytest.mark.parametrize("options", [{"side": 0}, {"resize": "stretch"}, {"channels": 4}], ids=str)
+@pytest.mark.parametrize("options", [{"side": 0}, {"side": 1025}, {"resize": "stretch"}, {"channels": 4}], ids=str)
 def test_an_option_out_of_range_is_refused(photos: Path, options: dict[str, Any]) -> None:
     """By its name, with what it may be."""
     (name,) = options
@@ -133,7 +133,7 @@ def test_changed_photos_are_another_run(photos: Path, change: str) -> None:
     CHANGES[change](photos)
     assert made(photos).identity() != before
     prepare("folder", made(photos), note=notes.append)
-    assert len(notes) == 1 and "have changed" in notes[0]
+    assert len([note for note in notes if "have changed" in note]) == 1
 
 
 def test_other_files_do_not_matter(photos: Path) -> None:
@@ -180,9 +180,30 @@ def test_the_files_are_looked_at_once_for_all_identities_that_a_run_asks_for(
 
 def test_folders_that_hold_no_images_are_named(photos: Path) -> None:
     """Beside how many there are."""
-    assert made(photos).variant().endswith("; split: drawn with seed 0")
+    assert "without images" not in made(photos).variant()
     write(photos, {"emu/0.raw": b"", "fox/0.raw": b"", ".git/0": b""})
-    assert made(photos).variant().endswith("; split: drawn with seed 0; folders without images: 'emu', 'fox'")
+    for name in ("gnu", ".venv", "cat/more"):
+        (photos / name).mkdir()
+    assert made(photos).variant().endswith("; folders without images: 'emu', 'fox', 'gnu'")
+
+
+def test_folders_of_splits_that_hold_nothing_are_named(tmp_path: Path) -> None:
+    """Below a split alone; others beside the splits are none of classes."""
+    root = write(tmp_path / "photos", {"train/ant/0.png": plain(0), "test/bee/0.png": plain(1)})
+    for name in ("test/cat", "other/dog"):
+        (root / name).mkdir(parents=True)
+    assert made(root).variant().endswith("; folders without images: 'test/cat'")
+
+
+def test_what_is_prepared_is_said_with_the_folders_that_hold_no_images(photos: Path) -> None:
+    """Once: not where it was prepared before."""
+    (photos / "gnu").mkdir()
+    notes: list[str] = []
+    for _ in range(2):
+        prepare("folder", made(photos), note=notes.append)
+    assert notes == [f"folder: {made(photos).variant()}."]
+    assert notes[0].startswith("folder: 4 classes, 12 images; split: drawn with seed 0 (")
+    assert notes[0].endswith("; folders without images: 'gnu'.")
 
 
 def test_a_link_loop_is_no_end_of_classes(photos: Path) -> None:
@@ -264,6 +285,28 @@ def test_a_run_needs_nothing_but_the_folder(kernels: None, tmp_path: Path) -> No
     finished(*base, "--protocol", "custom", "--queries", "5", "--episodes", "8", "--set", "data.side=8")
     kept = only_run(tmp_path / "runs") / "split.csv"
     assert kept.read_text() == made(root).split_csv()
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (2, "This data set has no classes in split 'test'; it has train."),
+        (6, "2 ways are more than the one class of this split, which has nothing to tell apart."),
+        (10, "3 ways are more than the 2 classes of this split: at most --ways 2."),
+    ],
+)
+def test_a_split_of_too_few_classes_is_said_to_be_drawn(classes: int, words: str, kernels: None, tmp_path: Path) -> None:
+    """With its seed, of how many classes, and how to state one; a run and a preview say the same, in two lines."""
+    root = write(tmp_path / "photos", colours(classes, 3))
+    common = ("--data-root", root, "--ways", 3 if classes == 10 else 2, "--queries", 2, "--set", "data.side=8")
+    run = ("run", "--method", "nearest-centroid", "--dataset", "folder", "--protocol", "custom", "--out", tmp_path / "runs")
+    for command in (run, ("data", "preview", "folder", "--split", "test")):
+        said = call(*command, *common)
+        assert said.code == 2
+        refused, told = said.complaint.splitlines()
+        assert refused.endswith(words)
+        assert told.startswith(f"The data: {classes} classes, {3 * classes} images; split: drawn with seed 0 (")
+        assert "split.csv" in told and "--set data.split=FILE" in told
 
 
 def test_a_class_that_is_too_small_is_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fewshot_bench.errors import DataError
 from fewshot_datasets import imagenet_source
 from fewshot_datasets.imagenet_source import WHOLE
 from fewshot_datasets.mini_imagenet import MiniImagenet
+from fewshot_datasets.mini_imagenet_source import MOST
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,14 @@ def test_every_class_has_six_hundred_images_sorted_by_name() -> None:
     members = [one for split in classes.values() for one in split]
     assert {len(one.image_ids) for one in members} == {600}
     assert all(list(one.image_ids) == sorted(one.image_ids) for one in members)
+
+
+def test_the_lists_name_images_up_to_the_last_of_each_class_in_ilsvrc() -> None:
+    """Of n images 600 are named, so the last of them is n or not far below: more than 15 below in one class of 20,000."""
+    for members in MiniImagenet().listed().values():
+        for one in members:
+            last = int(one.image_ids[-1][-8:])
+            assert 0 <= MiniImagenet.fewer.get(one.name, MOST) - last <= 15, one.name
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

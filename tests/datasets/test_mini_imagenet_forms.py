@@ -23,6 +23,7 @@ from mini_imagenet_forms import (
 )
 from small_imagenet import Tiny, cache_pickles, class_names, dump, images, write_named
 
+from fewshot_bench.class_names import may_hide_shared
 from fewshot_datasets.imagenet_source import ImageFiles
 
 
@@ -72,6 +73,13 @@ def test_it_says_that_classes_without_names_were_only_counted(tmp_path: Path) ->
     dataset = Tiny(root=tmp_path / "data")
     assert "without the names of classes: only the numbers of classes and images could be checked" in dataset.variant()
     assert class_names(dataset) == {"train": ["train-0", "train-1"], "val": ["val-2"], "test": ["test-3"]}
+
+
+def test_classes_without_names_may_be_those_of_any_other_form(tmp_path: Path) -> None:
+    """A test of that form, after training on this one, could be of classes that were trained on."""
+    category_without_names(tmp_path / "data")
+    trained = class_names(Tiny(root=tmp_path / "data"))["train"]
+    assert may_hide_shared(trained, class_names(Tiny())["test"])
 
 
 @pytest.mark.parametrize("write", [named_by_class, ilsvrc])

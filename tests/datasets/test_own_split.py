@@ -122,7 +122,7 @@ REFUSED = {
     "no split": (b"class,split\ncat,\n", "do not exist: 'cat: '"),
     "no header": (b"cat,train\ndog,test\n", "must begin with the line class,split; it begins with 'cat,train'"),
     "other columns": (b"name,fold\ncat,train\n", "it begins with 'name,fold'"),
-    "semicolons": (b"class;split\ncat;train\n", "it begins with 'class;split'"),
+    "semicolons": (b"class;split\ncat;train\n", "it begins with 'class;split'.\nPut commas between the cells"),
     "empty": (b"", "it begins with 'nothing'"),
     "a cell too many": (b"class,split\ncat,train\ncats, dogs,train\n", "row 3: 2 cells expected, not 3: 'cats, dogs,train'"),
     "a cell too few": (b"class,split\ncat\n", "row 2: 2 cells expected, not 1: 'cat'"),
