@@ -1,4 +1,4 @@
-"""Measured numbers beside the published ones: a table for each benchmark and protocol, and what a difference says.
+"""Measured numbers beside the published ones: a table for each benchmark and conditions of test, and what a difference says.
 
 The two errors are independent, so that the 95 % interval of measured minus published has the root of the sum of both squared
 half-widths. Where the paper prints no interval, a band of one point stands for it.
@@ -24,7 +24,7 @@ from fewshot_bench.records import Record
 from fewshot_bench.reproduce import request_of
 from fewshot_bench.resolve import Request, resolve
 from fewshot_bench.results import results_tables
-from fewshot_bench.specs import TrainSpec
+from fewshot_bench.specs import TRANSDUCTIVE_MODES, TrainSpec
 from fewshot_bench.tables import Cell, Column, Table
 from fewshot_leaderboard.published import TRANSDUCTIVE, VARIANTS, Published, all_published, published, published_name
 
@@ -38,10 +38,14 @@ COLUMNS = (
     Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
     Column("recipe", "recipe", "What the training was asked for by."),
     Column("trained", "trained", "What an update saw."),
-    Column("images", "images", "Training images processed.", "right"),
+    Column("images", "images or points", "Training images, or points of functions, processed.", "right"),
     Column("cost", "CPU-minutes", "Of training, on all cores together.", "right"),
     Column("difference", "measured − published", "With an interval from both.", "right"),
-    Column("verdict", "verdict", "Whether zero lies in the interval, or the difference in the band."),
+    Column(
+        "verdict",
+        "verdict",
+        "Whether zero lies in the interval, or the difference in the band; in your own conditions, if they are the paper's.",
+    ),
 )
 
 UNMEASURED = (Column("benchmark", "benchmark", "Data set, ways and shots.", leads=True), *COLUMNS[:3])
@@ -86,9 +90,21 @@ class Measured:
         return str(self.about["protocol"])
 
     @property
+    def normalisation(self) -> str:
+        """Whose statistics normalise support and queries at test."""
+        return str(self.cells["normalisation"].value)
+
+    @property
     def transductive(self) -> bool:
-        """Whether the protocol lets queries see each other."""
-        return self.protocol in PROTOCOLS and bool(PROTOCOLS[self.protocol].transductive)
+        """Whether queries normalise each other."""
+        return self.normalisation in TRANSDUCTIVE_MODES
+
+    @property
+    def own_conditions(self) -> tuple[int, int, str] | None:
+        """Test episodes, queries and normalisation, where the protocol does not say them."""
+        if self.protocol in PROTOCOLS and PROTOCOLS[self.protocol].queries is not None:
+            return None
+        return self.cells["episodes"].value, self.cells["queries"].value, self.normalisation
 
     @property
     def recipe(self) -> str:
@@ -102,7 +118,7 @@ class Measured:
 
     @property
     def images(self) -> int:
-        """Training images processed."""
+        """Training images, or points of functions, processed."""
         return int(self.cells["images"].value)
 
     @property
@@ -116,6 +132,19 @@ class Measured:
         low, mean, high = (self.cells[key].value for key in ("low", "mean", "high"))
         return float(max(high - mean, mean - low))
 
+    @property
+    def within(self) -> bool | None:
+        """Whether it agrees with the published number; None where nothing says so, or other conditions were measured."""
+        if self.printed is None or (self.own_conditions and not self.measured_as_published(self.printed)):
+            return None
+        return compared(self.cells["mean"].value, self.half_width, self.printed)[1]
+
+    def measured_as_published(self, printed: Published) -> bool:
+        """Whether the test has each condition that the paper states."""
+        stated = {"episodes": printed.test_episodes, "queries": printed.queries}
+        same = all(value in (None, self.cells[key].value) for key, value in stated.items())
+        return same and printed.transductive == self.transductive
+
 
 def made_by_another_version(content: Mapping[str, Any]) -> bool:
     """Whether a record's command would train otherwise now, or with other code; False where that cannot be said."""
@@ -128,14 +157,15 @@ def made_by_another_version(content: Mapping[str, Any]) -> bool:
 
 
 def comparison_tables(records: Sequence[Record]) -> list[Table]:
-    """A table for each benchmark and protocol that a record measures, and one of what no record stands beside yet. What was
-    published has episodes of one size without unlabelled images, and so have these.
+    """A table for each benchmark and protocol that a record measures, and one of what no record stands beside yet. Where the
+    protocol leaves the conditions of the test to the user, other conditions are another table. What was published has
+    episodes of one size without unlabelled images, and so have these.
 
     Of results that a method has under one protocol with one recipe and one normalisation, that of the longest training is
     shown.
     """
     rows = sorted(_longest(_measured(records)), key=_order)
-    groups = groupby(rows, key=lambda row: (row.benchmark, row.protocol))
+    groups = groupby(rows, key=lambda row: (row.benchmark, row.protocol, row.own_conditions))
     tables = [_table(list(group)) for _, group in groups]
     return [*tables, _unmeasured({(row.name, *row.benchmark) for row in rows if row.printed})]
 
@@ -149,7 +179,7 @@ def _measured(records: Sequence[Record]) -> list[Measured]:
 def _longest(rows: Iterable[Measured]) -> list[Measured]:
     found: dict[tuple[Any, ...], Measured] = {}
     for row in rows:
-        key = (row.label, row.benchmark, row.protocol, row.recipe, row.cells["normalisation"].value)
+        key = (row.label, row.benchmark, row.protocol, row.own_conditions, row.recipe, row.normalisation)
         if key not in found or row.images > found[key].images:
             found[key] = row
     return list(found.values())
@@ -159,7 +189,7 @@ def _order(row: Measured) -> tuple[Any, ...]:
     dataset, ways, shots = row.benchmark
     names = list(PROTOCOLS)
     place = names.index(row.protocol) if row.protocol in names else len(names)  # others last, by name
-    return dataset, ways or 0, shots, place, row.protocol, row.label, row.recipe
+    return dataset, ways or 0, shots, place, row.protocol, row.own_conditions or (), row.label, row.recipe
 
 
 def _size(benchmark: Benchmark) -> str:
@@ -168,9 +198,17 @@ def _size(benchmark: Benchmark) -> str:
 
 
 def _table(rows: Sequence[Measured]) -> Table:
-    title = f"{_size(rows[0].benchmark)}, protocol {rows[0].protocol}"
-    notes = [f"{row.label}, recipe {row.recipe}: {explained(row)}" for row in rows if _within(row) is False]
+    title = f"{_size(rows[0].benchmark)}, protocol {rows[0].protocol}{_own_conditions(rows[0])}"
+    notes = [f"{row.label}, recipe {row.recipe}: {said}" for row in rows if (said := explained(row))]
     return Table(title, COLUMNS, [_cells(row) for row in rows], notes)
+
+
+def _own_conditions(row: Measured) -> str:
+    if row.own_conditions is None:
+        return ""
+    episodes, queries, normalisation = row.own_conditions
+    each = " a class" if row.benchmark[1] else ""
+    return f": test episodes {episodes:,}, queries{each} {queries}, normalisation {normalisation}"
 
 
 def _unmeasured(measured: set[tuple[Any, ...]]) -> Table:
@@ -208,8 +246,9 @@ def _cells(row: Measured) -> dict[str, Cell]:
             "cost": Cell.of(_cost(row.content)),
         }
     if row.printed:
-        text, within = compared(row.cells["mean"].value, row.half_width, row.printed)
-        cells |= {"difference": Cell.of(text), "verdict": Cell.of({True: "within", False: "outside", None: None}[within])}
+        difference, _ = compared(row.cells["mean"].value, row.half_width, row.printed)
+        verdict = {True: "within", False: "outside", None: None}[row.within]
+        cells |= {"difference": Cell.of(difference), "verdict": Cell.of(verdict)}
     return cells
 
 
@@ -219,10 +258,6 @@ def _cost(content: Mapping[str, Any]) -> str | None:
         return None
     plan, minutes = content["plan"], content["cost"]["train_s"] / 60
     return f"{minutes * plan['threads']:.1f}" if plan["device"] == "cpu" else f"{minutes:.1f} min on {plan['device']}"
-
-
-def _within(row: Measured) -> bool | None:
-    return compared(row.cells["mean"].value, row.half_width, row.printed)[1] if row.printed else None
 
 
 def compared(mean: float, half_width: float, printed: Published) -> tuple[str, bool | None]:
@@ -239,12 +274,16 @@ def compared(mean: float, half_width: float, printed: Published) -> tuple[str, b
 
 
 def explained(row: Measured) -> str:
-    """What is known to differ from the paper, and the experiment that would explain a number outside."""
+    """What is known to differ from the paper, and the experiment that would explain a number outside; empty where neither
+    is to be said."""
     kinds = {True: "transductive", False: "inductive"}
     known = ""
     if row.printed and row.printed.transductive != row.transductive:
-        known = f"the paper's test is {kinds[row.printed.transductive]}, this one {kinds[row.transductive]}; "
-    return known + (_said(row) or _paper_recipe(row) or "not explained yet.")
+        known = f"the paper's test is {kinds[row.printed.transductive]}, this one {kinds[row.transductive]}"
+    if row.within is not False:
+        return known and f"{known}."
+    experiment = _said(row) or _paper_recipe(row) or "not explained yet."
+    return f"{known}; {experiment}" if known else experiment
 
 
 def _said(row: Measured) -> str:
@@ -266,7 +305,8 @@ def _paper_recipe(row: Measured) -> str:
         return ""
     with suppress(FewshotError):  # the card has no such recipe
         images = resolve(Request(row.method, dataset, ways, shots, recipe="paper")).train.images
-        return f"to be run: the recipe paper, which sees {images:,} training images where this run saw {row.images:,}."
+        seen = "training images" if ways else "points in training"
+        return f"to be run: the recipe paper, which sees {images:,} {seen} where this run saw {row.images:,}."
     return ""
 
 

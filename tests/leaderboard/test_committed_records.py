@@ -1,6 +1,5 @@
 """The committed records are what the project promises of its methods, made by the recipes and the code that are here."""
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -137,19 +136,3 @@ def test_sinusoids_are_measured_beside_each_printed_number(name: str) -> None:
         assert results(name, "sinusoid-varying-frequency", None, shots, "standard-regression")
         assert published(name, "sinusoid-varying-frequency", None, shots, "mse", train_shots=5)
         assert published(name, "sinusoid-varying-frequency", None, shots, "mse", train_shots=10) is None
-
-
-def test_the_one_command_for_the_papers_names_every_paper_recipe() -> None:
-    """Each once, MAML, prototypical networks, MT-net and SNAIL first."""
-    spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")
-    assert spec and spec.loader
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
-    jobs = [dict(zip(job.arguments[::2], job.arguments[1::2], strict=True)) for job in make.papers()]
-    order = list(dict.fromkeys(job["--method"] for job in jobs))
-    assert order[:4] == ["maml", "prototypical-networks", "mt-net", "snail"]
-    cards = {name: plugins.find("methods", name).card().get("recipes", {}) for name in TRAINED}
-    entries = {
-        (n, r, e["for"]["dataset"]) for n, card in cards.items() for r in card if r.startswith("paper") for e in card[r]
-    }
-    assert {(job["--method"], job["--recipe"], job["--dataset"]) for job in jobs} == entries

@@ -177,6 +177,53 @@ def test_results_of_two_protocols_stand_in_two_tables(tmp_path: Path) -> None:
     assert titles == ["omniglot, 5-way 1-shot, protocol standard", "omniglot, 5-way 1-shot, protocol standard-transductive"]
 
 
+def test_results_under_conditions_of_ones_own_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
+    """`custom` says neither episodes nor queries nor normalisation, so that the title does."""
+    queries_and_modes = [(1, "separate"), (1, "support+1"), (19, "running")]
+    for queries, mode in queries_and_modes:
+        changes = {"test_protocol": "custom", "test_queries": queries, "test_normalisation": mode}
+        make_record(tmp_path, "reptile", draw_scores(mode, 0.9), **changes)
+    titles = re.findall("^### omniglot, 5-way 1-shot, (protocol.*)$", compare(*find_records([tmp_path])), re.MULTILINE)
+    own = "protocol custom: test episodes 200, queries a class {}, normalisation {}"
+    assert titles == [own.format(*condition) for condition in queries_and_modes]
+
+
+@pytest.mark.parametrize(
+    ("method", "episodes", "changes", "verdict"),
+    [
+        ("prototypical-networks", 1000, {}, "within"),
+        ("prototypical-networks", 200, {}, ""),
+        ("prototypical-networks", 1000, {"test_queries": 5}, ""),
+        ("prototypical-networks", 1000, {"test_normalisation": "joint"}, ""),
+        ("matching-networks", 200, {}, "within"),  # whose paper states neither episodes nor queries
+    ],
+)
+def test_a_test_of_ones_own_has_a_verdict_under_the_papers_conditions_alone(
+    method: str, episodes: int, changes: dict[str, object], verdict: str, tmp_path: Path
+) -> None:
+    """As far as the paper states them: Snell et al. 1,000 episodes of 15 queries a class, inductive."""
+    scores = draw_scores("m", 0.985, episodes)
+    [line] = lines_of(make_record(tmp_path, method, scores, **changes, test_protocol="custom"), f"| {method} |", "default")
+    assert line.endswith(f"(band ± 1) | {verdict} |".replace(" |  |", " |"))
+
+
+def test_a_test_of_ones_own_is_transductive_where_its_normalisation_is(tmp_path: Path) -> None:
+    """So that nothing is said of Reptile's transductive number beside a transductive measurement."""
+    changes = {"test_protocol": "custom", "test_queries": 1, "test_normalisation": "separate"}
+    record = make_record(tmp_path, "reptile", draw_scores("m", 0.9, 10_000), **changes)
+    [note] = lines_of(record, "- reptile, recipe default:")
+    assert "to be run: the recipe paper" in note and "the paper's test is" not in note
+
+
+def test_other_conditions_are_said_of_what_lies_within_too(tmp_path: Path) -> None:
+    """A transductive measurement that agrees with an inductive number is no confirmation of it."""
+    changes = {"test_protocol": "standard-transductive", "test_normalisation": "joint"}
+    record = make_record(tmp_path, "prototypical-networks", draw_scores("p", 0.988), **changes)
+    assert lines_of(record, "| prototypical-networks |", "| within |")
+    [note] = lines_of(record, "- prototypical-networks")
+    assert note == "- prototypical-networks, recipe default: the paper's test is inductive, this one transductive."
+
+
 def test_episodes_that_vary_are_not_compared_with_what_was_published(tmp_path: Path) -> None:
     """All published numbers are of one size and without unlabelled images."""
     for change in ({"test_max_ways": 9}, {"test_unlabelled": 5}):
@@ -241,6 +288,8 @@ def test_regression_is_compared_without_ways(tmp_path: Path) -> None:
     )
     assert "### sinusoid-varying-frequency, 5 points, protocol standard-regression" in compare(record)
     assert lines_of(record, "| meta-sgd |", "0.90 ± 0.16", f"{scores.mean():.2f} ±")
+    assert lines_of(record, "| images or points |")
+    assert lines_of(record, "- meta-sgd, recipe default:", "points in training where this run saw")
     assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=5) is not None
     assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=10) is None
 
