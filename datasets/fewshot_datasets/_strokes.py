@@ -12,6 +12,7 @@ Bools = npt.NDArray[np.bool_]
 
 SIDE = 28
 PIXEL = 64  # units in a pixel
+POINTS = 48  # a stroke
 AT_ONCE = 64  # images drawn together: more of them leave the processor's cache
 MARGIN = 5  # pixels around the canvas that take the ink of strokes that leave it
 
@@ -25,7 +26,7 @@ def points(curves: Ints, count: int) -> Ints:
     return total // (count - 1) ** 3
 
 
-def draw(curves: Ints, present: Bools, radius: Ints, count: int = 48) -> npt.NDArray[np.uint8]:
+def draw(curves: Ints, present: Bools, radius: Ints) -> npt.NDArray[np.uint8]:
     """Images [n, SIDE, SIDE] of the strokes `curves` [n, S, 4, 2] with the origin in the middle, ink 255 on paper 0.
 
     Only the strokes where `present` [n, S] is true are drawn, with a round pen of outer radius `radius` [n]: 1 to 2.5
@@ -36,7 +37,7 @@ def draw(curves: Ints, present: Bools, radius: Ints, count: int = 48) -> npt.NDA
     for first in range(0, len(curves), AT_ONCE):
         some = slice(first, first + AT_ONCE)
         image, stroke = np.nonzero(present[some])  # [s] each
-        path = points(curves[some][image, stroke], count) + wide * PIXEL // 2  # [s, P, 2]
+        path = points(curves[some][image, stroke], POINTS) + wide * PIXEL // 2  # [s, P, 2]
         pen = path.clip(2 * PIXEL, (wide - 2) * PIXEL - 1).astype(np.int32)
         _press(canvas[some], image[:, None], pen, radius[some][image, None].astype(np.int32))
     return canvas[:, MARGIN:-MARGIN, MARGIN:-MARGIN]  # [n, SIDE, SIDE]

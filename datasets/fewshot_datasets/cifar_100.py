@@ -110,7 +110,7 @@ class Cifar100(Dataset):
 
     def download(self) -> list[Path]:
         """Fetch CIFAR-100's python archive into the cache, where it is found from then on; raises `DataError`."""
-        return [DOWNLOAD.fetch(progress_shown=True)]
+        return [DOWNLOAD.fetch()]
 
     def _source(self) -> Source | None:
         imported = self.imported.path if self.imported else None

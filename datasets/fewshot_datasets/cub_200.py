@@ -120,7 +120,7 @@ class Cub200(Dataset):
 
     def download(self) -> list[Path]:
         """Fetch Caltech's archive into the cache, where it is found from then on; raises `DataError`."""
-        return [DOWNLOAD.fetch(progress_shown=True)]
+        return [DOWNLOAD.fetch()]
 
     @cached_property
     def _source(self) -> Source | None:

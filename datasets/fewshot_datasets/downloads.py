@@ -25,12 +25,12 @@ class Download:
         """The folder where it lies once it was fetched."""
         return cache_folder() / "downloads" / self.folder
 
-    def fetch(self, *, progress_shown: bool) -> Path:
+    def fetch(self) -> Path:
         """Its path, after it was fetched unless it is there whole; raises `DataError` where that fails."""
         import pooch  # here, because it takes a moment and every run imports this module
 
         try:
-            kept = pooch.retrieve(self.url, f"md5:{self.md5}", self.name, self.place(), progressbar=progress_shown)
+            kept = pooch.retrieve(self.url, f"md5:{self.md5}", self.name, self.place(), progressbar=True)
         except (OSError, ValueError) as error:  # no network, a full disk; another file than expected
             reason = " ".join(str(error).split())[:160]
             raise DataError(

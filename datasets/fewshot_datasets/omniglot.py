@@ -143,7 +143,7 @@ class Omniglot(Dataset):
 
     def download(self) -> list[Path]:
         """Both archives from the authors' repository, kept in the user's cache; raises `DataError` where that fails."""
-        return [archive.fetch(progress_shown=True) for archive in ARCHIVES.values()]
+        return [archive.fetch() for archive in ARCHIVES.values()]
 
     def source_files(self, split: str, classes: int, folder: Path) -> dict[str, list[Path]]:
         """The original drawings of the first `classes` upright characters of a split, unpacked below `folder`."""
