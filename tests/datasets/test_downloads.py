@@ -50,30 +50,30 @@ def download(address: str, content: bytes = CONTENT) -> Download:
 def refusal(wanted: Download) -> str:
     """What is said, in three lines, where the archive cannot be had."""
     with pytest.raises(DataError) as error:
-        wanted.fetch(progress_shown=False)
+        wanted.fetch()
     assert len(str(error.value).splitlines()) == 3
     return str(error.value)
 
 
 def test_an_archive_is_fetched_into_the_cache(address: str, tmp_path: Path) -> None:
     """Below `downloads`, under its own name."""
-    path = download(address).fetch(progress_shown=False)
+    path = download(address).fetch()
     assert path == tmp_path / "cache" / "downloads" / "birds" / "archive.zip"
     assert path.read_bytes() == CONTENT
 
 
 def test_what_is_there_whole_is_not_fetched_again(address: str, tmp_path: Path) -> None:
     """Nor is the server asked."""
-    path = download(address).fetch(progress_shown=False)
+    path = download(address).fetch()
     (tmp_path / "served" / "archive.zip").unlink()
-    assert download(address).fetch(progress_shown=False) == path
+    assert download(address).fetch() == path
 
 
 def test_a_damaged_one_is_fetched_again(address: str) -> None:
     """One that is not what its checksum says."""
-    path = download(address).fetch(progress_shown=False)
+    path = download(address).fetch()
     path.write_bytes(CONTENT[:50])
-    assert download(address).fetch(progress_shown=False).read_bytes() == CONTENT
+    assert download(address).fetch().read_bytes() == CONTENT
 
 
 def test_another_content_than_expected_is_not_kept(address: str) -> None:
