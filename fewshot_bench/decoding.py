@@ -118,23 +118,54 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) and not HIDDEN.search(name)
 
 
-def decoded(files: Files, groups: Iterable[Sequence[str]], decode: Decode, progress: Progress) -> Iterator[Images]:
+def decoded(
+    files: Files, groups: Iterable[Sequence[str]], decode: Decode, progress: Progress, where: str = ""
+) -> Iterator[Images]:
     """The images of each group of files as one block [n, C, S, S], in order, decoded by a process for each core.
 
-    Raises `DataError` that names every file which is missing or unreadable, once all have been tried; from the first of
-    them on no block is yielded.
+    Raises `DataError` that names every file which is missing or unreadable, and says `where` ("": in `files`), once all
+    have been tried; from the first of them on no block is yielded.
     """
+    where = where or f"Read from {files.path}."
     groups = [list(group) for group in groups]
-    total, done = sum(map(len, groups)), 0
+    total = sum(map(len, groups))
+    blocks = in_parallel(partial(_decode, files, decode), groups, alone=total <= IN_THIS_PROCESS)
+    yield from undamaged(blocks, total, progress, lambda damaged: damage(damaged, total, where))
+
+
+def undamaged(
+    blocks: Iterable[tuple[Images, Sequence[str]]],
+    total: int,
+    progress: Progress,
+    error: Callable[[Sequence[str]], DataError],
+) -> Iterator[Images]:
+    """The blocks of `total` images up to the first that is damaged; each comes with what is wrong with its images.
+
+    Raises `error` of all that is wrong, once all have been tried.
+    """
+    done = 0
     damaged: list[str] = []
-    for block, found in in_parallel(partial(_decode, files, decode), groups, alone=total <= IN_THIS_PROCESS):
+    for block, found in blocks:
         damaged += found
         done += len(block)
         progress(done, total)
-        if not damaged:
+        if not damaged:  # else all others are read only to say what is wrong with them
             yield block
     if damaged:
-        raise damage(damaged, total, f"Read from {files.path}.")
+        raise error(damaged)
+
+
+@contextmanager
+def attempted(name: str, damaged: list[str]) -> Iterator[None]:
+    """Adds an image's name and what is wrong with it to `damaged` where the block cannot read or decode it."""
+    try:
+        yield
+    except FileNotFoundError:
+        damaged.append(f"{name} (missing)")
+    except Image.DecompressionBombError:
+        damaged.append(f"{name} (more than {LARGEST:,} pixels)")
+    except UNREADABLE:
+        damaged.append(f"{name} (unreadable)")
 
 
 def damage(damaged: Sequence[str], total: int, where: str) -> DataError:
@@ -143,23 +174,13 @@ def damage(damaged: Sequence[str], total: int, where: str) -> DataError:
 
 
 def _decode(files: Files, decode: Decode, names: Sequence[str]) -> tuple[Images, list[str]]:
-    """The images of some files [n, C, S, S], and what is wrong with them; a damaged one is left zero."""
-    pixels: list[Images | None] = []
-    damaged = []
+    """The images of some files [n, C, S, S], without pixels if any is damaged, and what is wrong with them."""
+    pixels: list[Images] = []
+    damaged: list[str] = []
     for name in names:
-        try:
+        with attempted(name, damaged):
             pixels.append(decode(files.read(name)))
-        except FileNotFoundError:
-            damaged.append(f"{name} (missing)")
-            pixels.append(None)
-        except Image.DecompressionBombError:
-            damaged.append(f"{name} (more than {LARGEST:,} pixels)")
-            pixels.append(None)
-        except UNREADABLE:
-            damaged.append(f"{name} (unreadable)")
-            pixels.append(None)
-    shape = next((one.shape for one in pixels if one is not None), (0, 0, 0))
-    return np.stack([np.zeros(shape, np.uint8) if one is None else one for one in pixels]), damaged
+    return np.empty((len(names), 0, 0, 0), np.uint8) if damaged else np.stack(pixels), damaged
 
 
 def in_parallel(function: Callable[[Any], Any], items: Sequence[Any], *, alone: bool = False) -> Iterator[Any]:

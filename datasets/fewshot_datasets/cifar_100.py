@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
+from fewshot_bench.decoding import undamaged
 from fewshot_bench.errors import DataError, few
 from fewshot_datasets.cifar_100_sources import Source, find_source, read_classes
 from fewshot_datasets.cifar_fs_manifest import SIDE, Listed, manifest_text, parse_manifest
@@ -93,20 +94,13 @@ class Cifar100(Dataset):
             raise self._absent()
         listed = [one for members in self._listed().values() for one in members]
         total = sum(len(one.stems) for one in listed)
-        damaged: list[str] = []
-        done = 0
-        for block, found in read_classes(source, listed):
-            damaged += found
-            done += len(block)
-            progress(done, total)
-            if not damaged:  # else all others are read only to say what is wrong with them
-                yield block
-        if damaged:
-            raise DataError(
-                f"Images of {self.title} are missing or damaged: {few(damaged)}.\n"
-                f"Read from {source.path}; copy or download it again.",
-                damaged,
-            )
+        where = f"Read from {source.path}; copy or download it again."
+        yield from undamaged(
+            read_classes(source, listed),
+            total,
+            progress,
+            lambda damaged: DataError(f"Images of {self.title} are missing or damaged: {few(damaged)}.\n{where}", damaged),
+        )
 
     def download(self) -> list[Path]:
         """Fetch CIFAR-100's python archive into the cache, where it is found from then on; raises `DataError`."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from fewshot_bench.dataset import Images
-from fewshot_bench.decoding import UNREADABLE
+from fewshot_bench.decoding import attempted
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import Files, is_archive
 from fewshot_datasets.cifar_100_pickles import BATCHES, META, PICKLES, open_pickles
@@ -91,14 +91,10 @@ def read_classes(source: Source, listed: Sequence[Listed]) -> Iterator[tuple[Ima
 def read_class(form: Form, one: Listed) -> tuple[Images, list[str]]:
     """The images of a class [I, 3, S, S], and what is wrong with them."""
     block = np.zeros((len(one.stems), 3, SIDE, SIDE), np.uint8)
-    damaged = []
+    damaged: list[str] = []
     for i, stem in enumerate(one.stems):
-        try:
+        with attempted(form.name(one, stem), damaged):
             block[i] = form.image(one, stem)
-        except FileNotFoundError:
-            damaged.append(f"{form.name(one, stem)} (missing)")
-        except UNREADABLE:
-            damaged.append(f"{form.name(one, stem)} (unreadable)")
     if not damaged and pixel_hash([block]) != one.pixels:
         damaged.append(f"class {one.name} (some images altered)")
     return block, damaged

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
-from fewshot_bench.decoding import Photo, damage, decoded
+from fewshot_bench.decoding import Photo, decoded
 from fewshot_bench.errors import DataError, UsageError, few
 from fewshot_bench.specs import short_hash
 from fewshot_datasets.cub_200_source import ARCHIVE, FOLDER, Source, find_source
@@ -108,11 +108,8 @@ class Cub200(Dataset):
         source = self._present()
         groups = [self._named[name] for split in self.splits for name in self.class_names(split)]
         with source.open() as photographs:
-            try:
-                yield from decoded(photographs, groups, Centre(self.options["side"]), progress)
-            except DataError as error:
-                where = f"Read from {source.path}; copy or download it again."  # not from where that was unpacked
-                raise (damage(error.damaged, self.photographs, where) if error.damaged else error) from None
+            where = f"Read from {source.path}; copy or download it again."  # not from where that was unpacked
+            yield from decoded(photographs, groups, Centre(self.options["side"]), progress, where)
 
     def found(self) -> Path | None:
         """The archive or folder that is read."""

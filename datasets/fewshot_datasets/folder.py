@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot_bench.dataset import ImageClass, Images, Progress
-from fewshot_bench.decoding import HIDDEN, Photo, damage, decoded, is_image
+from fewshot_bench.decoding import HIDDEN, Photo, decoded, is_image
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.files import ARCHIVES, BROKEN, Files, is_archive, opened
 from fewshot_bench.prepare import cache_folder
@@ -96,11 +96,8 @@ class Folder(OwnImages):
         groups = [ordered[first : first + AT_ONCE] for first in range(0, len(ordered), AT_ONCE)]
         photo = Photo(self.options["side"], self.options["resize"], self.options["channels"])
         with opened(self._files.path, cache_folder()) as readable:
-            try:
-                yield from decoded(readable, groups, photo, progress)
-            except DataError as error:
-                where = f"Read from {self._files.path}: replace them, or take them away."
-                raise damage(error.damaged, len(ordered), where) if error.damaged else error from None
+            where = f"Read from {self._files.path}: replace them, or take them away."  # not from where that was unpacked
+            yield from decoded(readable, groups, photo, progress, where)
 
     def _empty(self) -> Iterator[str]:
         """Folders that lie as those of the classes do, and hold nothing; an archive need not list such ones."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fewshot_bench.dataset import ImageClass, Images, Progress
-from fewshot_bench.decoding import Photo, damage, decoded
+from fewshot_bench.decoding import Photo, decoded
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import Files
 from fewshot_bench.specs import canonical_json
@@ -75,10 +75,8 @@ class ImageFiles:
     def images(self, progress: Progress) -> Iterator[Images]:
         """Blocks of BLOCK images [n, 3, S, S]; raises `DataError` that names every file which is missing or unreadable."""
         blocks = [self.names[i : i + BLOCK] for i in range(0, len(self.names), BLOCK)]
-        try:
-            yield from decoded(self.files, blocks, WHOLE, progress)
-        except DataError as error:  # which names the folder that an archive was unpacked to
-            raise damage(error.damaged, len(self.names), f"Read from {self.place}.") from error
+        where = f"Read from {self.place}."  # not from where that was unpacked
+        yield from decoded(self.files, blocks, WHOLE, progress, where)
 
 
 @dataclass(frozen=True)

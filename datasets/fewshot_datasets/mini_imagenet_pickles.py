@@ -23,11 +23,11 @@ from fewshot_bench.class_names import unnamed
 from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import resized
 from fewshot_bench.errors import DataError, few
-from fewshot_bench.files import BROKEN, Files
-from fewshot_datasets.content_hash import content_hash
+from fewshot_bench.files import Files
 from fewshot_datasets.imagenet_folders import CLASS, Sizes, differences, own_name
 from fewshot_datasets.imagenet_source import SIDE, Classes, another
-from fewshot_datasets.pickled_arrays import read_pickle, text
+from fewshot_datasets.pickled_arrays import text
+from fewshot_datasets.stored_pickles import StoredPickles
 
 TITLE = "mini-ImageNet"
 FORMS: Sequence[Mapping[str, Sequence[str]]] = (
@@ -62,18 +62,10 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Pickles:
-    """The pickles of the three splits. One at a time is in memory: the largest has 0.8 GB."""
+class Pickles(StoredPickles):
+    """The pickles of the three splits, by these. One at a time is in memory: the largest has 0.8 GB."""
 
-    files: Files
-    place: Path
-    names: Mapping[str, str]
-    """The pickle of each split."""
     listed: Classes
-
-    def identity(self) -> str:
-        """A hash of their content."""
-        return f"pickles-{content_hash(self.files, self.place, self.names.values())}"
 
     def variant(self) -> str:
         """Which form it is, and whether the classes could be compared; raises `DataError` where they differ."""
@@ -128,19 +120,13 @@ class Pickles:
         }
 
     def _load(self, split: str) -> Arrays:
-        name = self.names[split]
-        called = str(self.place / name) if self.place.is_dir() else f"{name} in {self.place}"
-        try:
-            with self.files.stream(name) as file:
-                held = read_pickle(file, called)
-        except BROKEN as error:
-            raise DataError(f"{called} cannot be read ({error}). Copy or download it again.") from error
+        held = self.read(split)
         try:
             return _arrays({text(key): value for key, value in held.items()}, split)
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(
-                f"{called} holds no mini-ImageNet: expected image_data [n, 84, 84, 3] uint8 and class_dict, or data and "
-                f"labels.\n{type(error).__name__}: {error}"
+                f"{self.called(split)} holds no mini-ImageNet: expected image_data [n, 84, 84, 3] uint8 and class_dict, or "
+                f"data and labels.\n{type(error).__name__}: {error}"
             ) from error
 
 

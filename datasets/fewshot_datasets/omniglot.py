@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
-from fewshot_bench.decoding import IN_THIS_PROCESS, damage, in_parallel
+from fewshot_bench.decoding import IN_THIS_PROCESS, damage, in_parallel, undamaged
 from fewshot_bench.errors import UsageError
 from fewshot_datasets import omniglot_splits
 from fewshot_datasets.downloads import check_root
@@ -108,17 +108,13 @@ class Omniglot(Dataset):
         classes = [split_rotation(name) for split in self.splits for name in self.class_names(split)]
         turns = [(name, [turn for _, turn in group]) for name, group in groupby(classes, lambda one: one[0])]
         characters = [manifest[name] for name, _ in turns]
-        total, done = sum(len(character.hashes) for character in characters), 0
-        damaged: list[str] = []
-        drawn = in_parallel(partial(read, halves, self.options["side"]), characters, alone=total <= IN_THIS_PROCESS)
-        for (_, degrees), (drawings, found) in zip(turns, drawn, strict=True):
-            damaged += found
-            done += len(drawings)
-            progress(done, total)
-            for turn in () if damaged else degrees:
+        total = sum(len(character.hashes) for character in characters)
+        where = f"Read from {halves}; copy or download them again."
+        read_all = in_parallel(partial(read, halves, self.options["side"]), characters, alone=total <= IN_THIS_PROCESS)
+        drawn = undamaged(read_all, total, progress, lambda damaged: damage(damaged, total, where))
+        for (_, degrees), drawings in zip(turns, drawn, strict=True):
+            for turn in degrees:
                 yield np.rot90(drawings, turn // 90, axes=(1, 2))[:, None]  # [D, 1, S, S]
-        if damaged:
-            raise damage(damaged, total, f"Read from {halves}; copy or download them again.")
 
     def halves(self) -> Halves:
         """Where the drawings are read; raises `DataError` where they are nowhere, or cannot be downloaded."""

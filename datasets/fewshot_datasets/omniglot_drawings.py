@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from fewshot_bench.dataset import Images
-from fewshot_bench.decoding import UNREADABLE
+from fewshot_bench.decoding import attempted
 from fewshot_bench.errors import DataError
 from fewshot_datasets.omniglot_manifest import Character, pixel_hash
 from fewshot_datasets.omniglot_source import Halves, load_grey
@@ -18,17 +18,13 @@ from fewshot_datasets.omniglot_source import Halves, load_grey
 def read(halves: Halves, side: int, character: Character) -> tuple[Images, list[str]]:
     """A character's drawings, checked against their hashes and prepared [D, S, S], and what is wrong with which."""
     drawings = np.zeros((len(character.hashes), side, side), np.uint8)
-    damaged = []
+    damaged: list[str] = []
     for d, (stem, expected) in enumerate(zip(character.stems, character.hashes, strict=True)):
         png = f"{character.folder}/{stem}.png"
-        try:
+        with attempted(png, damaged):
             grey = load_grey(halves.read(png))
             drawings[d] = prepare(grey, side)
             damaged += [f"{png} (altered)"] if pixel_hash(grey) != expected else []
-        except FileNotFoundError:
-            damaged.append(f"{png} (missing)")
-        except UNREADABLE:
-            damaged.append(f"{png} (unreadable)")
     return drawings, damaged
 
 

@@ -14,20 +14,20 @@ Legend: n images of a split, m of a block, S the side of a prepared image.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fewshot_bench.dataset import ImageClass, Images, Progress
-from fewshot_bench.decoding import IN_THIS_PROCESS, UNREADABLE, damage, in_parallel
+from fewshot_bench.decoding import IN_THIS_PROCESS, attempted, damage, in_parallel, undamaged
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import BROKEN, Files
-from fewshot_datasets.content_hash import content_hash
 from fewshot_datasets.imagenet_folders import CLASS, Sizes, differences, own_name
 from fewshot_datasets.imagenet_source import BLOCK, SIDE, WHOLE, Classes, another
-from fewshot_datasets.pickled_arrays import read_pickle, text
+from fewshot_datasets.pickled_arrays import text
+from fewshot_datasets.stored_pickles import StoredPickles
 
 TITLE = "tiered-ImageNet"
 PREFIX = "tiered-imagenet-"
@@ -35,20 +35,12 @@ WORDS = ("class_names.txt", "synsets.txt")
 
 
 @dataclass(frozen=True)
-class Pickles:
-    """The files of the published archive."""
+class Pickles(StoredPickles):
+    """The files of the published archive, by the names that its authors gave them."""
 
-    files: Files
-    place: Path
-    names: Mapping[str, str]
-    """Where each file lies, by the name that its authors gave it."""
     listed: Classes
     published: Mapping[str, int]
     """Images of each split."""
-
-    def identity(self) -> str:
-        """A hash of their content."""
-        return f"pickles-{content_hash(self.files, self.place, (self.names[name] for name in sorted(self.names)))}"
 
     def variant(self) -> str:
         """That it is the published archive; raises `DataError` where its classes are others."""
@@ -67,23 +59,18 @@ class Pickles:
 
         Raises `DataError` that names every image which is damaged, and as `classes` does.
         """
-        total, done = sum(self.published.values()), 0
-        damaged: list[str] = []
-        for split, members in self.listed.items():
-            order = [i for one in members for i in self._places[split][one.name]]
-            name = f"{split}_images_png.pkl"
-            pngs = self._pngs(name, len(order))
-            parts = [order[i : i + BLOCK] for i in range(0, len(order), BLOCK)]
-            blocks = in_parallel(_decode, [[pngs[i] for i in part] for part in parts], alone=len(order) <= IN_THIS_PROCESS)
-            for part, (block, unreadable) in zip(parts, blocks, strict=True):
-                damaged += [f"{name}[{part[i]}] (unreadable)" for i in unreadable]
-                done += len(part)
-                progress(done, total)
-                if not damaged:  # else all others are read only to say what is wrong with them
-                    yield block
-            del pngs, blocks
-        if damaged:
-            raise damage(damaged, total, f"Read from {self.place}.")
+        total = sum(self.published.values())
+        blocks = (found for split in self.listed for found in self._blocks(split))
+        yield from undamaged(blocks, total, progress, lambda damaged: damage(damaged, total, f"Read from {self.place}."))
+
+    def _blocks(self, split: str) -> Iterator[tuple[Images, list[str]]]:
+        """A split's images, and what is wrong with those of each block."""
+        order = [i for one in self.listed[split] for i in self._places[split][one.name]]
+        name = f"{split}_images_png.pkl"
+        pngs = self._pngs(name, len(order))
+        ordered = [(i, pngs[i]) for i in order]
+        parts = [ordered[first : first + BLOCK] for first in range(0, len(ordered), BLOCK)]
+        yield from in_parallel(partial(_decode, name), parts, alone=len(ordered) <= IN_THIS_PROCESS)
 
     @cached_property
     def _places(self) -> dict[str, dict[str, list[int]]]:
@@ -97,7 +84,7 @@ class Pickles:
 
     def _of_split(self, split: str) -> dict[str, list[int]]:
         name = f"{split}_labels.pkl"
-        held = self._read(name)
+        held = self.read(name)
         try:
             fields = {text(key): value for key, value in held.items()}
             numbers = [int(number) for number in fields["label_specific"]]
@@ -108,7 +95,7 @@ class Pickles:
                 places[wnids[number]].append(i)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise DataError(
-                f"{self._called(name)} does not name classes: expected label_specific and label_specific_str.\n"
+                f"{self.called(name)} does not name classes: expected label_specific and label_specific_str.\n"
                 f"{type(error).__name__}: {error}"
             ) from error
         return places
@@ -139,25 +126,15 @@ class Pickles:
         try:
             return [line.strip() for line in self.files.read(self.names[name]).decode("utf-8").splitlines() if line.strip()]
         except BROKEN as error:
-            raise DataError(f"{self._called(name)} cannot be read ({error}). Copy or download it again.") from error
+            raise DataError(f"{self.called(name)} cannot be read ({error}). Copy or download it again.") from error
 
     def _pngs(self, name: str, wanted: int) -> Sequence[Any]:
         """The PNG files of a split."""
-        held = self._read(name)
+        held = self.read(name)
         if not isinstance(held, list) or len(held) != wanted:
             there = f"{len(held):,}" if isinstance(held, list) else f"a {type(held).__name__}"
-            raise DataError(f"{self._called(name)} is no list of {wanted:,} PNG files, but {there}.")
+            raise DataError(f"{self.called(name)} is no list of {wanted:,} PNG files, but {there}.")
         return held
-
-    def _read(self, name: str) -> Any:
-        try:
-            with self.files.stream(self.names[name]) as file:
-                return read_pickle(file, self._called(name))
-        except BROKEN as error:
-            raise DataError(f"{self._called(name)} cannot be read ({error}). Copy or download it again.") from error
-
-    def _called(self, name: str) -> str:
-        return str(self.place / self.names[name]) if self.place.is_dir() else f"{self.names[name]} in {self.place}"
 
 
 def find_pickles(files: Files, place: Path, sizes: Sizes, listed: Classes, published: Mapping[str, int]) -> Pickles | None:
@@ -170,7 +147,8 @@ def find_pickles(files: Files, place: Path, sizes: Sizes, listed: Classes, publi
         return None
     if missing:
         raise DataError(f"{place} has only a part of tiered-ImageNet: {', '.join(missing)} missing.")
-    return Pickles(files, place, {name: there[name] for name in (*wanted, *WORDS) if name in there}, listed, published)
+    names = {name: there[name] for name in sorted((*wanted, *WORDS)) if name in there}
+    return Pickles(files, place, names, listed, published)
 
 
 def different_totals(totals: Mapping[str, int], published: Mapping[str, int]) -> list[str]:
@@ -178,13 +156,19 @@ def different_totals(totals: Mapping[str, int], published: Mapping[str, int]) ->
     return [f"{n:,} {split} images, not {published[split]:,}" for split, n in totals.items() if n != published[split]]
 
 
-def _decode(pngs: Sequence[Any]) -> tuple[Images, list[int]]:
-    """Images [m, 3, S, S], and which of them are unreadable; these are left zero."""
+def _decode(name: str, pngs: Sequence[tuple[int, Any]]) -> tuple[Images, list[str]]:
+    """Images of a pickle, by their places in it [m, 3, S, S], and what is wrong with them; a damaged one is left zero."""
     block = np.zeros((len(pngs), 3, SIDE, SIDE), np.uint8)
-    unreadable = []
-    for i, png in enumerate(pngs):
-        try:
-            block[i] = WHOLE(png.tobytes() if isinstance(png, np.ndarray) else png)
-        except (*UNREADABLE, TypeError):
-            unreadable.append(i)
-    return block, unreadable
+    damaged: list[str] = []
+    for i, (place, png) in enumerate(pngs):
+        with attempted(f"{name}[{place}]", damaged):
+            block[i] = WHOLE(_content(png))
+    return block, damaged
+
+
+def _content(png: Any) -> bytes:
+    """A file that a pickle holds; raises ValueError where it holds something else."""
+    content = png.tobytes() if isinstance(png, np.ndarray) else png
+    if not isinstance(content, bytes):
+        raise ValueError(f"a {type(png).__name__}")
+    return content

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_files import png
 from PIL import Image
 from small_imagenet import class_names, dumps, images
 from small_tiered_imagenet import (
@@ -170,6 +171,16 @@ def test_every_damaged_image_of_a_pickle_is_named(tmp_path: Path, content: objec
     with pytest.raises(DataError, match=r"2 of 17 images are missing or damaged: train_images_png.pkl\[5\]") as error:
         images(Tiny(root=tmp_path / "data"))
     assert error.value.damaged == ("train_images_png.pkl[5] (unreadable)", "test_images_png.pkl[1] (unreadable)")
+
+
+def test_an_image_of_a_pickle_that_would_fill_the_memory_is_named_with_the_bound(tmp_path: Path) -> None:
+    """As one that is a file."""
+    held = archive()
+    damage(held, "val", 1, png(30_000, 30_000))
+    write_archive(tmp_path / "data", held)
+    with pytest.raises(DataError) as error:
+        images(Tiny(root=tmp_path / "data"))
+    assert error.value.damaged == ("val_images_png.pkl[1] (more than 100,000,000 pixels)",)
 
 
 def test_many_images_are_decoded_by_other_processes_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
