@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fewshot_bench.errors import DataError
-from fewshot_bench.records import atomic
+from fewshot_bench.writing import atomic
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

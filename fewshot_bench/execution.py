@@ -13,24 +13,14 @@ from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.locks import only_one
 from fewshot_bench.plan import Plan
 from fewshot_bench.provenance import environment, now, peak_mib
-from fewshot_bench.records import (
-    SCHEMA,
-    Record,
-    Scores,
-    add_result,
-    atomic,
-    load_record,
-    locked,
-    read_scores,
-    write_json,
-    write_scores,
-)
+from fewshot_bench.records import SCHEMA, Record, Scores, add_result, load_record, locked, read_scores, write_scores
 from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.training import STATE, Progressed
+from fewshot_bench.writing import atomic, write_json
 
 OnExisting = Literal["reuse", "error", "overwrite"]
 

@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.prepare import cache_folder
-from fewshot_bench.records import atomic
+from fewshot_bench.writing import atomic
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError, TooFewClasses
 from fewshot_bench.locks import only_one
@@ -125,15 +126,6 @@ def own_split_told(prepared: Prepared) -> Iterator[None]:
         yield
     except TooFewClasses as error:
         raise TooFewClasses(f"{error}\nThe data: {prepared.own}." if prepared.own else str(error)) from None
-
-
-def cache_folder() -> Path:
-    """Where prepared data sets lie: `FSBENCH_CACHE`, or the user's cache folder."""
-    if given := os.environ.get("FSBENCH_CACHE"):
-        return Path(given)
-    import pooch
-
-    return Path(pooch.os_cache("fewshot-bench"))
 
 
 def prepared_folder(name: str, dataset: Dataset) -> Path:

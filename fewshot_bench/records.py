@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.writing import atomic, write_json
 
 SCHEMA = 3
 
@@ -160,12 +161,6 @@ def remove_parts(folder: Path, result_id: str) -> None:
             path.unlink()
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write readable JSON atomically; never NaN."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep every other process of any machine from replacing the record of `folder` meanwhile, if there is one.
@@ -201,25 +196,3 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:
         return False
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
-
-    Raises `FewshotError` that names the path where the system refuses (disk full, folder not writable).
-    """
-    here = f"{os.getpid()}-{os.urandom(4).hex()}"  # machines that share a folder may share process numbers
-    temporary = path.with_name(f".{path.name}.{here}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FewshotError(f"Cannot write {path}: {reason}. Nothing that was there is lost.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

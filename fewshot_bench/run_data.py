@@ -11,12 +11,12 @@ from fewshot_bench.errors import UsageError, few
 from fewshot_bench.functions import FunctionData, FunctionFamily
 from fewshot_bench.kernels import Unavailable, library
 from fewshot_bench.prepare import Prepared, open_prepared, own_split_told, prepare
-from fewshot_bench.records import atomic
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.session import Listener, result_id
 from fewshot_bench.several import SeveralDatasets, SeveralPrepared, banks_of
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.varying import check_episodes
+from fewshot_bench.writing import atomic
 
 Data = Prepared | FunctionData
 

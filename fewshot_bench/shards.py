@@ -22,12 +22,13 @@ from fewshot_bench import plugins
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.execution import reopen, resolve_test
 from fewshot_bench.method import Method
-from fewshot_bench.records import Record, Scores, add_result, atomic, load_record, part_files, remove_parts
+from fewshot_bench.records import Record, Scores, add_result, load_record, part_files, remove_parts
 from fewshot_bench.reproduce import test_command
 from fewshot_bench.resolve import TestRequest
 from fewshot_bench.run_data import write_splits
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec
+from fewshot_bench.writing import atomic
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fewshot_bench.records import SCHEMA, Record, load_record, write_json, write_scores
+from fewshot_bench.records import SCHEMA, Record, load_record, write_scores
 from fewshot_bench.specs import short_hash
+from fewshot_bench.writing import write_json
 
 Scores = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError
-from fewshot_bench.prepare import cache_folder
 
 CLASSES = {"train": ("a", "b", "c"), "val": ("d",), "test": ("e", "f")}
 IMAGES = 5  # of a class

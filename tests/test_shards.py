@@ -26,7 +26,7 @@ from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.execution import test_run as run_whole
 from fewshot_bench.method import Conditions, Method
-from fewshot_bench.records import add_result, atomic, load_record, locked, part_files, read_scores, write_json
+from fewshot_bench.records import add_result, load_record, locked, part_files, read_scores
 from fewshot_bench.resolve import TestRequest
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.session import Listener, Session
@@ -35,6 +35,7 @@ from fewshot_bench.shards import test_shard as run_shard
 from fewshot_bench.specs import Normalisation
 from fewshot_bench.tasks import Tasks, TaskSource
 from fewshot_bench.testing import batch_size, episode_scores
+from fewshot_bench.writing import atomic, write_json
 
 DRIVER = Path(__file__).with_name("kill_at.py")
 FSBENCH = ("-c", "from fewshot_bench.cli.main import main; main()")

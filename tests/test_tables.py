@@ -13,10 +13,11 @@ from scipy import stats
 
 from fewshot_bench.errors import DataError
 from fewshot_bench.pooling import pool
-from fewshot_bench.records import Record, load_record, write_json
+from fewshot_bench.records import Record, load_record
 from fewshot_bench.results import interval_text, results_tables
 from fewshot_bench.statistics import Interval, score_interval
 from fewshot_bench.tables import Cell, Column, Table, render
+from fewshot_bench.writing import write_json
 
 pd = pytest.importorskip("pandas")
 

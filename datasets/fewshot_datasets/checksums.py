@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from zlib import crc32
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.files import BROKEN, Files, opened
-from fewshot_bench.prepare import cache_folder
 from fewshot_datasets.kept import kept
 
 UNREAD = -1

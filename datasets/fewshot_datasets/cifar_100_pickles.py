@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.dataset import Images
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import Files, opened
-from fewshot_bench.prepare import cache_folder
 from fewshot_datasets.cifar_fs_manifest import SIDE, Listed
 from fewshot_datasets.pickled_arrays import read_pickle, text
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.decoding import is_image
 from fewshot_bench.files import Files, damaged_archive, opened
-from fewshot_bench.prepare import cache_folder
 from fewshot_datasets.kept import find_kept, kept
 
 FOLDER = "CUB_200_2011"

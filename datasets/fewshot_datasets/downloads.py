@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.errors import DataError
-from fewshot_bench.prepare import cache_folder
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import HIDDEN, Photo, decoded, is_image
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.files import ARCHIVES, BROKEN, Files, is_archive, opened
-from fewshot_bench.prepare import cache_folder
 from fewshot_datasets.checksums import UNREAD, checksums
 from fewshot_datasets.class_folders import EXPECTED, ClassFolders, find_classes
 from fewshot_datasets.own_images import OwnImages, Split, only_one, split_beside

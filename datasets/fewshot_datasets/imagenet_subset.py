@@ -15,10 +15,10 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.dataset import Dataset, Images, Progress
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import ARCHIVES, Files, is_archive, is_compressed_tar, opened
-from fewshot_bench.prepare import cache_folder
 from fewshot_datasets.imagenet_source import SIDE, Classes, Refused, Source, short
 from fewshot_datasets.kept import find_kept, kept, stamp
 

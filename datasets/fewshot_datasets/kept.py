@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.files import Files
-from fewshot_bench.prepare import cache_folder
-from fewshot_bench.records import atomic
 from fewshot_bench.specs import short_hash
+from fewshot_bench.writing import atomic
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from fewshot_bench.prepare import cache_folder
+from fewshot_bench.cache import cache_folder
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("blocks.cpp", "winograd.cpp", "sampling.cpp"))
 HEADER = Path(__file__).with_name("lanes.hpp")

@@ -11,9 +11,10 @@ from pathlib import Path
 from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.method import Method
-from fewshot_bench.records import Record, atomic
+from fewshot_bench.records import Record
 from fewshot_bench.resolve import Request, resolve
 from fewshot_bench.tables import Cell, Column, Table
+from fewshot_bench.writing import atomic
 from fewshot_leaderboard.comparison import comparison_tables
 
 START, END = "<!-- table -->", "<!-- /table -->"

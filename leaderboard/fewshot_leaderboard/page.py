@@ -20,10 +20,11 @@ from markupsafe import Markup
 from fewshot_bench.episode_size import MORE
 from fewshot_bench.errors import UsageError
 from fewshot_bench.protocols import PROTOCOLS
-from fewshot_bench.records import Record, atomic
+from fewshot_bench.records import Record
 from fewshot_bench.results import results_tables
 from fewshot_bench.specs import short_hash
 from fewshot_bench.tables import EMPTY, Cell, Column, Table
+from fewshot_bench.writing import atomic
 from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
 from fewshot_leaderboard.published import Published, published, published_name
 
