@@ -38,7 +38,7 @@ COLUMNS = (
     Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
     Column("recipe", "recipe", "What the training was asked for by."),
     Column("trained", "trained", "What an update saw."),
-    Column("images", "images or points", "Training images, or points of functions, processed.", "right"),
+    Column("images", "images", "Training images processed.", "right"),
     Column("cost", "CPU-minutes", "Of training, on all cores together.", "right"),
     Column("difference", "measured − published", "With an interval from both.", "right"),
     Column(
@@ -48,6 +48,8 @@ COLUMNS = (
     ),
 )
 
+POINTS = Column("images", "points", "Points of training functions processed.", "right")
+"""What functions have in the place of images."""
 UNMEASURED = (Column("benchmark", "benchmark", "Data set, ways and shots.", leads=True), *COLUMNS[:3])
 
 Benchmark = tuple[str, int | None, int]
@@ -200,7 +202,9 @@ def _size(benchmark: Benchmark) -> str:
 def _table(rows: Sequence[Measured]) -> Table:
     title = f"{_size(rows[0].benchmark)}, protocol {rows[0].protocol}{_own_conditions(rows[0])}"
     notes = [f"{row.label}, recipe {row.recipe}: {said}" for row in rows if (said := explained(row))]
-    return Table(title, COLUMNS, [_cells(row) for row in rows], notes)
+    ways = rows[0].benchmark[1]
+    columns = COLUMNS if ways else [POINTS if column.key == "images" else column for column in COLUMNS]
+    return Table(title, columns, [_cells(row) for row in rows], notes)
 
 
 def _own_conditions(row: Measured) -> str:

@@ -288,7 +288,7 @@ def test_regression_is_compared_without_ways(tmp_path: Path) -> None:
     )
     assert "### sinusoid-varying-frequency, 5 points, protocol standard-regression" in compare(record)
     assert lines_of(record, "| meta-sgd |", "0.90 ± 0.16", f"{scores.mean():.2f} ±")
-    assert lines_of(record, "| images or points |")
+    assert lines_of(record, "| points |")
     assert lines_of(record, "- meta-sgd, recipe default:", "points in training where this run saw")
     assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=5) is not None
     assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=10) is None
