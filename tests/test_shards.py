@@ -80,7 +80,7 @@ def wholes(finished_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     class Made(dict[str, Path]):
         def __missing__(self, name: str) -> Path:
             folder = self[name] = copied(finished_runs, name, tmp_path_factory.mktemp("whole"))
-            run_whole(folder, REQUESTS[name], "cpu", None, Listener())
+            run_whole(folder, REQUESTS[name], "cpu", Listener())
             return folder
 
     return Made()
@@ -101,7 +101,7 @@ def folder(finished_runs: dict[str, Path], tmp_path: Path) -> Path:
 def compute(folder: Path, shard: str, name: str = "prototypical-networks") -> tuple[Standing, list[str]]:
     """Compute one shard; what stands then, and the notes."""
     heard = Heard()
-    return run_shard(folder, REQUESTS[name], Shard.parse(shard), "cpu", None, heard), heard.notes
+    return run_shard(folder, REQUESTS[name], Shard.parse(shard), "cpu", heard), heard.notes
 
 
 def assert_as_whole(folder: Path, whole: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_part_that_is_there_is_not_computed_again(folder: Path, monkeypatch: p
 def test_a_result_that_is_in_the_record_is_not_computed_again(folder: Path) -> None:
     """As by the unsharded command; parts of it that lie about are deleted."""
     compute(folder, "1/2")
-    run_whole(folder, REQUESTS["prototypical-networks"], "cpu", None, Listener())
+    run_whole(folder, REQUESTS["prototypical-networks"], "cpu", Listener())
     assert part_files(folder, result_of(folder)) == []
     (folder / f"shard-{result_of(folder)}-1-of-2.parquet").touch()
     before = (folder / "record.json").read_bytes()
