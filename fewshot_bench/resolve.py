@@ -10,19 +10,17 @@ from typing import Any
 import torch
 
 from fewshot_bench import plugins
-from fewshot_bench.augmentation import augmentations, check_augmentation
 from fewshot_bench.data_choice import DataChoice, kind_of, other_data
 from fewshot_bench.dataset import Dataset, data_root
-from fewshot_bench.episode_size import MORE, EpisodeSize, check_accepted
+from fewshot_bench.episode_size import MORE, check_accepted
 from fewshot_bench.errors import UsageError
+from fewshot_bench.expansion import expand_test, expand_train, train_mode
 from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.method import Method, MethodInfo, build_hparams
-from fewshot_bench.normalisation import TRAIN_MODES, check_test_mode, test_default
 from fewshot_bench.plan import resolve_device
-from fewshot_bench.protocols import PROTOCOLS, check_episodes, conditions
-from fewshot_bench.recipes import DEFAULTS, Sections, apply_settings, merge, recipe_sections
+from fewshot_bench.recipes import DEFAULTS, apply_settings, merge, recipe_sections
 from fewshot_bench.source import source_sha256
-from fewshot_bench.specs import Kind, Normalisation, TestSpec, TrainSpec, Validation, run_id
+from fewshot_bench.specs import Kind, TestSpec, TrainSpec, run_id
 
 
 @dataclass(frozen=True)
@@ -148,9 +146,9 @@ def resolve(request: Request) -> Resolved:
     device = resolve_device(request.device)
     hparams = build_hparams(method_class.Hparams, sections["method"])
     tested_name = other.name if other else data.name
-    test = _test_spec(method_class, hparams, tested_name, tested, sections, _train_mode(method_class, sections))
+    test = expand_test(method_class, hparams, tested_name, tested, sections, train_mode(method_class, sections))
     type_of_device = device.split(":")[0]
-    train = _train_spec(plugin, method_class, hparams, request.seed, sections, test, type_of_device, data.name, dataset)
+    train = expand_train(plugin, method_class, hparams, request.seed, sections, test, type_of_device, data.name, dataset)
     backbone = _load_backbone(train.backbone)
     source = _source(method_class, backbone)
     reference = other.reference if other else data.reference
@@ -199,7 +197,7 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
     sections["test"] = made.model_dump(include=kept) | wanted
     hparams = build_hparams(run.method_class.Hparams, run.train.hparams)
     name, reference = (other.name, other.reference) if other else (run.train.dataset, run.test_reference)
-    test = _test_spec(run.method_class, hparams, name, tested, sections, run.train.normalisation)
+    test = expand_test(run.method_class, hparams, name, tested, sections, run.train.normalisation)
     check_accepted(run.method.name, run.method_class, run.kind, run.train, test)
     return replace(run, test=test, test_data=tested, test_reference=reference)
 
@@ -232,93 +230,3 @@ def _load_backbone(name: str | None) -> Any:
 def _source(method_class: type[Method], backbone_factory: Any) -> str:
     backbone = getattr(backbone_factory, "func", backbone_factory)  # a partial's own class
     return source_sha256(method_class, *([backbone] if backbone else []))
-
-
-def _train_mode(method_class: type[Method], sections: Sections) -> Normalisation:
-    mode: Normalisation = sections["train"].setdefault("normalisation", method_class.default_mode)
-    allowed = [m for m in ("none", *TRAIN_MODES) if m in method_class.modes]
-    if mode not in allowed:
-        raise UsageError(f"train.normalisation must be one of {', '.join(allowed)} here, got {mode!r}.")
-    return mode
-
-
-def _test_spec(
-    method_class: type[Method],
-    hparams: Any,
-    name: str,
-    dataset: Dataset | FunctionFamily,
-    sections: Sections,
-    trained: Normalisation,
-) -> TestSpec:
-    wanted = sections["test"]
-    if kind_of(dataset) == "classification" and wanted["ways"] == 1:
-        raise UsageError("A test of 1 way has nothing to tell apart: at least --ways 2.")
-    asked = {key: wanted.get(key) for key in ("queries", "episodes", "seed")}
-    rules = conditions(str(wanted["protocol"]), kind_of(dataset), name, wanted["shots"], **asked)
-    protocol = PROTOCOLS[wanted["protocol"]]
-    mode = wanted.get("normalisation") or test_default(trained, transductive=bool(protocol.transductive))
-    spec = TestSpec.checked(
-        {
-            "protocol": protocol.name,
-            "dataset": name,
-            "data": dataset.stated,
-            "ways": wanted["ways"],
-            "shots": wanted["shots"],
-            **{name: wanted[name] for name in MORE if wanted.get(name) is not None},
-            **rules,
-            "normalisation": mode,
-            "inner_steps": wanted.get("inner_steps") or method_class.inner_steps(hparams),
-        }
-    )
-    check_episodes(protocol.name, EpisodeSize.of(spec))
-    if mode not in method_class.modes:
-        allowed = ", ".join(sorted(method_class.modes))
-        raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")
-    if spec.inner_steps is not None and method_class.inner_steps(hparams) is None:
-        raise UsageError("test.inner_steps is for methods that take inner steps; this one takes none.")
-    check_test_mode(spec.normalisation, protocol.name, transductive=protocol.transductive is not False)
-    if method_class.transductive and protocol.transductive is False:
-        raise UsageError(f"The method is transductive; protocol {protocol.name!r} is not: --protocol standard-transductive.")
-    return spec
-
-
-def _train_spec(
-    plugin: plugins.Plugin,
-    method_class: type[Method],
-    hparams: Any,
-    seed: int,
-    sections: Sections,
-    test: TestSpec,
-    device: str,
-    name: str,
-    dataset: Dataset | FunctionFamily,
-) -> TrainSpec:
-    train = dict(sections["train"])
-    validation = None
-    if not method_class.trained:
-        train |= {"updates": 0, "selection": "last"}
-    elif train.get("split") != "train+val":
-        same = test.model_dump(include={"normalisation", "inner_steps", "unlabelled", "distractors"})
-        validation = Validation.checked(same | sections["validation"])
-    if not method_class.needs_backbone:
-        train["backbone"] = None
-    if method_class.trains_on == "classes":
-        train |= {"ways": None, "shots": None, "queries": None, "batch_size": train.get("batch_size", 128)}
-    spec = TrainSpec.checked(
-        train
-        | {
-            "method": plugin.name,
-            "hparams": vars(hparams),
-            "dataset": name,
-            "data": dataset.stated,
-            "validation": validation,
-            "seed": seed,
-            "device": device,
-        }
-    )
-    if method_class.needs_backbone and spec.backbone is None:
-        valid = ", ".join(plugins.registered("backbones"))
-        raise UsageError(f"{plugin.name} needs a backbone: --set backbone=NAME, one of {valid}.")
-    check_augmentation(augmentations(dataset, spec.augment), dataset.shape)
-    check_accepted(plugin.name, method_class, kind_of(dataset), spec, test)
-    return spec

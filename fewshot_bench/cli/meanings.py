@@ -14,12 +14,13 @@ def meanings(hparams: type) -> dict[str, str]:
     for cls in reversed(inspect.getmro(hparams)[:-1]):
         try:
             source = textwrap.dedent(inspect.getsource(cls))
-        except (OSError, TypeError):  # made in a notebook's cell, or by make_dataclass
+            (parsed,) = ast.parse(source).body
+        except (OSError, TypeError, SyntaxError):  # one of make_dataclass has none, or it cannot stand alone
             continue
+        assert isinstance(parsed, ast.ClassDef)
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
-        (body,) = (node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
-        for field in body:
+        for field in parsed.body:
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.end_lineno in comments:
                 found[field.target.id] = comments[field.end_lineno].lstrip("# ")
     return found

@@ -32,6 +32,24 @@ def test_a_meaning_is_the_comment_behind_the_field() -> None:
     assert meanings(Second) == {"rate": "of its own", "steps": "in training"}
 
 
+class Outer:
+    """Holds a class whose text is not indented with it."""
+
+    @dataclass(frozen=True)
+    class Inner:
+        """Hyper-parameters."""
+
+        usage = """
+--set rate=0.2
+"""
+        rate: float = 0.1  # of the outer loop
+
+
+def test_a_class_whose_source_cannot_stand_alone_has_no_meanings() -> None:
+    """A plugin may be written so; it is shown all the same."""
+    assert meanings(Outer.Inner) == {}
+
+
 def test_a_class_without_source_has_no_meanings() -> None:
     """As one that a notebook made."""
     assert meanings(make_dataclass("Made", [("rate", float, 0.1)])) == {}
