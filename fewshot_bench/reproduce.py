@@ -38,9 +38,10 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
 
 
 def with_places(command: str, data_root: Path | None, test_data_root: Path | None) -> str:
-    """A record's command with the folders of data that it needs to be given on this machine."""
+    """A record's command with the folders of data that it needs to be given on this machine, as far as they are known."""
     here = f" --data-root {shlex.quote(str(data_root))}" if data_root else ""
-    return " && ".join(part + here for part in command.split(" && ")).replace(ELSEWHERE, shlex.quote(str(test_data_root)))
+    command = " && ".join(part + here for part in command.split(" && "))
+    return command.replace(ELSEWHERE, shlex.quote(str(test_data_root))) if test_data_root else command
 
 
 def request_of(command: str) -> Request:

@@ -89,7 +89,8 @@ def test_a_further_test_says_again_where_the_data_lie(shades: Path, flat: Path, 
     assert "tested on folder from another place" in said.complaint
     finished(*more, "--test-data-root", flat)
     assert load_record(only_run(tmp_path / "runs")).results[1]["mean"] == 0.2
-    finished(*more, "--test-dataset", "folder")
+    said = finished(*more, "--test-dataset", "folder")
+    assert f"--test-data-root {ELSEWHERE}" in said.out  # of the run's own test, whose place was not said again
     assert load_record(only_run(tmp_path / "runs")).results[2]["mean"] == 1.0
 
 
