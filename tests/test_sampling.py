@@ -321,6 +321,7 @@ def test_the_size_that_a_refusal_proposes_fits_and_is_the_largest(sizes: list[in
         (2, 1, 2, [3, 9, 4]),
         (60, 1, 5, [20] * 100),
         (2, 100, 300, [600, 500, 400]),
+        (3, 10, 40, [63, 64, 65, 66]),
     ],
 )
 @pytest.mark.parametrize("first", [0, 1, 12_345_678_901])

@@ -1,8 +1,10 @@
-"""Rounds: learn2learn, then us, in turn, so that what slows a machine down slows both; and what came of them."""
+"""Rounds: learn2learn, then us, in turn, so that what slows a machine down slows both; and what came of them.
+
+A rate is that of the fastest round, on both sides: other work on a machine only ever slows a round down.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fewshot_bench.bench.limits import FORMULAS
@@ -25,13 +27,13 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Ours, units per second: the median round."""
-        return median(self.ours[1:])
+        """Ours, units per second: the fastest round."""
+        return max(self.ours[1:])
 
     @property
     def peer_rates(self) -> dict[str, float]:
-        """learn2learn's median round by source."""
-        return {source: median(rates[1:]) for source, rates in self.peer.items()}
+        """learn2learn's fastest round by source."""
+        return {source: max(rates[1:]) for source, rates in self.peer.items()}
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -42,6 +44,11 @@ class Measured:
     def share(self) -> float | None:
         """Of the limit that is reached."""
         return None if self.limit is None else self.rate / self.limit
+
+    def with_rounds_of(self, other: "Measured") -> "Measured":
+        """The same work with another measurement's rounds beside its own; that one's warm-up is dropped."""
+        peer = {source: (*rates, *other.peer[source][1:]) for source, rates in self.peer.items()}
+        return replace(self, ours=(*self.ours, *other.ours[1:]), peer=peer)
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for a report."""

@@ -13,7 +13,7 @@ from fewshot_bench.tables import Cell, Column, Table
 SCHEMA = 1
 COLUMNS = (
     Column("work", "work", "What was timed.", leads=True),
-    Column("ours", "per s", "Tasks (MAML training) or episodes per second, the median round.", "right", leads=True),
+    Column("ours", "per s", "Tasks (MAML training) or episodes per second, the fastest round.", "right", leads=True),
     Column("limit", "limit", "What the measured peaks of the machine would allow.", "right", leads=True),
     Column("share", "of it", "Share of the limit that is reached.", "right", leads=True),
     Column("files", "l2l", "learn2learn's, from image files.", "right", leads=True),

