@@ -38,7 +38,7 @@ from fewshot_bench.tasks import Tasks
 from fewshot_datasets.omniglot import Omniglot
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "speed.json"
-AGAIN, PAUSE = 5, 5  # times that a work which falls short is measured once more, each after so many seconds
+AGAIN, PAUSE = 6, 10  # times that a work which falls short is measured once more, each after so many seconds
 ALLOWED = 2 / 3  # of a committed ratio: machines differ, and the short form is noisy
 CONV_BIASES = 4 * 64  # learn2learn's convolutions have them; the normalisation after them subtracts them again
 
