@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from fewshot_bench.bank import Ids, ImageBank
 from fewshot_bench.dataset import Images
 from fewshot_bench.errors import UsageError
+from fewshot_bench.printable import printable
 from fewshot_bench.sampling import EpisodeSampler
-from fewshot_bench.tables import printable
 from fewshot_bench.writing import atomic
 
 SIDE = 100

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from fewshot_bench.printable import printable
+
 if TYPE_CHECKING:
     import pandas as pd  # slow to import
 
@@ -169,11 +171,6 @@ def _csv(frame: "pd.DataFrame") -> str:
 
 def _wrapped(lines: Sequence[str], width: int) -> list[str]:
     return [part for line in lines for part in textwrap.wrap(printable(line), width)]
-
-
-def printable(text: str) -> str:
-    """No control characters: a record's text must not move a terminal's cursor or break a row."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 _MARKDOWN = str.maketrans(

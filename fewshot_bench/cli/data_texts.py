@@ -4,7 +4,7 @@ from typing import Any
 
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.prepare import OnDemand, Prepared
-from fewshot_bench.tables import printable
+from fewshot_bench.printable import LONGEST, printable
 from fewshot_bench.verification import Duplicates, Verification
 
 SHORT = 12
@@ -60,7 +60,7 @@ def verification_json(name: str, found: Verification) -> dict[str, Any]:
 def verification_text(name: str, found: Verification) -> str:
     """The same for people."""
     lines = [f"{name}: {'whole' if found.whole else 'DAMAGED'}", *_source(found), *_cache(found)]
-    return "\n".join(map(printable, [*lines, *_duplicates(found)]))
+    return "\n".join(printable(line, LONGEST) for line in [*lines, *_duplicates(found)])
 
 
 def _source(found: Verification) -> list[str]:
