@@ -21,8 +21,9 @@ _MARKS_IN_A_ROW = 3
 
 def printable(text: str, most: int = 200) -> str:
     """A text of one line without control characters, escape sequences, bidirectional controls, lone surrogates, invisible
-    characters or line breaks, of at most `most` characters. It is safe to print and to encode, not to put into HTML."""
-    cut = text if len(text) <= most else text[: max(most - 1, 0)] + ELLIPSIS
+    characters or line breaks, of at most `most` characters: what is longer is cut in its middle, so that its end (a file's
+    suffix) is seen. It is safe to print and to encode, not to put into HTML."""
+    cut = text if len(text) <= most else _cut(text, most)
     if cut.isascii() and cut.isprintable():
         return cut
     shown = "".join(one if one.isprintable() and not _BLANK.match(one) else REPLACEMENT for one in cut)
@@ -36,6 +37,11 @@ def cleaned(value: Any, most: int = LONGEST) -> Any:
     if isinstance(value, dict):
         return {cleaned(key, most): cleaned(one, most) for key, one in value.items()}
     return [cleaned(one, most) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _cut(text: str, most: int) -> str:
+    tail = most // 3
+    return text[: max(most - tail - 1, 0)] + ELLIPSIS + text[len(text) - tail :]
 
 
 def _without_piles(text: str) -> str:
