@@ -37,6 +37,8 @@ from fewshot_bench.session import Session
 from fewshot_bench.tasks import Tasks
 from fewshot_datasets.omniglot import Omniglot
 
+pytestmark = pytest.mark.alone
+
 COMMITTED = Path(__file__).parents[2] / "docs" / "speed.json"
 AGAIN, PAUSE = 6, 10  # times that a work which falls short is measured once more, each after so many seconds
 ALLOWED = 2 / 3  # of a committed ratio: machines differ, and the short form is noisy
