@@ -1,8 +1,8 @@
 """The files of a data set, read by name from a folder, a zip or a tar archive.
 
-Archives come from strangers: one with links, or paths that lead out of it, is refused. They are read in memory, a file at
-a time and each up to a bound. Only one that cannot be read out of order (a compressed tar) is unpacked into a temporary
-folder, with a bound on the whole.
+Archives come from strangers: one that is cut, or has links or paths that lead out of it, is refused. They are read in
+memory, a file at a time and each up to a bound. Only one that cannot be read out of order (a compressed tar) is unpacked
+into a temporary folder, with a bound on the whole.
 """
 
 import os
@@ -23,13 +23,13 @@ from threading import Lock
 from typing import IO
 from zipfile import BadZipFile, ZipFile
 
+from fewshot_bench.archives import Tar, tar, tar_members, zip_members
 from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.regular import check_regular, open_regular, read_regular
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
-"""A path from the root, of a drive, or that goes up, on any system; a `PurePath` for each of many would take longer."""
 LARGEST_FILE = 2**28
-"""Bytes that one file of an archive may have."""
+"""Bytes that one file may have which is read as a whole."""
 LARGEST_ARCHIVE = 2**38
 """Bytes that an archive may unpack to."""
 BROKEN = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, tarfile.TarError, zlib.error, struct.error)
@@ -67,9 +67,9 @@ class Files:
         return None if self.path.is_dir() else self._archive().sums
 
     def read(self, name: str) -> bytes:
-        """A file's content; raises `FileNotFoundError`, or an error of `BROKEN` where it is damaged."""
+        """A file's content; raises `FileNotFoundError`, or an error of `BROKEN` where it is damaged or too large."""
         if self.path.is_dir():
-            return (self.path / name).read_bytes()
+            return read_regular(self.path / name, LARGEST_FILE)
         archive = self._archive()
         if name not in archive.sizes:
             raise FileNotFoundError(name)
@@ -81,15 +81,15 @@ class Files:
     def stream(self, name: str) -> Iterator[IO[bytes]]:
         """A file to be read piece by piece, whatever its size; raises as `read` does."""
         if self.path.is_dir():
-            with (self.path / name).open("rb") as file:
+            with open_regular(self.path / name) as file:
                 yield file
         elif name not in self._archive().sizes:
             raise FileNotFoundError(name)
         elif self.path.suffix.lower() == ".zip":
-            with ZipFile(self.path) as zipped, zipped.open(name) as file:
+            with ZipFile(self.path) as zipped, zipped.open(zip_members(zipped, self.path)[name]) as file:
                 yield file
         else:
-            with tarfile.open(self.path) as archive, _extracted(archive, name) as file:
+            with tar(self.path) as archive, _extracted(archive, name) as file:
                 yield file
 
     def _archive(self) -> "_Archive":
@@ -104,6 +104,8 @@ class Files:
 
 def damaged_archive(path: Path, error: Exception) -> DataError:
     """The error for an archive that cannot be read."""
+    if isinstance(error, OSError) and error.strerror:  # the system's word, or that it is no regular file
+        return DataError(f"Cannot read {path}: {error.strerror}.")
     reason = str(error).partition("\n")[0].rstrip(":")  # tarfile's goes on with what each compression says
     return DataError(f"{path} is damaged or truncated, or no archive ({reason}). Copy or download it again.")
 
@@ -167,39 +169,25 @@ def unpack(path: Path, folder: Path, limit: int = LARGEST_ARCHIVE) -> None:
     """Unpack a tar archive into a folder; raises `DataError` for one that is damaged, leads out of the folder, holds links
     or devices, or unpacks to more than `limit` bytes."""
     try:
-        with tarfile.open(path) as archive:
-            for member in _plain(archive, path, limit):
+        check_regular(path)
+    except OSError as error:
+        raise damaged_archive(path, error) from error
+    try:
+        with tar(path) as archive:
+            for member in tar_members(archive, path, limit):
                 target = folder / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
                     shutil.copyfileobj(_extracted(archive, member), file)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # a name is a file's and a folder's
-        raise damaged_archive(path, error) from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise damaged_archive(path, ValueError("a name is both a file's and a folder's")) from error
     except BROKEN as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's: a full disk is no damage
             raise
         raise damaged_archive(path, error) from error
 
 
-def _plain(archive: tarfile.TarFile, path: Path, limit: int) -> Iterator[tarfile.TarInfo]:
-    """The files of a tar archive; raises `DataError` for one that is no plain file, leads out, or makes too many bytes."""
-    total = 0
-    for member in archive:
-        if member.isdir():
-            continue
-        if not member.isreg() or LEADS_OUT.search(member.name):
-            raise _unsafe(path, member.name)
-        total += member.size
-        if total > limit:
-            raise DataError(f"{path} is not read: it unpacks to more than {limit:,} bytes.")
-        yield member
-
-
-def _unsafe(path: Path, name: str) -> DataError:
-    return DataError(f"{path} is not read: {name!r} is a link or leads out of the folder.")
-
-
-def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo | str) -> IO[bytes]:
+def _extracted(archive: Tar, member: tarfile.TarInfo | str) -> IO[bytes]:
     """A file of a tar archive."""
     file = archive.extractfile(member)
     assert file is not None, "a regular file"
@@ -222,21 +210,19 @@ def _open_archive(path: Path, changed: int, size: int) -> _Archive:
 
 
 def _open_zip(path: Path) -> _Archive:
+    check_regular(path)
     archive = ZipFile(path)
-    files = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-    for name, info in files.items():
-        if stat.S_ISLNK(info.external_attr >> 16) or LEADS_OUT.search(name):  # the upper half is the mode on Unix
-            raise _unsafe(path, name)
+    files = zip_members(archive, path)
     sizes, sums = ({name: getattr(info, of) for name, info in files.items()} for of in ("file_size", "CRC"))
-    return _Archive(sizes, _one_at_a_time(archive.read), sums)
+    return _Archive(sizes, _one_at_a_time(lambda name: archive.read(files[name])), sums)
 
 
 def _open_tar(path: Path) -> _Archive:
-    with tarfile.open(path) as archive:
-        members = {member.name: member for member in _plain(archive, path, LARGEST_ARCHIVE)}
+    with tar(path) as archive:
+        members = {member.name: member for member in tar_members(archive, path, LARGEST_ARCHIVE)}
 
     def read(name: str) -> bytes:
-        with tarfile.open(path) as archive:
+        with tar(path) as archive:
             return _extracted(archive, members[name]).read()
 
     return _Archive({name: member.size for name, member in members.items()}, read)
