@@ -56,6 +56,8 @@ class Dataset(ABC):
     """Those that it has, in this order; one that is for tests alone has `("test",)`."""
     folder: ClassVar[str] = ""
     """Its own folder below a data root, and the name that its import is kept under."""
+    making: ClassVar[int] = 0
+    """Raised when the same source is prepared as other pixels than before: what an older version prepared is made anew."""
     on_demand: bool = False
     """Whether its images are made when they are asked for (`bank`), so that nothing is prepared."""
 

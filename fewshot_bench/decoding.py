@@ -22,8 +22,10 @@ import numpy as np
 from PIL import Image
 
 from fewshot_bench.dataset import Images, Progress
+from fewshot_bench.depth import DEEPEST, is_deep, shallow
 from fewshot_bench.errors import DataError, FewshotError, few
 from fewshot_bench.files import BROKEN, Files
+from fewshot_bench.remarks import Remarks, heard, pass_on, remark_moving, remark_see_through
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 LARGEST = 100_000_000
@@ -42,6 +44,7 @@ UNREADABLE = (*BROKEN, Image.DecompressionBombError, SyntaxError)
 
 HIDDEN = re.compile(r"(?:^|/)(?:\.(?!/)|__MACOSX)")
 """In a path: a file or folder that is hidden. (`./` is none.)"""
+Background = Literal["white", "black"]
 Resize = Literal["crop", "squash"]
 """`crop`: the largest square in the middle (Pillow's `ImageOps.fit`); `squash`: all of it, whatever its aspect ratio."""
 ORIENTATION = 0x0112
@@ -64,7 +67,8 @@ Decode = Callable[[bytes], Images]
 class Photo:
     """How a photograph becomes pixels: a `Decode` that can be sent to other processes.
 
-    Turned as its EXIF says, transparency on white, 16 bits to 8, then resized with Pillow's Lanczos filter.
+    Turned as its EXIF says, transparency on a background, 16 bits to 8, of several pictures the first, then resized with
+    Pillow's Lanczos filter. Colour profiles and gamma are left alone.
     """
 
     side: int
@@ -73,17 +77,33 @@ class Photo:
     """3: RGB; 1: grey."""
     upright: bool = True
     """Whether EXIF's rotation is carried out. The papers' own preparations of ImageNet do not."""
+    depth: int = DEEPEST
+    """How many bits the values have of images that are stored in 16: 8 to 16; 0: not known, so that one of these raises
+    `DepthNeeded`."""
+    background: Background = "white"
+    """What shows through an image."""
 
     def __call__(self, content: bytes) -> Images:
         """The pixels [C, S, S]; raises an error of `UNREADABLE`."""
-        with warnings.catch_warnings():  # Pillow's remarks on large images, which LARGEST decides, and on odd metadata
-            warnings.simplefilter("ignore")
-            with Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP", "BMP"]) as image:
-                if image.width * image.height > LARGEST:  # before decoding: a forged header must not fill the memory
-                    raise Image.DecompressionBombError(f"{image.width:,} x {image.height:,} pixels, more than {LARGEST:,}")
-                turned = _upright(image) if self.upright else image
-                plain = _opaque(turned).convert("RGB" if self.channels == 3 else "L")
-        return resized(plain, self.side, self.resize)
+        with opened_image(content) as image:
+            moving = image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1
+            flat = shallow(content, image, self.depth) if is_deep(content) else image
+            plain = _opaque(flat, self.background).convert("RGB" if self.channels == 3 else "L")
+            turned = _upright(plain, image.getexif()) if self.upright else plain
+        if moving:
+            remark_moving()
+        return resized(turned, self.side, self.resize)
+
+
+@contextmanager
+def opened_image(content: bytes) -> Iterator[Image.Image]:
+    """An image file, not yet decoded; raises an error of `UNREADABLE`."""
+    with warnings.catch_warnings():  # Pillow's remarks on large images, which LARGEST decides, and on odd metadata
+        warnings.simplefilter("ignore")
+        with Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP", "BMP"]) as image:
+            if image.width * image.height > LARGEST:  # before decoding: a forged header must not fill the memory
+                raise Image.DecompressionBombError(f"{image.width:,} x {image.height:,} pixels, more than {LARGEST:,}")
+            yield image
 
 
 def resized(image: Image.Image, side: int, resize: Resize) -> Images:
@@ -96,21 +116,22 @@ def resized(image: Image.Image, side: int, resize: Resize) -> Images:
     return np.ascontiguousarray(np.atleast_3d(np.asarray(small, np.uint8)).transpose(2, 0, 1))  # [C, S, S]
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, exif: Image.Exif) -> Image.Image:
     """An image turned as its EXIF says. (Pillow's `exif_transpose` also writes that EXIF anew, and fails on odd ones.)"""
-    turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    turn = TURNS.get(exif.get(ORIENTATION, 1))
     return image if turn is None else image.transpose(turn)
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    """An image of 8 bits without transparency."""
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
-        return Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image)
-    return image
+def _opaque(image: Image.Image, background: Background) -> Image.Image:
+    """An image of 8 bits, laid on a background where it is see-through."""
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    if image.getchannel("A").getextrema() == (255, 255):
+        return image
+    laid = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+    remark_see_through(background, blank=len(laid.getcolors(1) or ()) == 1)
+    return laid
 
 
 def is_image(name: str) -> bool:
@@ -119,18 +140,30 @@ def is_image(name: str) -> bool:
 
 
 def decoded(
-    files: Files, groups: Iterable[Sequence[str]], decode: Decode, progress: Progress, where: str = ""
+    files: Files, groups: Iterable[Sequence[str]], decode: Decode, progress: Progress, where: str = "", made: int = 0
 ) -> Iterator[Images]:
-    """The images of each group of files as one block [n, C, S, S], in order, decoded by a process for each core.
+    """The images of each group of files as one block [n, C, S, S], in order, decoded by a process for each core; those of
+    the first `made` groups are there already.
 
     Raises `DataError` that names every file which is missing or unreadable, and says `where` ("": in `files`), once all
     have been tried; from the first of them on no block is yielded.
     """
     where = where or f"Read from {files.path}."
     groups = [list(group) for group in groups]
-    total = sum(map(len, groups))
-    blocks = in_parallel(partial(_decode, files, decode), groups, alone=total <= IN_THIS_PROCESS)
-    yield from undamaged(blocks, total, progress, lambda damaged: damage(damaged, total, where))
+    total, before = sum(map(len, groups)), sum(map(len, groups[:made]))
+    blocks = in_parallel(partial(_decode, files, decode), groups[made:], alone=total <= IN_THIS_PROCESS)
+
+    def counted(done: int, _: int) -> None:
+        progress(before + done, total)
+
+    yield from undamaged(_passing_on(blocks), total, counted, lambda damaged: damage(damaged, total, where))
+
+
+def _passing_on(blocks: Iterable[tuple[Images, list[str], Remarks]]) -> Iterator[tuple[Images, list[str]]]:
+    """The blocks of other processes, whose remarks are heard here."""
+    for block, damaged, remarks in blocks:
+        pass_on(remarks)
+        yield block, damaged
 
 
 def undamaged(
@@ -173,14 +206,16 @@ def damage(damaged: Sequence[str], total: int, where: str) -> DataError:
     return DataError(f"{len(damaged):,} of {total:,} images are missing or damaged: {few(damaged)}.\n{where}", damaged)
 
 
-def _decode(files: Files, decode: Decode, names: Sequence[str]) -> tuple[Images, list[str]]:
-    """The images of some files [n, C, S, S], without pixels if any is damaged, and what is wrong with them."""
+def _decode(files: Files, decode: Decode, names: Sequence[str]) -> tuple[Images, list[str], Remarks]:
+    """The images of some files [n, C, S, S], without pixels if any is damaged, what is wrong with them, and what else is to
+    be said of them."""
     pixels: list[Images] = []
     damaged: list[str] = []
-    for name in names:
-        with attempted(name, damaged):
-            pixels.append(decode(files.read(name)))
-    return np.empty((len(names), 0, 0, 0), np.uint8) if damaged else np.stack(pixels), damaged
+    with heard() as remarks:
+        for name in names:
+            with attempted(name, damaged):
+                pixels.append(decode(files.read(name)))
+    return np.empty((len(names), 0, 0, 0), np.uint8) if damaged else np.stack(pixels), damaged, remarks
 
 
 def in_parallel(function: Callable[[Any], Any], items: Sequence[Any], *, alone: bool = False) -> Iterator[Any]:

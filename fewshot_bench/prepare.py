@@ -21,6 +21,7 @@ from fewshot_bench.cache import cache_folder
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError, TooFewClasses
 from fewshot_bench.locks import only_one
+from fewshot_bench.remarks import heard
 from fewshot_bench.specs import canonical_json, short_hash
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class Prepared:
     def own(self) -> str:
         """How many images and whose split, where that is the user's own or was drawn; else ""."""
         return self.dataset.variant() if self.dataset and self.dataset.split_csv() is not None else ""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was lost of the images when they became pixels, in words."""
+        return [str(said) for said in self.meta.get("remarks", ())]
 
     @property
     def fingerprint(self) -> str:
@@ -130,7 +136,8 @@ def own_split_told(prepared: Prepared) -> Iterator[None]:
 
 def prepared_folder(name: str, dataset: Dataset) -> Path:
     """The folder of the cache where this data set lies once it is prepared."""
-    return cache_folder() / f"{name.replace(':', '-')}-{short_hash(FORMAT, dataset.stated, dataset.identity())}"
+    made_as = [dataset.making] if dataset.making else []
+    return cache_folder() / f"{name.replace(':', '-')}-{short_hash(FORMAT, dataset.stated, dataset.identity(), *made_as)}"
 
 
 def open_prepared(name: str, dataset: Dataset) -> Prepared | None:
@@ -177,8 +184,8 @@ def prepare(
             made = _make_in_place(name, dataset, folder, progress)
     except OSError as error:
         raise FewshotError(f"Cannot write the cache {folder}: {error.strerror or error}. Set FSBENCH_CACHE.") from error
-    if made.own:
-        note(f"{name}: {made.own}.")
+    for said in ([f"{made.own}."] if made.own else []) + made.remarks:
+        note(f"{name}: {said}")
     return made
 
 
@@ -198,7 +205,9 @@ def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     work.chmod(0o755)  # the cache may be shared; mkdtemp's own mode shuts others out
     try:
-        meta = _make(work, dataset, progress)
+        with heard() as remarks:
+            meta = _make(work, dataset, progress)
+        meta["remarks"] = remarks.lines(sum(map(sum, (one["sizes"] for one in meta["splits"].values()))), dataset.options)
         meta |= {"name": name, "options": dataset.stated, "source": str(dataset.root) if dataset.root else None}
         with (work / "meta.json").open("w", encoding="utf-8") as file:
             file.write(json.dumps(meta))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError
 from fewshot_bench.prepare import checked_images, open_prepared, prepared_folder, structure_id
+from fewshot_bench.remarks import heard
 
 Hashes = npt.NDArray[np.uint64]  # [n, 2]
 HASH_BYTES = 16
@@ -68,6 +69,8 @@ class Verification:
     differing: tuple[str, ...] = ()
     """Classes whose prepared images are not those of the source."""
     duplicates: tuple[Duplicates, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What is lost of the images when they become pixels; no damage."""
 
     @property
     def whole(self) -> bool:
@@ -115,19 +118,21 @@ def verify(name: str, dataset: Dataset, progress: Progress) -> Verification:
     differing: dict[str, None] = {}  # ordered, each once
     first = 0
     try:
-        for block in checked_images(dataset, listing.images, progress):
-            sha.update(np.ascontiguousarray(block).data)
-            hashes[first : first + len(block)] = image_hashes(block)
-            for image in _other_pixels(block, cached, first):
-                split, one, _ = listing.class_of(image)
-                differing[f"{split} {one.name}"] = None
-            first += len(block)
+        with heard() as remarks:
+            for block in checked_images(dataset, listing.images, progress):
+                sha.update(np.ascontiguousarray(block).data)
+                hashes[first : first + len(block)] = image_hashes(block)
+                for image in _other_pixels(block, cached, first):
+                    split, one, _ = listing.class_of(image)
+                    differing[f"{split} {one.name}"] = None
+                first += len(block)
     except DataError as error:
         if cached.state == "not prepared" and not error.damaged:
             raise
         return Verification(listing.images, cached, error=str(error), damaged=error.damaged)
     duplicates = tuple(tuple(map(listing.stored, group)) for group in equal_rows(hashes))
-    return Verification(listing.images, cached, sha.hexdigest(), differing=tuple(differing), duplicates=duplicates)
+    said = tuple(remarks.lines(listing.images, dataset.options))
+    return Verification(listing.images, cached, sha.hexdigest(), "", (), tuple(differing), duplicates, said)
 
 
 def open_cached(name: str, dataset: Dataset, listing: Listing) -> Cached:

@@ -39,6 +39,25 @@ def png(width: int, height: int, compressed: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def deep_png(values: npt.NDArray[np.integer[Any]], more: bytes = b"") -> bytes:
+    """A PNG of 16 bits a channel [H, W, C], grey, grey and opacity, RGB or RGBA, with whole chunks `more` before its rows.
+
+    Each row is stored as differences to the pixel on its left (PNG's filter 1).
+    """
+    height, width, channels = values.shape
+    rows = values.astype(">u2").view(np.uint8).reshape(height, -1)  # [H, W * C * 2]
+    before = np.pad(rows, ((0, 0), (2 * channels, 0)))[:, : rows.shape[1]]
+    stored = b"".join(b"\1" + row.tobytes() for row in rows - before)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + more + chunk(b"IDAT", zlib.compress(stored)) + chunk(b"IEND")
+
+
+def chunk(kind: bytes, content: bytes = b"") -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def plain(value: int, side: int = 4) -> bytes:
     """A PNG of one grey."""
     return encoded(np.full((side, side), value, np.uint8))

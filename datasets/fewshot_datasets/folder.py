@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot_bench.cache import cache_folder
+from fewshot_bench.common_depth import decoded_photos
 from fewshot_bench.dataset import ImageClass, Images, Progress
-from fewshot_bench.decoding import HIDDEN, Photo, decoded, is_image
+from fewshot_bench.decoding import HIDDEN, Photo, is_image
+from fewshot_bench.depth import DEEPEST, SHALLOWEST
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.files import ARCHIVES, BROKEN, Files, is_archive, opened
 from fewshot_datasets.checksums import UNREAD, checksums
@@ -40,14 +42,22 @@ class Folder(OwnImages):
         "side": 84,  # pixels
         "resize": "crop",  # crop: the square in the middle; squash: all of the image
         "channels": 3,  # 3: RGB; 1: grey
+        "depth": 0,  # bits of the values in images of 16 bits, 8 to 16; 0: as many as the largest among them needs
+        "background": "white",  # white or black: what shows through images that are see-through
         "split": "",  # a file `class,split`
         "split_seed": 0,  # of a split that is drawn
     }
+    making = 1  # since images of fewer bits than 16 are scaled by these
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)
         if self.options["channels"] not in (1, 3):
             raise UsageError(f"data.channels must be 3 (RGB) or 1 (grey), not {self.options['channels']}.")
+        if self.options["depth"] and not SHALLOWEST <= self.options["depth"] <= DEEPEST:
+            bits = f"{SHALLOWEST} to {DEEPEST} bits, or 0 for as many as the largest value needs"
+            raise UsageError(f"data.depth must be from {bits}, not {self.options['depth']}.")
+        if self.options["background"] not in ("white", "black"):
+            raise UsageError(f"data.background must be white or black, not {self.options['background']!r}.")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -76,9 +86,12 @@ class Folder(OwnImages):
         return None
 
     def contents(self) -> list[Any]:
-        """Id, size and CRC-32 of each image. Files are read for it the first time."""
+        """Id, size and CRC-32 of each image, and how it is read where that is stated. Files are read for it the first
+        time."""
         files = self._found.files
-        return [[image, self._stamps[name][0], crc] for (image, name), crc in zip(files.items(), self._sums, strict=True)]
+        read = [{key: self.stated[key]} for key in ("depth", "background") if key in self.stated]
+        each = [[image, self._stamps[name][0], crc] for (image, name), crc in zip(files.items(), self._sums, strict=True)]
+        return [*each, *read]
 
     def readable(self) -> bool:
         """Whether each image has a CRC-32."""
@@ -94,10 +107,13 @@ class Folder(OwnImages):
         files = self._found.files
         ordered = [files[image] for members in self.classes().values() for one in members for image in one.image_ids]
         groups = [ordered[first : first + AT_ONCE] for first in range(0, len(ordered), AT_ONCE)]
-        photo = Photo(self.options["side"], self.options["resize"], self.options["channels"])
+        side, resize, channels, depth, background = (
+            self.options[key] for key in ("side", "resize", "channels", "depth", "background")
+        )
+        photo = Photo(side, resize, channels, depth=depth, background=background)
         with opened(self._files.path, cache_folder()) as readable:
             where = f"Read from {self._files.path}: replace them, or take them away."  # not from where that was unpacked
-            yield from decoded(readable, groups, photo, progress, where)
+            yield from decoded_photos(readable, groups, photo, progress, where)
 
     def _empty(self) -> Iterator[str]:
         """Folders that lie as those of the classes do, and hold nothing; an archive need not list such ones."""

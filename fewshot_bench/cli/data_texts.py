@@ -25,6 +25,7 @@ def prepared_json(name: str, dataset: Dataset, prepared: Prepared) -> dict[str, 
         "fingerprint": fingerprint,
         "fingerprint_short": fingerprint if isinstance(prepared, OnDemand) else fingerprint[:SHORT],
         "folder": None if isinstance(prepared, OnDemand) else str(prepared.folder),
+        "remarks": prepared.remarks,
     }
 
 
@@ -33,7 +34,7 @@ def prepared_text(content: dict[str, Any]) -> str:
     where = f"prepared in {content['folder']}" if content["folder"] else "made when it is asked for"
     lines = [f"{content['name']}: {'×'.join(map(str, content['shape']))}, {where}"]
     if content["variant"]:
-        lines.append(f"variant      {printable(content['variant'])}")
+        lines.append(f"variant      {printable(content['variant'], LONGEST)}")
     for split, one in content["splits"].items():
         lines.append(f"{split:<13}{one['classes']:>6,} classes {one['images']:>11,} images")
     return "\n".join([*lines, f"fingerprint  {content['fingerprint_short']}"])
@@ -48,6 +49,7 @@ def verification_json(name: str, found: Verification) -> dict[str, Any]:
         "fingerprint": found.fingerprint,
         "error": found.error or None,
         "damaged": list(found.damaged),
+        "remarks": list(found.remarks),
         "cache": {"state": found.cached.state, "folder": str(found.cached.folder), "differing": list(found.differing)},
         "duplicates": {
             "groups": len(found.duplicates),
@@ -60,6 +62,7 @@ def verification_json(name: str, found: Verification) -> dict[str, Any]:
 def verification_text(name: str, found: Verification) -> str:
     """The same for people."""
     lines = [f"{name}: {'whole' if found.whole else 'DAMAGED'}", *_source(found), *_cache(found)]
+    lines += [f"{'' if i else 'remarks':<12}{said}" for i, said in enumerate(found.remarks)]
     return "\n".join(printable(line, LONGEST) for line in [*lines, *_duplicates(found)])
 
 
