@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import IN_THIS_PROCESS, attempted, damage, in_parallel, undamaged
@@ -32,6 +33,8 @@ from fewshot_datasets.stored_pickles import StoredPickles
 TITLE = "tiered-ImageNet"
 PREFIX = "tiered-imagenet-"
 WORDS = ("class_names.txt", "synsets.txt")
+Png = bytes | npt.NDArray[Any]
+"""A file as the pickles hold it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Pickles(StoredPickles):
         order = [i for one in self.listed[split] for i in self._places[split][one.name]]
         name = f"{split}_images_png.pkl"
         pngs = self._pngs(name, len(order))
-        ordered = [(i, pngs[i]) for i in order]
+        ordered = [(i, _png(pngs[i])) for i in order]
         parts = [ordered[first : first + BLOCK] for first in range(0, len(ordered), BLOCK)]
         yield from in_parallel(partial(_decode, name), parts, alone=len(ordered) <= IN_THIS_PROCESS)
 
@@ -156,19 +159,16 @@ def different_totals(totals: Mapping[str, int], published: Mapping[str, int]) ->
     return [f"{n:,} {split} images, not {published[split]:,}" for split, n in totals.items() if n != published[split]]
 
 
-def _decode(name: str, pngs: Sequence[tuple[int, Any]]) -> tuple[Images, list[str]]:
+def _decode(name: str, pngs: Sequence[tuple[int, Png]]) -> tuple[Images, list[str]]:
     """Images of a pickle, by their places in it [m, 3, S, S], and what is wrong with them; a damaged one is left zero."""
     block = np.zeros((len(pngs), 3, SIDE, SIDE), np.uint8)
     damaged: list[str] = []
     for i, (place, png) in enumerate(pngs):
         with attempted(f"{name}[{place}]", damaged):
-            block[i] = WHOLE(_content(png))
+            block[i] = WHOLE(png.tobytes() if isinstance(png, np.ndarray) else png)
     return block, damaged
 
 
-def _content(png: Any) -> bytes:
-    """A file that a pickle holds; raises ValueError where it holds something else."""
-    content = png.tobytes() if isinstance(png, np.ndarray) else png
-    if not isinstance(content, bytes):
-        raise ValueError(f"a {type(png).__name__}")
-    return content
+def _png(held: object) -> Png:
+    """A file that a pickle holds; none where it holds something else, which must not go to other processes."""
+    return held if isinstance(held, bytes | np.ndarray) else b""
