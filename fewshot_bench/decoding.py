@@ -3,6 +3,7 @@
 Legend: n images of a block, C channels, S the side of a prepared image.
 """
 
+import errno
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from PIL import Image
 from fewshot_bench.dataset import Images, Progress
 from fewshot_bench.depth import DEEPEST, is_deep, shallow
 from fewshot_bench.errors import DataError, FewshotError, few
-from fewshot_bench.files import BROKEN, Files
+from fewshot_bench.files import BROKEN, LARGEST_FILE, Files
 from fewshot_bench.remarks import Remarks, heard, pass_on, remark_moving, remark_see_through
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
@@ -197,8 +198,9 @@ def attempted(name: str, damaged: list[str]) -> Iterator[None]:
         damaged.append(f"{name} (missing)")
     except Image.DecompressionBombError:
         damaged.append(f"{name} (more than {LARGEST:,} pixels)")
-    except UNREADABLE:
-        damaged.append(f"{name} (unreadable)")
+    except UNREADABLE as error:
+        large = isinstance(error, OSError) and error.errno == errno.EFBIG
+        damaged.append(f"{name} (more than {LARGEST_FILE:,} bytes)" if large else f"{name} (unreadable)")
 
 
 def damage(damaged: Sequence[str], total: int, where: str) -> DataError:

@@ -5,6 +5,7 @@ memory, a file at a time and each up to a bound. Only one that cannot be read ou
 into a temporary folder, with a bound on the whole.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -74,7 +75,7 @@ class Files:
         if name not in archive.sizes:
             raise FileNotFoundError(name)
         if archive.sizes[name] > LARGEST_FILE:
-            raise ValueError(f"{name} has {archive.sizes[name]:,} bytes")
+            raise OSError(errno.EFBIG, f"it has {archive.sizes[name]:,} bytes", name)
         return archive.read(name)
 
     @contextmanager

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.regular import read_regular
 
 Group = Literal["methods", "datasets", "backbones", "commands"]
 
@@ -122,7 +123,7 @@ def find(group: Group, name: str) -> Plugin:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; raises `UsageError` that says what it is instead."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.load(read_regular(path).decode("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     except yaml.YAMLError as error:

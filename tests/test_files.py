@@ -198,7 +198,7 @@ def test_a_file_that_is_too_large_is_not_read(kind: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(module, "LARGEST_FILE", 999)
     files = Files(pack(tmp_path / f"files{kind}", {"fits": bytes(999), "bomb": bytes(1000)}))
     assert len(files.read("fits")) == 999
-    with pytest.raises(ValueError, match="bomb has 1,000 bytes"):
+    with pytest.raises(OSError, match="it has 1,000 bytes: 'bomb'"):
         files.read("bomb")
 
 

@@ -16,9 +16,11 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from fewshot_bench.archives import zip_members
 from fewshot_bench.dataset import Images
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import BROKEN, damaged_archive
+from fewshot_bench.regular import check_regular
 
 EXPECTED = "Expected of --data-root: an .npz of `images`, uint8 [n, H, W], [n, H, W, C] or [n, C, H, W], and `labels` [n]."
 TO_UINT8 = {
@@ -48,11 +50,13 @@ class Npz:
     def headers(self) -> dict[str, Header]:
         """The arrays by key."""
         headers = {}
-        with self._damage_named(), ZipFile(self.path) as archive:
-            for info in archive.infolist():
-                if info.filename.endswith(".npy"):
-                    with archive.open(info) as file:
-                        headers[info.filename.removesuffix(".npy")] = _header(file, info.CRC, info.file_size)
+        with self._damage_named():
+            check_regular(self.path)
+            with ZipFile(self.path) as archive:
+                for name, info in zip_members(archive, self.path).items():
+                    if name.endswith(".npy"):
+                        with archive.open(info) as file:
+                            headers[name.removesuffix(".npy")] = _header(file, info.CRC, info.file_size)
         return headers
 
     def header(self, key: str, option: str) -> Header:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fewshot_bench.dataset import Dataset, ImageClass
 from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.regular import read_regular
 from fewshot_bench.specs import canonical_json
 from fewshot_datasets.kept import kept, stamp
 from fewshot_datasets.own_split import SPLIT_FILE, check_split, draw_split, few, read_split, split_text
@@ -115,12 +116,13 @@ def split_beside(root: Path, option: str) -> Split | None:
     """The split in the file that `option` names, from `root` or the folder where that lies; without an option, in
     `split.csv` of a folder `root` that has one. Raises `DataError` for a file that is not there or cannot be used."""
     path = (root if root.is_dir() else root.parent) / (option or SPLIT_FILE)
-    if not option and not (root.is_dir() and path.is_file()):
+    if not option and not (root.is_dir() and path.exists()):
         return None
     try:
-        return Split(read_split(path.read_bytes(), str(path)), str(path))
+        return Split(read_split(read_regular(path), str(path)), str(path))
     except OSError as error:
-        raise DataError(f"Cannot read the split file {path} (data.split={option}): {error.strerror}.") from None
+        stated = f" (data.split={option})" if option else ""
+        raise DataError(f"Cannot read the split file {path}{stated}: {error.strerror}.") from None
 
 
 def only_one(folder: Path, suffixes: tuple[str, ...]) -> Path | None:
