@@ -20,12 +20,13 @@ from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fewshot_bench.dataset import Images, Progress
 from fewshot_bench.depth import DEEPEST, is_deep, shallow
 from fewshot_bench.errors import DataError, FewshotError, few
 from fewshot_bench.files import BROKEN, LARGEST_FILE, Files
+from fewshot_bench.kinds import kind_of
 from fewshot_bench.remarks import Remarks, heard, pass_on, remark_moving, remark_see_through
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
@@ -59,6 +60,11 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+class OtherKind(ValueError):
+    """A file is no image that is read, whatever its name says, but what the text says."""
+
 
 Decode = Callable[[bytes], Images]
 """From a file's content to pixels [C, S, S]; raises an error of `UNREADABLE`."""
@@ -101,7 +107,11 @@ def opened_image(content: bytes) -> Iterator[Image.Image]:
     """An image file, not yet decoded; raises an error of `UNREADABLE`."""
     with warnings.catch_warnings():  # Pillow's remarks on large images, which LARGEST decides, and on odd metadata
         warnings.simplefilter("ignore")
-        with Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP", "BMP"]) as image:
+        try:
+            opened = Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP", "BMP"])
+        except UnidentifiedImageError as error:
+            raise (OtherKind(kind) if (kind := kind_of(content)) else error) from error
+        with opened as image:
             if image.width * image.height > LARGEST:  # before decoding: a forged header must not fill the memory
                 raise Image.DecompressionBombError(f"{image.width:,} x {image.height:,} pixels, more than {LARGEST:,}")
             yield image
@@ -198,6 +208,8 @@ def attempted(name: str, damaged: list[str]) -> Iterator[None]:
         damaged.append(f"{name} (missing)")
     except Image.DecompressionBombError:
         damaged.append(f"{name} (more than {LARGEST:,} pixels)")
+    except OtherKind as error:
+        damaged.append(f"{name} (it is {error})")
     except UNREADABLE as error:
         large = isinstance(error, OSError) and error.errno == errno.EFBIG
         damaged.append(f"{name} (more than {LARGEST_FILE:,} bytes)" if large else f"{name} (unreadable)")

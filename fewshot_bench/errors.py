@@ -3,11 +3,20 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from fewshot_bench.printable import printable
+
+LONGEST_LINE = 4000
+"""Letters of a line of an error; a path may have about as many."""
+
 
 class FewshotError(Exception):
     """Base of every error this project raises on purpose; the run itself failed."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Its lines, whatever the names of files in them hold."""
+        return "\n".join(printable(line, LONGEST_LINE) for line in super().__str__().split("\n"))
 
 
 class UsageError(FewshotError):
@@ -42,4 +51,4 @@ def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> Usage
 def few(names: Iterable[str]) -> str:
     """The first three of some names, and how many more there are."""
     names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    return ", ".join(map(printable, names[:3])) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

@@ -49,7 +49,7 @@ DAMAGED = {
     "04.png": (b"no image", "unreadable"),
     "07.png": (FILES["07.png"][:100], "unreadable"),
     "11.png": (png(30_000, 30_000), "more than 100,000,000 pixels"),
-    "12.png": (encoded(noise(0), "TIFF"), "unreadable"),
+    "12.png": (encoded(noise(0), "TIFF"), "it is a TIFF"),
 }
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import resized
 from fewshot_bench.errors import DataError
-from fewshot_datasets.npz import EXPECTED, Layout, Npz, layout
+from fewshot_datasets.npz import EXPECTED, Layout, Npz, layout, no_npz
 from fewshot_datasets.own_images import OwnImages, Split, only_one, split_beside
 from fewshot_datasets.own_split import composed, few, to_splits
 
@@ -99,7 +99,7 @@ class Arrays(OwnImages):
             raise DataError(f"Say where your arrays are: --data-root images.npz.\n{EXPECTED}")
         path = only_one(root, (".npz",)) if root.is_dir() else root
         if path is None:
-            raise DataError(f"{root} holds no .npz file.\n{EXPECTED}")
+            raise no_npz(root)
         return Npz(path)
 
     @cached_property

@@ -104,7 +104,8 @@ def _without_images(names: list[str], wrapped: Parts, folders: int, classes: set
 def _check_places(inside: dict[str, Parts], folders: int, where: str) -> None:
     """Refuse images that are in no class folder, and those of a kind that is not read; raises `DataError`."""
     if outside := [name for name, parts in inside.items() if len(parts) <= folders]:
-        raise DataError(f"{where} holds images in no class folder: {few(outside)}.\n{EXPECTED}")
+        hint = " Their zip was made on Windows: give that itself, not what it was unpacked to." if "\\" in outside[0] else ""
+        raise DataError(f"{where} holds images in no class folder: {few(outside)}.{hint}\n{EXPECTED}")
     if unread := [name for name in inside if _is_not_read(name)]:
         raise DataError(
             f"{where} holds images of a kind that is not read: {few(unread)}.\nConvert them ({SUFFIXES}), or take them away."

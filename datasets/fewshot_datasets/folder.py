@@ -131,7 +131,8 @@ class Folder(OwnImages):
         if root is None:
             raise DataError(f"Say where your images are: --data-root photos/, or a .zip or .tar of them.\n{EXPECTED}")
         if not root.is_dir() and root.exists() and not is_archive(root):
-            raise DataError(f"{root} is neither a folder nor an archive ({', '.join(ARCHIVES)}).\n{EXPECTED}")
+            hint = " For arrays: --dataset arrays." if root.suffix.lower() in (".npz", ".npy") else ""
+            raise DataError(f"{root} is neither a folder nor an archive ({', '.join(ARCHIVES)}).{hint}\n{EXPECTED}")
         stamps = Files(root).stamps()
         if root.is_dir() and not any(map(is_image, stamps)) and (archive := only_one(root, ARCHIVES)):
             return Files(archive), Files(archive).stamps()

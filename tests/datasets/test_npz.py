@@ -41,12 +41,8 @@ def refusal(root: Path | None) -> str:
 FLOATS = PIXELS.astype(np.float32) / 255
 PICKLED = np.array([PIXELS[0], "a", *range(6)], object)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "floats": (
-        {"images": FLOATS},
-        "float32, not uint8. To save them anew, of values from 0 to 1: (255 * images).round()",
-    ),
-    "integers": ({"images": PIXELS.astype(np.int64)}, "are int64, not uint8. To save them anew, of values from 0 to 255"),
-    "booleans": ({"images": PIXELS > 9}, "are bool, not uint8. To save them anew, 255 * images.astype('uint8')"),
+    "numbers that are none": ({"images": FLOATS * np.nan}, "are float32, not uint8. They hold what is no number"),
+    "text": ({"images": np.full((8, 6, 4), "a")}, "are <U1, not uint8. They hold what is no number"),
     "four channels": ({"images": np.zeros((8, 6, 4, 4), np.uint8)}, "of shape [8, 6, 4, 4] are not [n, H, W]"),
     "either way": ({"images": np.zeros((8, 3, 4, 3), np.uint8)}, "of shape [8, 3, 4, 3] could be read either way"),
     "two axes": ({"images": np.zeros((8, 6), np.uint8)}, "of shape [8, 6] are not [n, H, W]"),
@@ -56,9 +52,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "too few labels": ({"labels": LABELS[:7]}, "has 8 images and 7 labels"),
     "one-hot labels": (
         {"labels": np.eye(8, dtype=int)},
-        "integers or texts [n], not int64 [8, 8].\nIf they are one-hot",
+        "integers or texts [n], not int64 [8, 8].\nThey are one-hot: labels.argmax(1).",
     ),
-    "labels of floats": ({"labels": LABELS.astype(float)}, "must be integers or texts [n], not float64 [8]."),
+    "multi-hot labels": (
+        {"labels": np.eye(8) + np.eye(8, k=2)},
+        "6 images are of no class or of several (row 0 of 2): keep those of one, labels.sum(1) == 1",
+    ),
+    "no label at all": ({"labels": np.zeros((8, 3), bool)}, "8 images are of no class or of several (row 0 of 0)"),
+    "probabilities": ({"labels": np.full((8, 2), 0.5)}, "must be integers or texts [n], not float64 [8, 2]."),
+    "labels of floats": ({"labels": LABELS.astype(float)}, "not float64 [8].\nThey are whole numbers: labels.astype(int)."),
+    "measures": ({"labels": LABELS + 0.5}, "not float64 [8].\nThey are no classes but measures."),
     "one label": ({"labels": np.array(3)}, "must be integers or texts [n], not int64 []."),
     "pickled images": ({"images": PICKLED}, "Array 'images' of {} is pickled Python objects, which are not loaded"),
     "pickled labels": ({"labels": PICKLED}, "Array 'labels' of {} is pickled Python objects"),
@@ -108,7 +111,21 @@ ROOTS: dict[str, tuple[Callable[[Path], Path | None], str]] = {
     "no file": (lambda tmp: tmp, "holds no .npz file"),
     "no archive": (lambda tmp: touched(tmp / "a.npz"), "a.npz is damaged or truncated"),
     "several": (lambda tmp: touched(touched(tmp / "a.npz").with_name("b.npz")).parent, "choose from: 'a.npz', 'b.npz'"),
-    "an empty archive": (lambda tmp: zipped(tmp / "a.npz", {}), "has no array 'images', but no arrays"),
+    "an empty archive": (
+        lambda tmp: zipped(tmp / "a.npz", {}),
+        "holds no arrays. For an archive of images: --dataset folder",
+    ),
+    "one array": (
+        lambda tmp: saved(tmp / "a.npy"),
+        "is one array (.npy), no .npz of images and labels.\nIn Python: np.savez(",
+    ),
+    "arrays apart": (lambda tmp: saved(tmp / "a.npy").parent, "holds no .npz file. It has a.npy; in Python: np.savez("),
+    "images": (lambda tmp: pictures(tmp), "holds no .npz file. For a folder of images: --dataset folder."),
+    "another container": (
+        lambda tmp: written(tmp / "a.npz", b"\x89HDF\r\n"),
+        "is an HDF5 file, no .npz of images and labels",
+    ),
+    "encrypted": (lambda tmp: locked(tmp / "a.npz"), "is encrypted ('images.npy'). Unpack it with its password"),
     "no array": (lambda tmp: zipped(tmp / "a.npz", {"images.npy": b"text"}), "a.npz is damaged or truncated"),
 }
 
@@ -117,6 +134,63 @@ def touched(path: Path) -> Path:
     """An empty file."""
     path.touch()
     return path
+
+
+def written(path: Path, content: bytes) -> Path:
+    """A file of any content."""
+    path.write_bytes(content)
+    return path
+
+
+def saved(path: Path) -> Path:
+    """A sound file of one array."""
+    np.save(path, PIXELS)
+    return path
+
+
+def pictures(folder: Path) -> Path:
+    """A folder of images."""
+    (folder / "cat").mkdir()
+    written(folder / "cat" / "1.png", b"")
+    return folder
+
+
+def locked(path: Path) -> Path:
+    """An archive that says that it is encrypted."""
+    content = (
+        save(path).read_bytes().replace(b"PK\3\4\x2d\0\0", b"PK\3\4\x2d\0\1").replace(b"PK\3\4\x14\0\0", b"PK\3\4\x14\0\1")
+    )
+    place = content.index(b"PK\1\2") + 8
+    return written(path, content[:place] + bytes([content[place] | 1]) + content[place + 1 :])
+
+
+RAMP = np.arange(8 * 6 * 4).reshape(8, 6, 4) / (8 * 6 * 4 - 1)  # from 0 to 1
+OTHER_NUMBERS = {
+    "floats to 1": RAMP.astype(np.float32),
+    "half precision": RAMP.astype(np.float16),
+    "floats to 255": (255 * RAMP).astype(np.float32),
+    "floats from -1": 2 * RAMP - 1,
+    "standardised": (RAMP - RAMP.mean()) / RAMP.std(),
+    "integers": (255 * RAMP).astype(np.int64),
+    "10 bits": (1023 * RAMP).astype(np.uint16),
+    "12 bits": (4095 * RAMP).astype(">u2"),
+    "16 bits": (65535 * RAMP).astype(np.uint16),
+    "12 bits as floats": (4095 * RAMP).astype(np.float32),
+    "signed": (255 * RAMP - 128).astype(np.int8),
+    "booleans": RAMP > 0.5,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_NUMBERS)
+def test_what_a_refusal_of_images_says_makes_them_what_they_should_be(name: str, path: Path) -> None:
+    """Carried out, the images are accepted, and go from black to white in their order."""
+    images = OTHER_NUMBERS[name]
+    said = refusal(save(path, images=images))
+    assert f"are {images.dtype}, not uint8. To save them anew, of values from" in said
+    anew = eval(said.rpartition(": ")[2].rstrip("."), {"images": images})
+    Arrays(root=save(path, images=anew)).identity()
+    assert (anew.dtype, anew.min()) == (np.uint8, 0) and anew.max() >= 254
+    assert np.all(np.diff(anew.reshape(-1).astype(int)) >= 0)
 
 
 def zipped(path: Path, contents: dict[str, bytes]) -> Path:
