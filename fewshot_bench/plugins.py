@@ -20,6 +20,8 @@ from fewshot_bench.regular import read_regular
 
 Group = Literal["methods", "datasets", "backbones", "commands"]
 
+LARGEST_YAML = 2**20
+"""Bytes of a card or a recipe: what is longer is another file, and takes minutes to read."""
 BASES = {
     "methods": ("fewshot_bench.method:Method",),
     "datasets": ("fewshot_bench.dataset:Dataset", "fewshot_bench.functions:FunctionFamily"),
@@ -123,7 +125,9 @@ def find(group: Group, name: str) -> Plugin:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; raises `UsageError` that says what it is instead."""
     try:
-        content = yaml.load(read_regular(path).decode("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.load(
+            read_regular(path, LARGEST_YAML).decode("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     except yaml.YAMLError as error:

@@ -21,7 +21,7 @@ from fewshot_bench.cache import cache_folder
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError, TooFewClasses
 from fewshot_bench.locks import only_one
-from fewshot_bench.remarks import heard
+from fewshot_bench.remarks import Remarks, heard, pass_on
 from fewshot_bench.specs import canonical_json, short_hash
 
 if TYPE_CHECKING:
@@ -261,6 +261,8 @@ def checked_images(dataset: Dataset, total: int, progress: Progress) -> Iterator
                 f"{type(dataset).__name__} made images {block.dtype} {block.shape[1:]}, not uint8 {dataset.shape}."
             )
         made += len(block)
+        if block.size:
+            pass_on(Remarks(largest=int(block.max())))
         if made <= total:
             yield block
     if made != total:

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+DARK = 3
+"""Where no pixel of a data set is brighter, of 255, the images may have been saved with fewer bits than they are read as."""
 FEWER = 3
 """So many bits less than the largest value needs must do for half of the images, before that value is called a fault."""
 
@@ -27,6 +29,8 @@ class Remarks:
     """As images of so many bits those of 16 were read."""
     background: str = "white"
     """On what those that are see-through were laid."""
+    largest: int | None = None
+    """The largest value of all pixels, once they are prepared; None where there are none."""
 
     def add(self, other: "Remarks") -> None:
         """Join what was heard elsewhere."""
@@ -34,10 +38,16 @@ class Remarks:
         self.counts += other.counts
         self.depth = other.depth if other.bits else self.depth
         self.background = other.background if other.counts["see-through"] else self.background
+        self.largest = max((one for one in (self.largest, other.largest) if one is not None), default=None)
 
     def lines(self, total: int, options: Mapping[str, Any]) -> list[str]:
         """The remarks on `total` images in words, with what to set of the `options` that their data set has."""
-        return [*self._deep(total, options), *self._see_through(total, options), *self._moving(total)]
+        return [
+            *self._deep(total, options),
+            *self._see_through(total, options),
+            *self._moving(total),
+            *self._dark(),
+        ]
 
     def _deep(self, total: int, options: Mapping[str, Any]) -> Iterator[str]:
         if not (deep := self.bits.total()):
@@ -65,6 +75,11 @@ class Remarks:
     def _moving(self, total: int) -> Iterator[str]:
         if some := self.counts["moving"]:
             yield f"{some:,} of {total:,} images hold several pictures; the first of each is taken."
+
+    def _dark(self) -> Iterator[str]:
+        if self.largest is not None and self.largest <= DARK:
+            meant = "If they are meant to span black and white, as those of 0 and 1 are: multiply them, and save them anew."
+            yield f"No pixel of any image is brighter than {self.largest} of 255. {meant}"
 
 
 _listening: ContextVar[Remarks | None] = ContextVar("listening", default=None)

@@ -234,3 +234,13 @@ def test_the_command_says_what_is_lost(tmp_path: Path) -> None:
     assert '"remarks": [' in call(*command, "--json").out
     got = call("data", "get", "folder", "--data-root", root, "--set", "data.side=8")
     assert [line for line in SAID if f"folder: {line}" not in got.err] == []
+
+
+def test_images_of_zeros_and_ones_are_said_to_be_dark(tmp_path: Path) -> None:
+    """They are read as they are; white somewhere says that they are meant so."""
+    photos = {f"{name}/{i}.png": encoded(np.eye(8, k=i, dtype=np.uint8)) for i in range(3) for name in "abcd"}
+    assert prepared(folder(write(tmp_path / "dark", photos)))[1] == [
+        "No pixel of any image is brighter than 1 of 255. If they are meant to span black and white, as those of 0 and 1 "
+        "are: multiply them, and save them anew."
+    ]
+    assert prepared(folder(write(tmp_path / "light", photos | {"e/0.png": plain(16)})))[1] == []

@@ -215,3 +215,15 @@ def test_a_forged_shape_is_refused_before_it_is_read(path: Path) -> None:
         contents = {info.filename: archive.read(info) for info in archive.infolist()}
     contents["images.npy"] = contents["images.npy"].replace(b"(8, 6, 4, 3)", b"(8, 6, 4, 3000000)")
     assert "shape (8, 6, 4, 3000000) and" in refusal(zipped(path, contents))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_cut_anywhere_is_refused(compressed: bool, path: Path) -> None:
+    """By its name; none of its arrays counts."""
+    save(path)
+    if compressed:
+        np.savez_compressed(path, images=PIXELS, labels=LABELS)
+    whole = path.read_bytes()
+    for place in {*range(0, len(whole), 31), *range(len(whole) - 25, len(whole))}:
+        path.write_bytes(whole[:place])
+        assert f"{path} is damaged or truncated" in refusal(path)
