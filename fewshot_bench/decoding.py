@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fewshot_bench.dataset import Images, Progress
-from fewshot_bench.depth import DEEPEST, is_deep, shallow
+from fewshot_bench.depth import DEEPEST, is_deep, scale_clear, shallow
 from fewshot_bench.errors import DataError, FewshotError, few
 from fewshot_bench.files import BROKEN, LARGEST_FILE, Files
 from fewshot_bench.kinds import kind_of
@@ -94,6 +94,7 @@ class Photo:
         """The pixels [C, S, S]; raises an error of `UNREADABLE`."""
         with opened_image(content) as image:
             moving = image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1
+            scale_clear(content, image)
             flat = shallow(content, image, self.depth) if is_deep(content) else image
             plain = _opaque(flat, self.background).convert("RGB" if self.channels == 3 else "L")
             turned = _upright(plain, image.getexif()) if self.upright else plain

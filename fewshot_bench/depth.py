@@ -51,9 +51,17 @@ def shallow(content: bytes, image: Image.Image, depth: int) -> Image.Image:
     if alpha:
         opacity = pixels[..., -1:]
         upper = np.concatenate([upper, _upper(opacity, depth if _bits(opacity) <= depth else DEEPEST)], -1)
-    elif content[25] == GREY and isinstance(clear := image.info.get("transparency"), int):  # this one value is see-through
-        upper = np.concatenate([upper, np.where(values == clear, 0, 255).astype(np.uint8)], -1)
+    elif isinstance(clear := image.info.get("transparency"), int | tuple):  # this one value or colour is see-through
+        hidden = (values == np.array(clear)).all(-1, keepdims=True)
+        upper = np.concatenate([upper, np.where(hidden, 0, 255).astype(np.uint8)], -1)
     return Image.fromarray(upper[..., 0] if upper.shape[-1] == 1 else upper)
+
+
+def scale_clear(content: bytes, image: Image.Image) -> None:
+    """Have the one value of a grey PNG of 2 or 4 bits that is see-through be of 8 bits, as Pillow makes the others."""
+    clear = image.info.get("transparency")
+    if isinstance(clear, int) and content.startswith(SIGNATURE) and content[24] in (2, 4) and content[25] == GREY:
+        image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
 
 
 def bits_of(content: bytes, image: Image.Image) -> int:

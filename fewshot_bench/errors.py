@@ -3,10 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from fewshot_bench.printable import printable
-
-LONGEST_LINE = 4000
-"""Letters of a line of an error; a path may have about as many."""
+from fewshot_bench.printable import LONGEST, printable
 
 
 class FewshotError(Exception):
@@ -16,7 +13,7 @@ class FewshotError(Exception):
 
     def __str__(self) -> str:
         """Its lines, whatever the names of files in them hold."""
-        return "\n".join(printable(line, LONGEST_LINE) for line in super().__str__().split("\n"))
+        return "\n".join(printable(line, LONGEST) for line in super().__str__().split("\n"))
 
 
 class UsageError(FewshotError):

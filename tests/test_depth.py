@@ -1,6 +1,7 @@
 """Images of 16 bits become 8 by the depth of their values, one for a whole data set; what is lost is said once."""
 
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,24 @@ def test_a_see_through_grey_of_16_bits_is_laid_on_the_background() -> None:
     pixels = Photo(8, depth=12)(deep_png(values, more=chunk(b"tRNS", struct.pack(">H", 1001))))
     assert set(pixels[:, :, :4].reshape(-1)) == {255}
     assert set(pixels[:, :, 4:].reshape(-1)) == {1000 >> 4}
+
+
+def test_a_see_through_colour_of_16_bits_is_laid_on_the_background() -> None:
+    """All three of its values must agree."""
+    values = np.full((8, 8, 3), 1000)
+    values[:, :4, 2] = 1001
+    pixels = Photo(8, depth=12)(deep_png(values, more=chunk(b"tRNS", struct.pack(">HHH", 1000, 1000, 1001))))
+    assert set(pixels[:, :, :4].reshape(-1)) == {255}
+    assert set(pixels[:, :, 4:].reshape(-1)) == {1000 >> 4}
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_see_through_grey_of_few_bits_is_laid_on_the_background(bits: int) -> None:
+    """The brightest value hides here: on black nothing is seen."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0)) + chunk(b"tRNS", struct.pack(">H", 2**bits - 1))
+    rows = chunk(b"IDAT", zlib.compress((b"\0" + b"\xff" * bits) * 8))
+    content = b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND")
+    assert Photo(8, background="black")(content).max() == 0
 
 
 def test_only_a_png_of_16_bits_is_deep() -> None:
