@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.errors import DataError, UsageError, unknown
-from fewshot_bench.regular import check_regular
 
 if TYPE_CHECKING:
     from fewshot_bench.bank import ImageBank
@@ -151,9 +150,4 @@ def data_root(given: Path | None) -> Path | None:
     root = given if given is not None else Path(os.environ["FSBENCH_DATA"]) if os.environ.get("FSBENCH_DATA") else None
     if root is not None and not root.exists():
         raise DataError(f"No such folder or file: {root} ({name}).")
-    if root is not None and not root.is_dir():
-        try:
-            check_regular(root)
-        except OSError as error:
-            raise DataError(f"Cannot read {root} ({name}): {error.strerror}.") from error
     return root

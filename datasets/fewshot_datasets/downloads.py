@@ -44,10 +44,6 @@ def check_root(root: Path | None) -> None:
     """Raises `DataError` where a data root was given and is neither a folder nor a file."""
     if root is not None and not root.exists():
         raise DataError(f"The data root {root} does not exist.\nIt was given by --data-root or FSBENCH_DATA.")
-    if root is not None and not root.is_dir() and not root.is_file():
-        raise DataError(
-            f"The data root {root} is neither a folder nor a file.\nIt was given by --data-root or FSBENCH_DATA."
-        )
 
 
 def below(root: Path | None, folders: Iterable[str]) -> list[Path]:

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fewshot_bench.dataset import Progress as Made
-from fewshot_bench.printable import LONGEST, printable
 from fewshot_bench.records import Scores
 from fewshot_bench.session import Listener
 from fewshot_bench.training import Progressed
@@ -89,8 +88,7 @@ class Bars(Listener):
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        shown = "\n".join(printable(line, LONGEST) for line in text.split("\n"))
-        self.console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if not self.in_training or self.asked:
