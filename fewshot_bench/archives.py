@@ -45,6 +45,8 @@ def zip_members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
     Raises `DataError` for links and names that lead out, for what is encrypted or packed in an unknown way, for one part of
     several, for two archives in one file, and for two files of one name.
     """
+    if not all(info.filename for info in archive.infolist()):
+        raise zipfile.BadZipFile("a file without a name")
     infos = [info for info in archive.infolist() if not info.is_dir()]
     slashes = any("/" in info.filename for info in infos)
     named = [(_with_slashes(info, slashes), info) for info in infos]

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from lzma import LZMAError
 from pathlib import Path
 from platform import node
 from threading import Lock
@@ -33,7 +34,18 @@ LARGEST_FILE = 2**28
 """Bytes that one file may have which is read as a whole."""
 LARGEST_ARCHIVE = 2**38
 """Bytes that an archive may unpack to."""
-BROKEN = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, tarfile.TarError, zlib.error, struct.error)
+BROKEN = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    OverflowError,
+    BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    LZMAError,
+    struct.error,
+)
 """What reading a damaged archive raises; RuntimeError: one that is encrypted or packed in an unknown way."""
 
 

@@ -1,10 +1,12 @@
 """An archive is listed whole or refused: one that is cut, joined or unreadable never looks like a smaller one."""
 
 import os
+import random
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from command_line import call
 from picture_files import PACKED, pack, plain
 
 from fewshot_bench.errors import DataError
-from fewshot_bench.files import Files, opened
+from fewshot_bench.files import BROKEN, Files, opened
 
 CONTENTS = {f"{name}/{i}.bin": os.urandom(30 * i + 5) for name in ("cat", "dog") for i in range(3)} | {"empty": b""}
 BLOCK = tarfile.BLOCKSIZE
@@ -245,3 +247,26 @@ def test_an_archive_that_is_no_file_is_refused_at_once(name: str, tmp_path: Path
     """Neither waited for nor read without end."""
     path = NO_FILES[name](tmp_path)
     assert refusal(path) == f"Cannot read {path}: it is a {'device' if 'device' in name else 'pipe'}, not a file."
+
+
+@pytest.mark.parametrize("kind", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_altered_bytes_of_an_archive_are_damage_or_another(kind: str, tmp_path: Path) -> None:
+    """Never another error than those of damage, wherever a byte is another."""
+    chance = random.Random(0)
+    whole = pack(tmp_path / f"files{kind}", CONTENTS).read_bytes()
+    for _ in range(150):
+        altered = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            altered[chance.randrange(len(altered))] = chance.choice([0, 128, 255, chance.randrange(256)])
+        (tmp_path / f"a{kind}").write_bytes(altered)
+        with suppress(DataError), opened(tmp_path / f"a{kind}", tmp_path / "cache") as files:
+            for name in files.names():
+                with suppress(*BROKEN):
+                    files.read(name)
+
+
+def test_a_file_without_a_name_is_damage(tmp_path: Path) -> None:
+    """Of a zip whose list was altered."""
+    path = pack(tmp_path / "files.zip", {"a": b"1"})
+    path.write_bytes(path.read_bytes().replace(b"a", b"\0"))
+    assert "is damaged or truncated, or no archive (a file without a name)" in refusal(path)
