@@ -12,10 +12,12 @@ from picture_files import chunk, deep_png, encoded, pack, plain, write
 from PIL import Image
 
 from fewshot_bench.dataset import Images
-from fewshot_bench.decoding import IN_THIS_PROCESS, Photo
+from fewshot_bench.decoding import IN_THIS_PROCESS, Photo, decoded
 from fewshot_bench.depth import DepthNeeded, is_deep
 from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.files import Files
 from fewshot_bench.prepare import prepare
+from fewshot_bench.remarks import heard
 from fewshot_bench.verification import verify
 from fewshot_datasets.folder import Folder
 
@@ -263,3 +265,15 @@ def test_images_of_zeros_and_ones_are_said_to_be_dark(tmp_path: Path) -> None:
         "are: multiply them, and save them anew."
     ]
     assert prepared(folder(write(tmp_path / "light", photos | {"e/0.png": plain(16)})))[1] == []
+
+
+def test_a_data_set_without_these_options_is_told_what_was_done(tmp_path: Path) -> None:
+    """And of no option that it lacks."""
+    files = Files(write(tmp_path / "photos", LOST))
+    with heard() as remarks:
+        list(decoded(files, [sorted(LOST)], Photo(8), lambda done, total: None))
+    assert remarks.lines(6, {}) == [
+        "1 of 6 images have 16 bits a channel; they are read as of 16: the upper 8 bits are taken.",
+        "3 of 6 images are see-through; they are laid on white, where 3 of them show nothing at all.",
+        SAID[2],
+    ]
