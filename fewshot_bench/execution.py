@@ -12,8 +12,10 @@ from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.locks import only_one
 from fewshot_bench.plan import Plan
+from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.provenance import environment, now, peak_mib
 from fewshot_bench.records import SCHEMA, Record, Scores, add_result, load_record, locked, read_scores, write_scores
+from fewshot_bench.rehearsal import rehearse
 from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
@@ -65,7 +67,8 @@ def run(
         test_dataset=test_dataset,
         test_data_root=Path(test_data_root) if test_data_root is not None else None,
     )
-    return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
+    with plugin_faults_told():
+        return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
 
 
 def execute(
@@ -79,6 +82,7 @@ def execute(
     if not _is_finished(folder, on_existing):
         prepared, tested = open_data(resolved, listener)
         check_data(prepared, resolved.train, resolved.test, tested)
+        rehearse(resolved, prepared.training_classes(resolved.train.split) if resolved.train.updates else 0)
         plan = _stored_plan(folder)
         session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
         with _alone(folder, listener):

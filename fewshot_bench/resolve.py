@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from fewshot_bench import plugins
+from fewshot_bench.answers import checked_backbone, checked_method
+from fewshot_bench.data_answers import checked_classes
 from fewshot_bench.data_choice import DataChoice, kind_of, other_data
 from fewshot_bench.dataset import Dataset, data_root
 from fewshot_bench.episode_size import MORE, check_accepted
@@ -85,20 +87,24 @@ class Resolved:
         info = MethodInfo(self.kind, ways, ways * self.train.largest_shots, input_shape, training_classes)
         name = self.train.backbone
         try:
-            backbone = self.backbone_factory(input_shape) if self.backbone_factory else None
+            backbone = checked_backbone(str(name), self.backbone_factory(input_shape)) if self.backbone_factory else None
         except ValueError as error:  # how a backbone refuses its inputs
             reason = "it takes images, not points" if self.kind == "regression" else error
             raise UsageError(f"Backbone {name!r} with data set {self.train.dataset!r}: {reason}.") from None
         if backbone is not None and backbone.channels and self.train.normalisation == "none":
             raise UsageError(f"Backbone {name!r} normalises its layers: train.normalisation must say how, not 'none'.")
-        return self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
+        method = self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
+        return checked_method(method, trained=self.method_class.trained and self.train.updates > 0)
+
+    def training_classes(self) -> int:
+        """How many classes it trains on, as the data set says; no image is read."""
+        lists = {} if isinstance(self.dataset, FunctionFamily) else checked_classes(self.dataset)
+        return sum(len(lists.get(split, ())) for split in self.train.split.split("+"))
 
     def build_meta(self, input_shape: tuple[int, ...]) -> Method:
         """The method without storage or initial values, to count its parameters."""
-        lists = {} if isinstance(self.dataset, FunctionFamily) else self.dataset.classes()
-        classes = sum(len(lists.get(split, ())) for split in self.train.split.split("+"))
         with torch.device("meta"):
-            return self.build(input_shape, classes)
+            return self.build(input_shape, self.training_classes())
 
 
 @dataclass(frozen=True)

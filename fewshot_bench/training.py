@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.answers import checked_loss
 from fewshot_bench.batches import BatchSource
 from fewshot_bench.checkpoint import load_tensors, prefixed, save_tensors, under
 from fewshot_bench.errors import FewshotError
@@ -167,12 +168,13 @@ class Trainer:
     def _losses(self) -> Iterator[Tensor]:
         """What adds up to the present update's mean loss: those of chunks of tasks, or of its batch, never divided."""
         if isinstance(self.source, BatchSource):
-            yield self.method.batch_loss(*self.source.batch(self.at.update)).mean()
+            images, labels = self.source.batch(self.at.update)
+            yield checked_loss(self.method, self.method.batch_loss(images, labels), len(labels)).mean()
             return
         size = self.spec.meta_batch_size
         for start in range(0, size, self.plan.train_chunk):
             tasks = self.source.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
-            yield self.method.loss(tasks).sum() / size
+            yield checked_loss(self.method, self.method.loss(tasks), len(tasks)).sum() / size
 
     def _validate(self) -> float:
         """Mean score on the validation episodes; keeps the best weights, the earlier of two equal ones."""

@@ -140,6 +140,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
+    from fewshot_bench.rehearsal import rehearse
     from fewshot_bench.run_data import check_data, ready_data
 
     plans: list[dict[str, Any]] = []
@@ -147,7 +148,7 @@ def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
         ready = ready_data(resolved)
         if ready is not None:
             check_data(ready[0], resolved.train, resolved.test, ready[1])
-        method = resolved.build_meta(resolved.dataset.shape)
+        method = rehearse(resolved, resolved.training_classes())
         plans.append(
             {
                 "run_id": resolved.run_id,
