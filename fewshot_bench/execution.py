@@ -45,11 +45,12 @@ def run(
     episodes: int | None = None,
     test_dataset: str | None = None,
     test_data_root: Path | str | None = None,
+    images: int | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
-    `settings` are the `--set` keys. Raises `UsageError` for a request that cannot be met, `DataError` for data that is
-    missing or damaged, `FewshotError` where the run fails.
+    `settings` are the `--set` keys; `images` is the most images that the training sees. Raises `UsageError` for a request
+    that cannot be met, `DataError` for data that is missing or damaged, `FewshotError` where the run fails.
     """
     request = Request(
         method=method,
@@ -66,6 +67,7 @@ def run(
         data_root=Path(data_root) if data_root is not None else None,
         test_dataset=test_dataset,
         test_data_root=Path(test_data_root) if test_data_root is not None else None,
+        images=images,
     )
     with plugin_faults_told():
         return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
@@ -79,6 +81,8 @@ def execute(
     if on_existing not in get_args(OnExisting):
         raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
     folder = out / resolved.folder_name
+    if resolved.budget:
+        listener.note(resolved.budget)
     if not _is_finished(folder, on_existing):
         prepared, tested = open_data(resolved, listener)
         check_data(prepared, resolved.train, resolved.test, tested)

@@ -182,12 +182,17 @@ class TrainSpec(Spec):
     @property
     def images(self) -> int:
         """Training images (points) processed in all, on average where ways or shots are drawn."""
+        return round(self.updates * self.images_per_update)
+
+    @property
+    def images_per_update(self) -> float:
+        """Training images (points) of an update, on average where ways or shots are drawn."""
         if self.batch_size is not None:
-            return self.updates * self.batch_size
+            return self.batch_size
         ways = ((self.ways or 0) + (self.max_ways or self.ways or 0)) / 2
         shots = ((self.shots or 0) + self.largest_shots) / 2
         of_task = ways * (shots + (self.queries or 0) + self.unlabelled) + self.distractors * self.unlabelled
-        return round(self.updates * self.meta_batch_size * of_task)
+        return self.meta_batch_size * of_task
 
 
 class TestSpec(Spec):

@@ -57,6 +57,9 @@ def run(
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
     recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card (or NAME@DATASET), or my.yaml.")] = None,
     settings: Settings = None,
+    images: Annotated[
+        int | None, typer.Option(help="Most images to train on, for any method; updates follow from it.", **NUMBER)
+    ] = None,
     protocol: Protocol = None,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
@@ -94,6 +97,7 @@ def run(
         data_root=data_root,
         test_dataset=test_dataset,
         test_data_root=test_data_root,
+        images=images,
     )
     runs = resolve_seeds(request, numbers)
     if dry_run:
@@ -157,6 +161,7 @@ def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
                 "parameters": sum(p.numel() for p in method.parameters()),
                 "train": resolved.train.model_dump(),
                 "test": resolved.test.model_dump(),
+                **({"budget": resolved.budget} if resolved.budget else {}),
             }
         )
     if as_json:
