@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.cost import check_image, check_kept, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.locks import only_one
+from fewshot_bench.long_work import long_test, long_work
 from fewshot_bench.plan import Plan
 from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.provenance import environment, now, peak_mib
@@ -24,6 +26,8 @@ from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.training import STATE, Progressed
 from fewshot_bench.writing import atomic, write_json
 
+MANY = 100_000
+"""Test episodes that can take a day: no task takes a second, but where one step is for a large network."""
 OnExisting = Literal["reuse", "error", "overwrite"]
 
 
@@ -84,11 +88,17 @@ def execute(
     if resolved.budget:
         listener.note(resolved.budget)
     if not _is_finished(folder, on_existing):
+        check_image(resolved)
         prepared, tested = open_data(resolved, listener)
         check_data(prepared, resolved.train, resolved.test, tested)
-        rehearse(resolved, prepared.training_classes(resolved.train.split) if resolved.train.updates else 0)
+        classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
+        check_memory(resolved, classes)
+        rehearsed = rehearse(resolved, classes)
+        check_kept(resolved, rehearsed.method)
         plan = _stored_plan(folder)
         session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
+        if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
+            listener.note(long)
         with _alone(folder, listener):
             if not _is_finished(folder, on_existing):  # by the other process meanwhile
                 return _with_result(_make(request, session, folder, listener), resolved)
@@ -198,6 +208,8 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     prepared, tested = open_data(resolved, listener)
     _check_unchanged(record, prepared)
     check_data(prepared, resolved.train, spec, tested)
+    classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
+    check_memory(replace(resolved, test=spec), classes)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         name = resolved.train.dataset
         listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
@@ -206,6 +218,8 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     if session.method.trained:
         tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
         session.method.load_state_dict(tensors)
+    if spec.episodes > MANY and (long := long_test(spec, session.method, session.plan)):
+        listener.note(long)
     return session
 
 

@@ -1,6 +1,7 @@
 """An exception in a plugin's code, told in one to three lines: what was raised, and at which line of the plugin."""
 
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -36,15 +37,28 @@ def plugin_faults_told() -> Iterator[None]:
         raise told from error
 
 
-def told_fault(error: BaseException) -> PluginError | None:
-    """The error for an exception that a plugin's code raised; None where no plugin has a part in it."""
+def told_fault(error: BaseException) -> FewshotError | None:
+    """The error for an exception of a plugin's code, or for want of memory; None where no plugin has a part in it."""
     place = _place(error)
+    if os.environ.get(TRACEBACK) and place is not None:
+        traceback.print_exception(error, file=sys.stderr)
+    if _is_want_of_memory(error):
+        asked = re.search(r"allocate (\d[\d.]* \w+)", str(error))
+        return FewshotError(
+            f"There is not enough memory{f' for {asked[1]} more' if asked else ''}{f' ({place})' if place else ''}.\n"
+            "What lowers it: fewer --ways, --shots or --queries, --set batch_size, a smaller network or smaller images."
+        )
     if place is None:
         return None
     if os.environ.get(TRACEBACK):
-        traceback.print_exception(error, file=sys.stderr)
         return PluginError(f"{_text(error)} ({place}).")
     return PluginError(f"{_text(error)} ({place}).\nThat is the plugin's own code; {TRACEBACK}=1 prints the traceback.")
+
+
+def _is_want_of_memory(error: BaseException) -> bool:
+    """Python's, numpy's or torch's, on the CPU or an accelerator."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 def _text(error: BaseException) -> str:

@@ -6,8 +6,9 @@ It has a network, a random state and tasks of its own, so that nothing of the ru
 Legend: T tasks, n images a task, D features, G groups that share statistics, C channels.
 """
 
+import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,17 +25,26 @@ from fewshot_bench.randomness import ForkedGenerator
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.tasks import Tasks
 
-QUERIES = 2
-"""The most queries a class of the small tasks."""
+SHOTS, QUERIES = 100, 2
+"""The most shots and queries a class of the small tasks."""
 BATCH = 4
 """The most images of the small batch."""
 SAME = 1e-3
 """By how much of the largest feature two embeddings of one image may differ: rounding, in another order of the sums."""
 
 
-def rehearse(resolved: Resolved, training_classes: int) -> Method:
-    """Let the method answer, on the CPU, and give it back as it then is; raises `UsageError` or `PluginError` for an answer
-    that is none, or a normalisation that is not the declared one."""
+@dataclass(frozen=True)
+class Rehearsed:
+    """The method as it then is, and the seconds that its answers took, of a task in a test and in training (or a batch)."""
+
+    method: Method
+    test_s: float
+    update_s: float
+
+
+def rehearse(resolved: Resolved, training_classes: int) -> Rehearsed:
+    """Let the method answer, on the CPU; raises `UsageError` or `PluginError` for an answer that is none, or a normalisation
+    that is not the declared one."""
     generator = ForkedGenerator(0, torch.device("cpu"))
     with generator.active():
         method = resolved.build(resolved.dataset.shape, training_classes)
@@ -42,10 +52,12 @@ def rehearse(resolved: Resolved, training_classes: int) -> Method:
         check_layers(method)
         for network in (one for one in method.modules() if isinstance(one, Backbone)):
             check_normalisation(str(resolved.train.backbone), network, resolved.dataset.shape)
+        started = time.perf_counter()
         _rehearse_test(method, resolved)
+        tested = time.perf_counter()
         if method.trained and resolved.train.updates:
             _rehearse_update(method, resolved)
-    return method
+    return Rehearsed(method, tested - started, time.perf_counter() - tested)
 
 
 def _rehearse_test(method: Method, resolved: Resolved) -> None:
@@ -89,9 +101,11 @@ def _rehearse_update(method: Method, resolved: Resolved) -> None:
 
 
 def _small(method: Method, size: EpisodeSize, resolved: Resolved) -> Tasks:
-    """One task of a size, with few queries."""
+    """One task of a size, with few queries and not too many shots."""
     like = torch.empty(0, dtype=getattr(torch, resolved.train.dtype))
-    return blank_task(method.info, replace(size, queries=min(size.queries, QUERIES)), like)
+    shots = min(size.largest_shots, SHOTS)
+    small = replace(size, shots=shots, max_shots=None, imbalanced=False, queries=min(size.queries, QUERIES))
+    return blank_task(method.info, small, like)
 
 
 def check_normalisation(name: str, network: Backbone, shape: tuple[int, ...]) -> None:

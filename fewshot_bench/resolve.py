@@ -106,10 +106,11 @@ class Resolved:
         lists = {} if isinstance(self.dataset, FunctionFamily) else checked_classes(self.dataset)
         return sum(len(lists.get(split, ())) for split in self.train.split.split("+"))
 
-    def build_meta(self, input_shape: tuple[int, ...]) -> Method:
-        """The method without storage or initial values, to count its parameters."""
+    def build_meta(self, input_shape: tuple[int, ...], training_classes: int | None = None) -> Method:
+        """The method without storage or initial values, to count its parameters; None: of as many classes as there are."""
+        classes = self.training_classes() if training_classes is None else training_classes
         with torch.device("meta"):
-            return self.build(input_shape, self.training_classes())
+            return self.build(input_shape, classes)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,14 @@ class Spec(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()
     """Fields that came after the first records: where they have their default they are left out, so that ids stay."""
 
+    @model_validator(mode="after")
+    def _whole_numbers_are_of_64_bits(self) -> Self:
+        for name, value in self:
+            for key, number in value.items() if isinstance(value, dict) else [(name, value)]:
+                if type(number) is int and not -(2**63) <= number < 2**63:
+                    raise ValueError(f"{key} must be a whole number below 2^63")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = type(self).model_fields

@@ -37,6 +37,9 @@ SAVE_EVERY_S = 30.0
 LOG_EVERY = 250
 """Updates between two points of the learning curve where there is no validation."""
 
+LOSSES_KEPT = 1024
+"""Chunks of an update whose losses are kept to be added up later: so that memory does not grow with their number."""
+
 
 @dataclass
 class Progressed:
@@ -147,20 +150,21 @@ class Trainer:
         self.method.conditions = Conditions(spec.normalisation)
         self.optimiser.lr = learning_rate(spec, self.at.update)
         self.method.zero_grad()
-        losses = []
+        losses: list[Tensor] = []
+        total = 0.0
         with products_in(spec.precision):
             for loss in self._losses():
                 loss.backward()
                 losses.append(loss.detach())
+                if len(losses) == LOSSES_KEPT:
+                    total, losses = _added(total, losses), []
         if spec.gradient_clip is not None:
             torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
         if spec.gradient_norm_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.method.parameters(), spec.gradient_norm_clip)
         self.optimiser.step()
         self.method.after_update()
-        total = 0.0
-        for loss in losses:
-            total += loss.item()  # waits for an accelerator: not before it has all of the update to do
+        total = _added(total, losses)  # waits for an accelerator: not before it has all of the update to do
         if not math.isfinite(total):
             raise _diverged("loss", total, self.at.update + 1)
         return total
@@ -199,6 +203,13 @@ class Trainer:
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.method.state_dict().items()}
+
+
+def _added(total: float, losses: list[Tensor]) -> float:
+    """A total and some losses, added one after another."""
+    for loss in losses:
+        total += loss.item()
+    return total
 
 
 def _diverged(what: str, value: float, update: int) -> FewshotError:

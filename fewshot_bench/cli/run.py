@@ -1,6 +1,8 @@
 """`fsbench run`."""
 
 import json
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +23,19 @@ def whole_number(text: str | int) -> int:
     try:
         return int(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a whole number.") from None
+        raise typer.BadParameter(f"{_short(str(text))!r} is not a whole number{_meant(str(text))}.") from None
+
+
+def _meant(text: str) -> str:
+    """How a whole number that was written otherwise is written; "" where it is none."""
+    with suppress(ValueError, OverflowError):
+        if (number := float(text.replace(",", ""))) == int(number) and abs(number) < 2**63:
+            return f": write {int(number)}"
+    return ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 NUMBER: dict[str, Any] = {"parser": whole_number, "metavar": "<int>"}
@@ -144,15 +158,27 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
+    from fewshot_bench.cost import check_image, check_kept, check_memory
+    from fewshot_bench.episode_size import EpisodeSize
+    from fewshot_bench.long_work import long_work
+    from fewshot_bench.plan import choose_plan
     from fewshot_bench.rehearsal import rehearse
     from fewshot_bench.run_data import check_data, ready_data
 
     plans: list[dict[str, Any]] = []
     for resolved in runs:
+        check_image(resolved)
         ready = ready_data(resolved)
         if ready is not None:
             check_data(ready[0], resolved.train, resolved.test, ready[1])
-        method = rehearse(resolved, resolved.training_classes())
+        classes = resolved.training_classes()
+        check_memory(resolved, classes)
+        rehearsed = rehearse(resolved, classes)
+        method = rehearsed.method
+        check_kept(resolved, method)
+        trial = choose_plan("cpu", EpisodeSize.of(resolved.test).images)
+        if (long := long_work(rehearsed, resolved.train, resolved.test, method, trial)) and resolved is runs[0]:
+            print(f"fsbench: {long}", file=sys.stderr)
         plans.append(
             {
                 "run_id": resolved.run_id,
