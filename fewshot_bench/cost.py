@@ -46,23 +46,21 @@ class Need:
 
 def check_image(resolved: Resolved) -> None:
     """Refuse images of which two do not fit in memory, before any is made; raises `UsageError`."""
-    _refuse(
-        Need(
-            2 * _input_bytes(resolved),
-            f"a pair of {_things(resolved)}",
-            f"the shape of the data{_options_of_data(resolved)}",
-        )
-    )
+    of_data = f"the shape of the data{_options_of_data(resolved)}"
+    _refuse(resolved, Need(2 * _input_bytes(resolved), f"a pair of {_things(resolved)}", of_data))
 
 
 def check_memory(resolved: Resolved, training_classes: int) -> None:
     """Refuse a run that cannot fit in memory; raises `UsageError` that names the options which lower what it needs."""
     for need in needs(resolved, training_classes):
-        _refuse(need)
+        _refuse(resolved, need)
 
 
-def _refuse(need: Need) -> None:
-    if need.bytes > (limit := memory_bytes()):
+def _refuse(resolved: Resolved, need: Need) -> None:
+    limit = memory_bytes()
+    if resolved.device.startswith("cuda"):  # what it takes may lie there
+        limit = max(limit, torch.cuda.get_device_properties(resolved.device).total_memory)
+    if need.bytes > limit:
         raise UsageError(
             f"It cannot fit in memory: {need.what} takes at least {_gib(need.bytes)}, and there is {_gib(limit)}.\n"
             f"What lowers it: {need.options}."
@@ -138,19 +136,23 @@ def check_kept(resolved: Resolved, method: Method) -> None:
     )
     share = HELD[resolved.kind] / 2 / size.largest_ways
     if getattr(method.hparams, "first_order", False):  # each step is forgotten before the next
-        share /= int(getattr(method.hparams, "inner_steps", 1))
+        share /= _steps(method)
     of_shot, of_query = ((more - least) * share for more in (more_shots, more_queries))  # of one image
     support, queries = size.largest_support, size.largest_ways * size.queries
     keys = _keys(resolved)
     what = f"a training task with {size.images:,} {_things(resolved)} and its gradient"
     need = of_shot * support + of_query * queries
-    _refuse(Need(need, what, "--shots, " + ", ".join(f"--set train.{key}" for key in keys)))
+    _refuse(resolved, Need(need, what, "--shots, " + ", ".join(f"--set train.{key}" for key in keys)))
     if test.inner_steps is not None:
         what = f"a test task with {tested.largest_support:,} {_things(resolved)} to adapt to"
-        need = (
-            of_shot / 2 / int(getattr(method.hparams, "inner_steps", 1)) * tested.largest_support
-        )  # one step, of first order
-        _refuse(Need(need, what, ", ".join(f"--{key}" for key in keys)))
+        need = of_shot / 2 / _steps(method) * tested.largest_support  # one step, of first order
+        _refuse(resolved, Need(need, what, ", ".join(f"--{key}" for key in keys)))
+
+
+def _steps(method: Method) -> int:
+    """Inner steps in training; 1 for a method without."""
+    steps = getattr(method.hparams, "inner_steps", 1)
+    return max(1, steps) if isinstance(steps, int) else 1
 
 
 def _keys(resolved: Resolved) -> list[str]:

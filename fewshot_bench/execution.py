@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fewshot_bench.checkpoint import load_tensors, save_tensors
-from fewshot_bench.cost import check_image, check_kept, check_memory
+from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.locks import only_one
 from fewshot_bench.long_work import long_test, long_work
@@ -92,9 +92,7 @@ def execute(
         prepared, tested = open_data(resolved, listener)
         check_data(prepared, resolved.train, resolved.test, tested)
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
-        check_memory(resolved, classes)
         rehearsed = rehearse(resolved, classes)
-        check_kept(resolved, rehearsed.method)
         plan = _stored_plan(folder)
         session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
         if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):

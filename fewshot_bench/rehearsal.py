@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fewshot_bench.answers import OPEN, check_layers, checked_features, checked_loss, checked_scores
 from fewshot_bench.backbone import Backbone
+from fewshot_bench.cost import check_kept, check_memory
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import PluginError, UsageError
 from fewshot_bench.method import Conditions, Method
@@ -43,8 +44,9 @@ class Rehearsed:
 
 
 def rehearse(resolved: Resolved, training_classes: int) -> Rehearsed:
-    """Let the method answer, on the CPU; raises `UsageError` or `PluginError` for an answer that is none, or a normalisation
-    that is not the declared one."""
+    """Let the method answer, on the CPU; raises `UsageError` or `PluginError` for an answer that is none, for a
+    normalisation that is not the declared one, and where the run cannot fit in memory."""
+    check_memory(resolved, training_classes)
     generator = ForkedGenerator(0, torch.device("cpu"))
     with generator.active():
         method = resolved.build(resolved.dataset.shape, training_classes)
@@ -57,7 +59,9 @@ def rehearse(resolved: Resolved, training_classes: int) -> Rehearsed:
         tested = time.perf_counter()
         if method.trained and resolved.train.updates:
             _rehearse_update(method, resolved)
-    return Rehearsed(method, tested - started, time.perf_counter() - tested)
+    updated = time.perf_counter()
+    check_kept(resolved, method)
+    return Rehearsed(method, tested - started, updated - tested)
 
 
 def _rehearse_test(method: Method, resolved: Resolved) -> None:

@@ -158,33 +158,30 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
-    from fewshot_bench.cost import check_image, check_kept, check_memory
+    from fewshot_bench.cost import check_image
     from fewshot_bench.episode_size import EpisodeSize
     from fewshot_bench.long_work import long_work
     from fewshot_bench.plan import choose_plan
     from fewshot_bench.rehearsal import rehearse
     from fewshot_bench.run_data import check_data, ready_data
 
+    first = runs[0]  # the others differ from it in their seed
+    check_image(first)
+    ready = ready_data(first)
+    if ready is not None:
+        check_data(ready[0], first.train, first.test, ready[1])
+    rehearsed = rehearse(first, first.training_classes())
+    trial = choose_plan("cpu", EpisodeSize.of(first.test).images)
+    if long := long_work(rehearsed, first.train, first.test, rehearsed.method, trial):
+        print(f"fsbench: {long}", file=sys.stderr)
     plans: list[dict[str, Any]] = []
     for resolved in runs:
-        check_image(resolved)
-        ready = ready_data(resolved)
-        if ready is not None:
-            check_data(ready[0], resolved.train, resolved.test, ready[1])
-        classes = resolved.training_classes()
-        check_memory(resolved, classes)
-        rehearsed = rehearse(resolved, classes)
-        method = rehearsed.method
-        check_kept(resolved, method)
-        trial = choose_plan("cpu", EpisodeSize.of(resolved.test).images)
-        if (long := long_work(rehearsed, resolved.train, resolved.test, method, trial)) and resolved is runs[0]:
-            print(f"fsbench: {long}", file=sys.stderr)
         plans.append(
             {
                 "run_id": resolved.run_id,
                 "folder": str(out / resolved.folder_name),
                 "prepared": ready is not None,
-                "parameters": sum(p.numel() for p in method.parameters()),
+                "parameters": sum(p.numel() for p in rehearsed.method.parameters()),
                 "train": resolved.train.model_dump(),
                 "test": resolved.test.model_dump(),
                 **({"budget": resolved.budget} if resolved.budget else {}),
