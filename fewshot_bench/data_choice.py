@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_bench import plugins
+from fewshot_bench.data_answers import check_dataset, check_family
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.errors import UsageError
 from fewshot_bench.functions import FunctionFamily
@@ -43,7 +44,14 @@ class DataChoice:
 
     def build(self, options: Mapping[str, Any], root: Path | None) -> Data:
         """The data set; raises `UsageError` or `DataError`."""
-        return SeveralDatasets(self.name, options, root) if len(self.types) > 1 else self.types[0](options, root)
+        if len(self.types) > 1:
+            return SeveralDatasets(self.name, options, root)
+        data = self.types[0](options, root)
+        if isinstance(data, FunctionFamily):
+            check_family(data)
+        else:
+            check_dataset(data)
+        return data
 
     def build_like(self, trained: Data, options: Mapping[str, Any], root: Path | None) -> Data:
         """The data set for tests of what was trained on another: of the same shape of images.

@@ -22,6 +22,10 @@ class UsageError(FewshotError):
     exit_code = 2
 
 
+class PluginError(FewshotError):
+    """A plugin's code raised an exception, or answered with something else than its interface says."""
+
+
 class TooFewClasses(UsageError):
     """A split has fewer classes than an episode needs, or none."""
 

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.locks import only_one
+from fewshot_bench.long_work import long_test, long_work
 from fewshot_bench.plan import Plan
+from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.provenance import environment, now, peak_mib
 from fewshot_bench.records import SCHEMA, Record, Scores, add_result, load_record, locked, read_scores, write_scores
+from fewshot_bench.rehearsal import rehearse
 from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
@@ -22,6 +26,8 @@ from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.training import STATE, Progressed
 from fewshot_bench.writing import atomic, write_json
 
+MANY = 100_000
+"""Test episodes that can take a day: no task takes a second, but where one step is for a large network."""
 OnExisting = Literal["reuse", "error", "overwrite"]
 
 
@@ -43,11 +49,12 @@ def run(
     episodes: int | None = None,
     test_dataset: str | None = None,
     test_data_root: Path | str | None = None,
+    images: int | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
-    `settings` are the `--set` keys. Raises `UsageError` for a request that cannot be met, `DataError` for data that is
-    missing or damaged, `FewshotError` where the run fails.
+    `settings` are the `--set` keys; `images` is the most images that the training sees. Raises `UsageError` for a request
+    that cannot be met, `DataError` for data that is missing or damaged, `FewshotError` where the run fails.
     """
     request = Request(
         method=method,
@@ -64,8 +71,10 @@ def run(
         data_root=Path(data_root) if data_root is not None else None,
         test_dataset=test_dataset,
         test_data_root=Path(test_data_root) if test_data_root is not None else None,
+        images=images,
     )
-    return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
+    with plugin_faults_told():
+        return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
 
 
 def execute(
@@ -76,11 +85,18 @@ def execute(
     if on_existing not in get_args(OnExisting):
         raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
     folder = out / resolved.folder_name
+    if resolved.budget:
+        listener.note(resolved.budget)
     if not _is_finished(folder, on_existing):
+        check_image(resolved)
         prepared, tested = open_data(resolved, listener)
         check_data(prepared, resolved.train, resolved.test, tested)
+        classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
+        rehearsed = rehearse(resolved, classes)
         plan = _stored_plan(folder)
         session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
+        if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
+            listener.note(long)
         with _alone(folder, listener):
             if not _is_finished(folder, on_existing):  # by the other process meanwhile
                 return _with_result(_make(request, session, folder, listener), resolved)
@@ -190,6 +206,8 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     prepared, tested = open_data(resolved, listener)
     _check_unchanged(record, prepared)
     check_data(prepared, resolved.train, spec, tested)
+    classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
+    check_memory(replace(resolved, test=spec), classes)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         name = resolved.train.dataset
         listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
@@ -198,6 +216,8 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     if session.method.trained:
         tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
         session.method.load_state_dict(tensors)
+    if spec.episodes > MANY and (long := long_test(spec, session.method, session.plan)):
+        listener.note(long)
     return session
 
 

@@ -9,7 +9,7 @@ Legend: B or T tasks, P parameters, K support points, Q query points.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,8 @@ from fewshot_bench.philox import key_of, whole_steps, word_rows
 from fewshot_bench.specs import short_hash
 from fewshot_bench.tasks import Tasks
 
+WORDS_AT_ONCE = 2**22
+"""Of which a digest holds a few arrays, 32 MiB each."""
 Values = npt.NDArray[np.float64]
 Range = tuple[float, float]
 
@@ -97,10 +99,21 @@ class FunctionSampler:
         """Hash (sha256) of tasks 0 to count - 1: only results of equal digests are compared in pairs."""
         sha = hashlib.sha256()
         for first in range(0, count, 256):
-            block = self.block(first, min(256, count - first))
-            for part in (block.parameters, block.support, block.query, block.key):
+            for part in self._parts(first, min(256, count - first)):
                 sha.update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).tobytes())
         return sha.hexdigest()
+
+    def _parts(self, first: int, count: int) -> Iterator[npt.NDArray[Any]]:
+        """The parameters of some tasks, then their support, queries and keys; where these are many, drawn anew for each of
+        the four, a few tasks at a time."""
+        at_once = max(1, WORDS_AT_ONCE // self.words)
+        if at_once >= count:
+            block = self.block(first, count)
+            yield from (block.parameters, block.support, block.query, block.key)
+            return
+        for part in ("parameters", "support", "query", "key"):
+            for start in range(first, first + count, at_once):
+                yield getattr(self.block(start, min(at_once, first + count - start)), part)
 
 
 class FunctionSource:

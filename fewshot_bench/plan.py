@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from fewshot_bench import kernels
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import Conditions, Method
+from fewshot_bench.method import Conditions, Method, MethodInfo
 from fewshot_bench.randomness import ForkedGenerator
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import Tasks
@@ -74,7 +75,7 @@ def kept_bytes(method: Method, spec: TrainSpec) -> int:
         saved[tensor.untyped_storage().data_ptr()] = tensor.detach()
         return tensor.detach()  # with its graph, what an operation saves of its own result would keep itself for ever
 
-    task = _blank_task(method, spec)
+    task = blank_task(method.info, EpisodeSize.of(spec), next(method.parameters()))
     generator = ForkedGenerator(0, task.support_x.device)  # for dropout and its like
     with generator.active(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         loss = trial.loss(task)
@@ -82,13 +83,12 @@ def kept_bytes(method: Method, spec: TrainSpec) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
 
 
-def _blank_task(method: Method, spec: TrainSpec) -> Tasks:
-    """A task of the size of `spec` whose images are noise (of a generator of its own)."""
-    like = next(method.parameters())
+def blank_task(info: MethodInfo, size: EpisodeSize, like: Tensor) -> Tasks:
+    """One task, the largest of a size, whose images are noise (of a generator of its own); of the dtype and on the device
+    of `like`."""
     generator = torch.Generator().manual_seed(0)
-    assert spec.ways is not None and spec.queries is not None, "a batch is never divided"
-    ways, kind = spec.ways, method.info.kind
-    unlabelled = spec.unlabelled * (ways + spec.distractors)
+    ways, shots, kind = size.largest_ways, size.largest_shots, info.kind
+    unlabelled = size.unlabelled * (ways + size.distractors)
 
     def noise(count: int, *shape: int) -> Tensor:
         return torch.rand(1, count, *shape, generator=generator).to(like)
@@ -97,14 +97,14 @@ def _blank_task(method: Method, spec: TrainSpec) -> Tasks:
         return noise(each, 1) if kind == "regression" else torch.arange(ways, device=like.device).repeat(1, each)
 
     return Tasks(
-        support_x=noise(ways * spec.largest_shots, *method.info.input_shape),
-        support_y=targets(spec.largest_shots),
-        query_x=noise(ways * spec.queries, *method.info.input_shape),
-        query_y=targets(spec.queries),
+        support_x=noise(ways * shots, *info.input_shape),
+        support_y=targets(shots),
+        query_x=noise(ways * size.queries, *info.input_shape),
+        query_y=targets(size.queries),
         ways=ways,
         key=torch.zeros(1, dtype=torch.int64, device=like.device),
         kind=kind,
-        unlabelled_x=noise(unlabelled, *method.info.input_shape) if unlabelled else None,
+        unlabelled_x=noise(unlabelled, *info.input_shape) if unlabelled else None,
     )
 
 

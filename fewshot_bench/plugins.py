@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
+from fewshot_bench.declarations import check_backbone, check_card, check_command, check_method
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.regular import read_regular
 
@@ -27,6 +28,8 @@ BASES = {
     "datasets": ("fewshot_bench.dataset:Dataset", "fewshot_bench.functions:FunctionFamily"),
 }
 """What a plugin of a group must subclass one of."""
+IMPORTED: set[str] = set()
+"""Top-level modules that plugins were imported from in this process, to tell their code from ours."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,16 @@ class Plugin:
     """Whether several distributions register this name."""
 
     def card(self) -> dict[str, Any]:
-        """The card's content, {} where there is none; raises `UsageError` where it is not a YAML mapping."""
-        return read_yaml(self.card_path) if self.card_path else {}
+        """The card's content, {} where there is none; raises `UsageError` where it is no card."""
+        content = read_yaml(self.card_path) if self.card_path else {}
+        check_card(self.name, content)
+        return content
 
     def needs(self) -> tuple[str, str] | None:
         """The module that it needs beside this package's dependencies and the command that installs it, where its card has
         `needs: {module: NAME, install: COMMAND}`."""
         needs = self.card().get("needs")
-        if needs is None:
-            return None
-        if not isinstance(needs, dict) or not all(isinstance(needs.get(key), str) for key in ("module", "install")):
-            raise UsageError(f"The card of {self.name!r}: 'needs' must map 'module' and 'install' to texts.")
-        return needs["module"], needs["install"]
+        return None if needs is None else (needs["module"], needs["install"])
 
     def missing(self) -> str | None:
         """What it needs that is not installed, and how to install it, in a line; None where nothing is. Imports nothing."""
@@ -86,6 +87,7 @@ class Plugin:
 
     def _check(self, found: Any) -> None:
         if self.group not in BASES:
+            (check_backbone if self.group == "backbones" else check_command)(self.reference, found)
             return
         bases = BASES[self.group]
         names = [base.rpartition(":")[2] for base in bases]
@@ -95,6 +97,8 @@ class Plugin:
             raise UsageError(f"{self.reference} is not a {names[0]}: a {self.group[:-1]} subclasses {wanted}.")
         if missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
             raise UsageError(f"{self.reference} is no complete {names[0]}: it must define {missing}.")
+        if self.group == "methods":
+            check_method(self.reference, found)
 
 
 def registered(group: Group) -> dict[str, Plugin]:
@@ -180,6 +184,8 @@ def _resolve(reference: str) -> Any:
     """The object at `package.module:attribute` or `file.py:attribute`, imported."""
     module, _, attributes = reference.rpartition(":")
     loaded = _import_file(module) if module.endswith(".py") else importlib.import_module(module)
+    if (top := loaded.__name__.partition(".")[0]) != __package__:
+        IMPORTED.add(top)
     return reduce(getattr, attributes.split("."), loaded)
 
 

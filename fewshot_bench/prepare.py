@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from fewshot_bench.cache import cache_folder
+from fewshot_bench.data_answers import checked_block, checked_classes
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError, FewshotError, TooFewClasses
 from fewshot_bench.locks import only_one
@@ -115,7 +116,9 @@ class OnDemand(Prepared):
         """The bank of one split; raises `TooFewClasses` where there is no such split."""
         if split not in self.dataset.splits:
             raise no_split(split, self.dataset.splits)
-        return self.dataset.bank(split)
+        from fewshot_bench.answers import checked_bank  # torch
+
+        return checked_bank(type(self.dataset).__name__, self.dataset.bank(split), self.dataset.shape)
 
 
 def no_split(split: str, splits: Iterable[str]) -> TooFewClasses:
@@ -221,7 +224,7 @@ def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress
 
 
 def _make(work: Path, dataset: Dataset, progress: Progress) -> dict[str, Any]:
-    classes = dataset.classes()
+    classes = checked_classes(dataset)
     splits, first = {}, 0
     for split, members in classes.items():
         sizes = [len(member.image_ids) for member in members]
@@ -256,6 +259,7 @@ def checked_images(dataset: Dataset, total: int, progress: Progress) -> Iterator
     say."""
     made = 0
     for block in dataset.images(progress):
+        block = checked_block(dataset, block)
         if block.shape[1:] != dataset.shape or block.dtype != np.uint8:
             raise DataError(
                 f"{type(dataset).__name__} made images {block.dtype} {block.shape[1:]}, not uint8 {dataset.shape}."

@@ -63,9 +63,6 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
     if recipe is not None and recipe.endswith((".yaml", ".yml")):
         return _checked(read_yaml(Path(recipe)), recipe)
     recipes = plugin.card().get("recipes", {})
-    where = f"The card of {plugin.name!r}"
-    if not isinstance(recipes, dict) or not all(isinstance(entries, list) for entries in recipes.values()):
-        raise UsageError(f"{where}: 'recipes' must map names to lists of entries.")
     if recipe is None and not recipes:
         return {}
     name, _, like = (recipe or "default").partition("@")
@@ -74,10 +71,8 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
         raise unknown(f"recipe of {plugin.name}", name, recipes, see=see)
     asked = {"dataset": like or dataset, "ways": ways, "shots": shots}
     for entry in recipes[name]:
-        if not isinstance(entry, dict) or not isinstance(entry.get("for", {}), dict):
-            raise UsageError(f"{where}: each entry of recipe {name!r} must be a mapping.")
         if not _unlike(entry, asked):
-            return _checked({k: v for k, v in entry.items() if k not in ("for", "source")}, where)
+            return _checked({k: v for k, v in entry.items() if k not in ("for", "source")}, f"The card of {plugin.name!r}")
     size = f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"  # functions have no ways
     raise UsageError(
         f"{plugin.name} has no recipe {name!r} for {asked['dataset']}, {size}. "

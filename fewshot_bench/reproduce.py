@@ -30,6 +30,7 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
         "--shots": request.shots,
         **_test_options(request),
         "--recipe": request.recipe,
+        "--images": request.images,
         "--seeds": request.seed if seeds is None else seeds,
         "--device": None if request.device == "auto" else request.device,
         **here,
@@ -50,7 +51,7 @@ def request_of(command: str) -> Request:
     for option in ("method", "dataset", "test-dataset", "protocol", "recipe", "device"):
         parser.add_argument(f"--{option}", default=argparse.SUPPRESS)
     parser.add_argument("--test-data-root", type=Path, default=argparse.SUPPRESS)
-    for option in ("ways", "shots", "queries", "episodes"):
+    for option in ("ways", "shots", "queries", "episodes", "images"):
         parser.add_argument(f"--{option}", type=int, default=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, dest="seed", default=argparse.SUPPRESS)
     parser.add_argument("--set", action="append", dest="settings", default=[])

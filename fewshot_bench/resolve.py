@@ -10,6 +10,9 @@ from typing import Any
 import torch
 
 from fewshot_bench import plugins
+from fewshot_bench.answers import checked_backbone, checked_method
+from fewshot_bench.budget import budget_text, within_budget
+from fewshot_bench.data_answers import checked_classes
 from fewshot_bench.data_choice import DataChoice, kind_of, other_data
 from fewshot_bench.dataset import Dataset, data_root
 from fewshot_bench.episode_size import MORE, check_accepted
@@ -43,6 +46,8 @@ class Request:
     """What to test on; None: the data set that it trains on."""
     test_data_root: Path | None = None
     """Where that lies; None: in the data root."""
+    images: int | None = None
+    """The most images that a training sees, in place of the recipe's number of updates."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Resolved:
     """What is tested on: `dataset` itself, or another."""
     test_reference: str
     """As it was asked for: a name, or `file.py:Class`."""
+    budget: str = ""
+    """What became of a budget of training images, in a line; "" where none was given."""
 
     @cached_property
     def run_id(self) -> str:
@@ -85,18 +92,23 @@ class Resolved:
         info = MethodInfo(self.kind, ways, ways * self.train.largest_shots, input_shape, training_classes)
         name = self.train.backbone
         try:
-            backbone = self.backbone_factory(input_shape) if self.backbone_factory else None
+            backbone = checked_backbone(str(name), self.backbone_factory(input_shape)) if self.backbone_factory else None
         except ValueError as error:  # how a backbone refuses its inputs
             reason = "it takes images, not points" if self.kind == "regression" else error
             raise UsageError(f"Backbone {name!r} with data set {self.train.dataset!r}: {reason}.") from None
         if backbone is not None and backbone.channels and self.train.normalisation == "none":
             raise UsageError(f"Backbone {name!r} normalises its layers: train.normalisation must say how, not 'none'.")
-        return self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
+        method = self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
+        return checked_method(method, trained=self.method_class.trained and self.train.updates > 0)
 
-    def build_meta(self, input_shape: tuple[int, ...]) -> Method:
-        """The method without storage or initial values, to count its parameters."""
-        lists = {} if isinstance(self.dataset, FunctionFamily) else self.dataset.classes()
-        classes = sum(len(lists.get(split, ())) for split in self.train.split.split("+"))
+    def training_classes(self) -> int:
+        """How many classes it trains on, as the data set says; no image is read."""
+        lists = {} if isinstance(self.dataset, FunctionFamily) else checked_classes(self.dataset)
+        return sum(len(lists.get(split, ())) for split in self.train.split.split("+"))
+
+    def build_meta(self, input_shape: tuple[int, ...], training_classes: int | None = None) -> Method:
+        """The method without storage or initial values, to count its parameters; None: of as many classes as there are."""
+        classes = self.training_classes() if training_classes is None else training_classes
         with torch.device("meta"):
             return self.build(input_shape, classes)
 
@@ -135,7 +147,8 @@ def resolve(request: Request) -> Resolved:
     recipe = recipe_sections(plugin, request.recipe, request.dataset, **target)
     sections = merge(DEFAULTS[kind], {"train": target, "validation": target, "test": target}, recipe)
     own = {"method": [f.name for f in fields(method_class.Hparams)], "data": data.options}
-    sections = apply_settings(sections, request.settings, own | ({"test_data": other.options} if other else {}))
+    options = own | ({"test_data": other.options} if other else {})
+    sections = apply_settings(sections, request.settings, options)
     for key in ("protocol", "queries", "episodes"):
         if getattr(request, key) is not None:
             sections["test"][key] = getattr(request, key)
@@ -148,11 +161,16 @@ def resolve(request: Request) -> Resolved:
     tested_name = other.name if other else data.name
     test = expand_test(method_class, hparams, tested_name, tested, sections, train_mode(method_class, sections))
     type_of_device = device.split(":")[0]
-    train = expand_train(plugin, method_class, hparams, request.seed, sections, test, type_of_device, data.name, dataset)
+    about = (test, type_of_device, data.name, dataset)
+    train, budget = expand_train(plugin, method_class, hparams, request.seed, sections, *about), ""
+    if request.images is not None:
+        sections = within_budget(request.images, train, sections, apply_settings(merge(), request.settings, options))
+        train = expand_train(plugin, method_class, hparams, request.seed, sections, *about)
+        budget = budget_text(request.images, train, kind)
     backbone = _load_backbone(train.backbone)
     source = _source(method_class, backbone)
     reference = other.reference if other else data.reference
-    return Resolved(plugin, method_class, backbone, dataset, train, test, device, source, tested, reference)
+    return Resolved(plugin, method_class, backbone, dataset, train, test, device, source, tested, reference, budget)
 
 
 def resolve_seeds(request: Request, seeds: Sequence[int]) -> list[Resolved]:

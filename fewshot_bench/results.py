@@ -122,11 +122,17 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     task = f"{size.shots} points" if metric == "mse" else size.text
     return Table(
         title=f"{dataset}, {task}, protocol {protocol}",
-        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_REST],
+        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_columns(results)],
         rows=[_row(pooled, _rank(pooled, results) if ranks else None, _differences(pooled, results)) for pooled in results],
         notes=_notes(protocol, results),
         about=about,
     )
+
+
+def _columns(results: Sequence[Pooled]) -> list[Column]:
+    """The columns after the score: with that of the training images where the trained rows differ in them."""
+    differ = len({seen for pooled in results if (seen := _images(pooled.train))}) > 1
+    return [replace(column, shown=differ) if column.key == "images" else column for column in _REST]
 
 
 def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> dict[str, Cell]:
@@ -140,7 +146,7 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
         "settings": Cell(dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())),
         "backbone": Cell.of(train["backbone"]),
         "trained": Cell.of(_trained(train, pooled.metric)),
-        "images": Cell.of(_images(train)),
+        "images": Cell(_images(train), f"{_images(train):,}" if _images(train) else "–"),
         "normalisation": Cell.of(test["normalisation"]),
         "episodes": Cell.of(test["episodes"]),
         "seeds": Cell.of(len(pooled.runs)),

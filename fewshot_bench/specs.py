@@ -45,6 +45,14 @@ class Spec(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()
     """Fields that came after the first records: where they have their default they are left out, so that ids stay."""
 
+    @model_validator(mode="after")
+    def _whole_numbers_are_of_64_bits(self) -> Self:
+        for name, value in self:
+            for key, number in value.items() if isinstance(value, dict) else [(name, value)]:
+                if type(number) is int and not -(2**63) <= number < 2**63:
+                    raise ValueError(f"{key} must be a whole number below 2^63")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = type(self).model_fields
@@ -182,12 +190,17 @@ class TrainSpec(Spec):
     @property
     def images(self) -> int:
         """Training images (points) processed in all, on average where ways or shots are drawn."""
+        return round(self.updates * self.images_per_update)
+
+    @property
+    def images_per_update(self) -> float:
+        """Training images (points) of an update, on average where ways or shots are drawn."""
         if self.batch_size is not None:
-            return self.updates * self.batch_size
+            return self.batch_size
         ways = ((self.ways or 0) + (self.max_ways or self.ways or 0)) / 2
         shots = ((self.shots or 0) + self.largest_shots) / 2
         of_task = ways * (shots + (self.queries or 0) + self.unlabelled) + self.distractors * self.unlabelled
-        return round(self.updates * self.meta_batch_size * of_task)
+        return self.meta_batch_size * of_task
 
 
 class TestSpec(Spec):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.answers import checked_features, checked_scores
 from fewshot_bench.bank import TensorBank
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.metrics import episode_scores_of
@@ -44,7 +45,7 @@ def episode_scores(
             tasks = source.tasks(first, min(chunk, part.stop - first))
             with products_in("highest"):
                 outputs = method.predict(tasks.without_query_labels())
-            yield episode_scores_of(outputs, tasks)
+            yield episode_scores_of(checked_scores(method, outputs, tasks), tasks)
 
 
 def scores_by_step(method: Method, source: Source, conditions: Conditions, episodes: int, chunk: int) -> Scores | None:
@@ -58,7 +59,11 @@ def scores_by_step(method: Method, source: Source, conditions: Conditions, episo
             steps = method.predict_steps(tasks.without_query_labels())
             if steps is None:
                 return None
-            blocks.append(np.stack([episode_scores_of(outputs, tasks) for outputs in steps]))
+            blocks.append(
+                np.stack(
+                    [episode_scores_of(checked_scores(method, outputs, tasks, "predict_steps"), tasks) for outputs in steps]
+                )
+            )
     return np.concatenate(blocks, 1)
 
 
@@ -111,4 +116,5 @@ def used_images(source: TaskSource, episodes: range, total: int) -> np.typing.ND
 
 def _embed(method: Method, source: TaskSource, ids: np.typing.NDArray[np.int64]) -> Tensor | None:
     with products_in("highest"):
-        return method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))
+        answer = method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))
+    return checked_features(method, answer, len(ids))

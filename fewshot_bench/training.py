@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.answers import checked_loss
 from fewshot_bench.batches import BatchSource
 from fewshot_bench.checkpoint import load_tensors, prefixed, save_tensors, under
 from fewshot_bench.errors import FewshotError
@@ -35,6 +36,9 @@ SAVE_EVERY_S = 30.0
 """The most work that an interruption can lose, beside one update and one validation."""
 LOG_EVERY = 250
 """Updates between two points of the learning curve where there is no validation."""
+
+LOSSES_KEPT = 1024
+"""Chunks of an update whose losses are kept to be added up later: so that memory does not grow with their number."""
 
 
 @dataclass
@@ -146,20 +150,21 @@ class Trainer:
         self.method.conditions = Conditions(spec.normalisation)
         self.optimiser.lr = learning_rate(spec, self.at.update)
         self.method.zero_grad()
-        losses = []
+        losses: list[Tensor] = []
+        total = 0.0
         with products_in(spec.precision):
             for loss in self._losses():
                 loss.backward()
                 losses.append(loss.detach())
+                if len(losses) == LOSSES_KEPT:
+                    total, losses = _added(total, losses), []
         if spec.gradient_clip is not None:
             torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
         if spec.gradient_norm_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.method.parameters(), spec.gradient_norm_clip)
         self.optimiser.step()
         self.method.after_update()
-        total = 0.0
-        for loss in losses:
-            total += loss.item()  # waits for an accelerator: not before it has all of the update to do
+        total = _added(total, losses)  # waits for an accelerator: not before it has all of the update to do
         if not math.isfinite(total):
             raise _diverged("loss", total, self.at.update + 1)
         return total
@@ -167,12 +172,13 @@ class Trainer:
     def _losses(self) -> Iterator[Tensor]:
         """What adds up to the present update's mean loss: those of chunks of tasks, or of its batch, never divided."""
         if isinstance(self.source, BatchSource):
-            yield self.method.batch_loss(*self.source.batch(self.at.update)).mean()
+            images, labels = self.source.batch(self.at.update)
+            yield checked_loss(self.method, self.method.batch_loss(images, labels), len(labels)).mean()
             return
         size = self.spec.meta_batch_size
         for start in range(0, size, self.plan.train_chunk):
             tasks = self.source.tasks(self.at.update * size + start, min(self.plan.train_chunk, size - start))
-            yield self.method.loss(tasks).sum() / size
+            yield checked_loss(self.method, self.method.loss(tasks), len(tasks)).sum() / size
 
     def _validate(self) -> float:
         """Mean score on the validation episodes; keeps the best weights, the earlier of two equal ones."""
@@ -197,6 +203,13 @@ class Trainer:
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.method.state_dict().items()}
+
+
+def _added(total: float, losses: list[Tensor]) -> float:
+    """A total and some losses, added one after another."""
+    for loss in losses:
+        total += loss.item()
+    return total
 
 
 def _diverged(what: str, value: float, update: int) -> FewshotError:

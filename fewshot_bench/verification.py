@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fewshot_bench.data_answers import checked_classes
 from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
 from fewshot_bench.errors import DataError
 from fewshot_bench.prepare import checked_images, open_prepared, prepared_folder, structure_id
@@ -87,7 +88,7 @@ class Listing:
     """The classes of a data set in the order in which its images are stored."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.splits = dataset.classes()
+        self.splits = checked_classes(dataset)
         self.classes = [(split, one) for split, members in self.splits.items() for one in members]
         self.starts = np.cumsum([0, *(len(one.image_ids) for _, one in self.classes)])  # [classes + 1]
 

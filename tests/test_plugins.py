@@ -261,7 +261,7 @@ def test_an_edited_method_is_another_run(fsbench: Ask) -> None:
 
 def test_two_files_of_one_name_are_two_methods(fsbench: Ask) -> None:
     """`a/mine.py` and `b/mine.py` are told apart by their source, even when one is loaded before the other is hashed."""
-    sources = {"a": GOOD, "b": GOOD.replace("[..., :", "[..., -")}
+    sources = {"a": GOOD, "b": GOOD.replace("[..., :tasks.ways]", "[..., -tasks.ways:]")}
     for folder, source in sources.items():
         Path(folder).mkdir()
         Path(folder, "mine.py").write_text(source, encoding="utf-8")

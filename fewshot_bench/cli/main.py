@@ -81,6 +81,12 @@ def _main(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone: nothing more to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (Exception, SystemExit) as error:
+        from fewshot_bench.plugin_faults import told_fault
+
+        if (told := told_fault(error)) is None:  # a fault of ours, whose traceback is needed
+            raise
+        return _complain(str(told), told.exit_code)
 
 
 def _add_commands() -> None:

@@ -1,6 +1,8 @@
 """`fsbench run`."""
 
 import json
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +23,19 @@ def whole_number(text: str | int) -> int:
     try:
         return int(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a whole number.") from None
+        raise typer.BadParameter(f"{_short(str(text))!r} is not a whole number{_meant(str(text))}.") from None
+
+
+def _meant(text: str) -> str:
+    """How a whole number that was written otherwise is written; "" where it is none."""
+    with suppress(ValueError, OverflowError):
+        if (number := float(text.replace(",", ""))) == int(number) and abs(number) < 2**63:
+            return f": write {int(number)}"
+    return ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 NUMBER: dict[str, Any] = {"parser": whole_number, "metavar": "<int>"}
@@ -57,6 +71,9 @@ def run(
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
     recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card (or NAME@DATASET), or my.yaml.")] = None,
     settings: Settings = None,
+    images: Annotated[
+        int | None, typer.Option(help="Most images to train on, for any method; updates follow from it.", **NUMBER)
+    ] = None,
     protocol: Protocol = None,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
@@ -94,6 +111,7 @@ def run(
         data_root=data_root,
         test_dataset=test_dataset,
         test_data_root=test_data_root,
+        images=images,
     )
     runs = resolve_seeds(request, numbers)
     if dry_run:
@@ -140,22 +158,33 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
+    from fewshot_bench.cost import check_image
+    from fewshot_bench.episode_size import EpisodeSize
+    from fewshot_bench.long_work import long_work
+    from fewshot_bench.plan import choose_plan
+    from fewshot_bench.rehearsal import rehearse
     from fewshot_bench.run_data import check_data, ready_data
 
+    first = runs[0]  # the others differ from it in their seed
+    check_image(first)
+    ready = ready_data(first)
+    if ready is not None:
+        check_data(ready[0], first.train, first.test, ready[1])
+    rehearsed = rehearse(first, first.training_classes())
+    trial = choose_plan("cpu", EpisodeSize.of(first.test).images)
+    if long := long_work(rehearsed, first.train, first.test, rehearsed.method, trial):
+        print(f"fsbench: {long}", file=sys.stderr)
     plans: list[dict[str, Any]] = []
     for resolved in runs:
-        ready = ready_data(resolved)
-        if ready is not None:
-            check_data(ready[0], resolved.train, resolved.test, ready[1])
-        method = resolved.build_meta(resolved.dataset.shape)
         plans.append(
             {
                 "run_id": resolved.run_id,
                 "folder": str(out / resolved.folder_name),
                 "prepared": ready is not None,
-                "parameters": sum(p.numel() for p in method.parameters()),
+                "parameters": sum(p.numel() for p in rehearsed.method.parameters()),
                 "train": resolved.train.model_dump(),
                 "test": resolved.test.model_dump(),
+                **({"budget": resolved.budget} if resolved.budget else {}),
             }
         )
     if as_json:

@@ -131,7 +131,8 @@ def _columns(board: _Board) -> list[Column]:
     own = {column.key: column for column in board.table.visible()}
     printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
     first = [own[key] for key in ("rank", "method", "mean") if key in own]
-    return [*first, PLOT, own["episodes"], own["seeds"], *printed]
+    seen = [own["images"]] if "images" in own else []  # where the rows differ in them
+    return [*first, PLOT, *seen, own["episodes"], own["seeds"], *printed]
 
 
 def _order(table: Table) -> tuple[Any, ...]:

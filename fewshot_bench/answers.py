@@ -1,0 +1,131 @@
+"""What plugins answer the engine with, checked where it comes in: what came, and what the interface says.
+
+Legend: T tasks, S support images, Q query images in all, N ways, B images of a batch, D features.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from fewshot_bench.backbone import Backbone
+from fewshot_bench.bank import ImageBank
+from fewshot_bench.data_answers import told
+from fewshot_bench.declarations import FACTORY
+from fewshot_bench.errors import PluginError, UsageError
+from fewshot_bench.method import Method, MethodInfo
+from fewshot_bench.tasks import Tasks
+
+OPEN = (
+    "A backbone names its normalised layers in `channels`, and `embed` normalises them by the statistics that it is given."
+)
+"""What a backbone does in place of a normalisation of its own."""
+
+
+def checked_backbone(name: str, made: Any) -> Backbone:
+    """The network that a backbone's callable made; raises `UsageError` where it is none of the interface."""
+    if not isinstance(made, Backbone):
+        raise UsageError(
+            f"Backbone {name!r} made {told(made)}, not a Backbone: {FACTORY},\n"
+            "whose embed(x [T, n, C, H, W], params, given) gives embeddings [T, n, D] and the statistics used."
+        )
+    features, channels = getattr(made, "features", None), getattr(made, "channels", None)
+    if type(features) is not int or features < 1:
+        raise UsageError(f"Backbone {name!r}: features must be the size of an embedding, a whole number, got {features!r}.")
+    if not (isinstance(channels, Mapping) and all(type(key) is str and type(n) is int for key, n in channels.items())):
+        raise UsageError(f"Backbone {name!r}: channels must map its normalised layers to numbers, got {channels!r}.")
+    return made
+
+
+def checked_method(method: Method, *, trained: bool) -> Method:
+    """A method as it was built; raises `PluginError` where it did not set its base up or has nothing to train."""
+    name = type(method).__name__
+    if not isinstance(getattr(method, "info", None), MethodInfo):
+        raise PluginError(f"{name}.__init__ must call super().__init__(hparams, info, backbone).")
+    if trained and not any(parameter.requires_grad for parameter in method.parameters()):
+        raise PluginError(
+            f"{name} is trained, but has no parameters: make them nn.Parameter or nn.Module attributes of it,\n"
+            "or declare trained = False."
+        )
+    return method
+
+
+def checked_loss(method: Method, answer: Any, size: int) -> Tensor:
+    """The loss of each of `size` tasks, or of each image of a batch; raises `PluginError` for anything else."""
+    per, name = ("image", "batch_loss") if method.trains_on == "classes" else ("task", "loss")
+    who = f"{type(method).__name__}.{name}"
+    if not isinstance(answer, Tensor):
+        raise PluginError(f"{who} gave {told(answer)}, not a tensor with the loss of each {per}, [{size}].")
+    if tuple(answer.shape) != (size,):
+        raise PluginError(f"{who} gave shape {list(answer.shape)}, where [{size}] was expected: the loss of each {per}.")
+    if not answer.is_floating_point():
+        raise PluginError(f"{who} gave {answer.dtype}, where the loss of each {per} is a floating-point number.")
+    if not answer.requires_grad:
+        raise PluginError(f"{who} has no gradient: it must come from the method's parameters, without detach or no_grad.")
+    return answer
+
+
+def checked_scores(method: Method, answer: Any, tasks: Tasks, name: str = "predict") -> Tensor:
+    """Scores [T, Q, N], or outputs [T, Q, D] of functions; raises `PluginError` for anything else. `tasks` with targets."""
+    who = f"{type(method).__name__}.{name}"
+    of = "scores [T, Q, N]" if tasks.kind == "classification" else "outputs [T, Q, D]"
+    targets = tuple(tasks.targets.shape)
+    shape = (*targets, tasks.ways) if tasks.kind == "classification" else targets
+    if not isinstance(answer, Tensor):
+        raise PluginError(f"{who} gave {told(answer)}, not a tensor of {of}, {list(shape)}.")
+    if tuple(answer.shape) != shape:
+        raise PluginError(f"{who} gave shape {list(answer.shape)}, where {list(shape)} was expected: {of}.")
+    if not answer.is_floating_point():
+        raise PluginError(f"{who} gave {answer.dtype}, where {of} are floating-point numbers.")
+    if answer.device != tasks.targets.device:
+        raise PluginError(f"{who} gave a tensor on {answer.device}, where the tasks are on {tasks.targets.device}.")
+    return answer
+
+
+def checked_features(method: Method, answer: Any, images: int) -> Tensor | None:
+    """Embeddings [n, ...] of n images, or None where they depend on the task; raises `PluginError` for anything else."""
+    who = f"{type(method).__name__}.embed_images"
+    if answer is None:
+        return None
+    if not isinstance(answer, Tensor):
+        raise PluginError(f"{who} gave {told(answer)}, not a tensor of embeddings [{images}, D], or None.")
+    if answer.dim() < 2 or len(answer) != images or not answer.is_floating_point():
+        raise PluginError(
+            f"{who} gave {answer.dtype} of shape {list(answer.shape)}, where embeddings [{images}, D] were expected."
+        )
+    return answer
+
+
+def check_layers(method: nn.Module) -> None:
+    """Refuse torch's own normalisation layers that normalise by a batch or follow it; raises `UsageError`. `method` is in
+    training mode: a layer that stays in evaluation mode there, with statistics of its own, is a fixed map."""
+    for name, layer in method.named_modules():
+        if not isinstance(layer, _NormBase) or (isinstance(layer, _InstanceNorm) and not layer.track_running_stats):
+            continue  # an image that normalises itself is no matter of its companions
+        if layer.training or not layer.track_running_stats:
+            raise UsageError(
+                f"{type(method).__name__} holds torch's {type(layer).__name__} ({name}), which the declared normalisation "
+                f"does not reach.\nTake GroupNorm or LayerNorm, or keep it in evaluation mode.\n{OPEN}"
+            )
+
+
+def checked_bank(name: str, bank: Any, shape: tuple[int, ...]) -> ImageBank:
+    """The bank of a split that makes its images on demand; raises `PluginError` where it is none."""
+    starts: Any = getattr(bank, "starts", None)
+    names: Any = getattr(bank, "class_names", None)
+    whole = isinstance(starts, np.ndarray) and starts.ndim == 1 and starts.dtype.kind in "iu" and isinstance(names, Sequence)
+    if not whole or len(starts) != len(names) + 1 or starts[0] != 0 or (np.diff(starts) < 1).any():
+        raise PluginError(
+            f"{name}.bank gave {told(bank)}, not an ImageBank: class_names, ascending starts [classes + 1] from 0, "
+            "structure_id, gather."
+        )
+    image = bank.gather(np.zeros(1, np.int64))
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or tuple(image.shape) != (1, *shape):
+        what = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else told(image)
+        raise PluginError(f"{name}: gather gave {what} of one image, where uint8 {[1, *shape]} was expected.")
+    checked: ImageBank = bank
+    return checked
