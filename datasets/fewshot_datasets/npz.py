@@ -37,6 +37,11 @@ class Header:
     crc: int
 
 
+ON_WHITE = (
+    "If the last channel is the opacity, lay them on white: a = images[..., -1:] / 255; "
+    "(a * images[..., :-1] + 255 * (1 - a)).round().astype('uint8')"
+)
+"""What makes images of those that are see-through."""
 AT_ONCE = 2**20
 """Values that are looked at together."""
 
@@ -118,6 +123,8 @@ class Npz:
             yield
         except FileNotFoundError:
             raise DataError(f"No such file or folder: {self.path}.") from None
+        except MemoryError as error:
+            raise DataError(f"{self.path} needs more memory than there is here.") from error
         except BROKEN as error:
             raise damaged_archive(self.path, error) from error
 
@@ -218,6 +225,7 @@ def layout(npz: Npz, key: str) -> Layout:
         both = " could be read either way" if last and first else " are not"
         raise DataError(
             f"Images {key!r} of {npz.path} of shape {list(shape)}{both} [n, H, W], [n, H, W, C] or [n, C, H, W], C 1 or 3."
+            + (f"\n{ON_WHITE}" if len(shape) == 4 and shape[3] in (2, 4) else "")
         )
     if len(shape) == 3:
         return Layout(shape[0], (1, shape[1], shape[2]), channels_last=False)

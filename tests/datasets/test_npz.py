@@ -193,6 +193,21 @@ def test_what_a_refusal_of_images_says_makes_them_what_they_should_be(name: str,
     assert np.all(np.diff(anew.reshape(-1).astype(int)) >= 0)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_with_an_opacity_are_refused_with_what_lays_them_on_white(channels: int, path: Path) -> None:
+    """Carried out, an invisible pixel is white, and an opaque one what it was."""
+    images = np.full((8, 6, 5, channels), 100, np.uint8)
+    images[..., -1] = 255
+    images[:, 0, :, -1] = 0
+    names = {"images": images}
+    said = refusal(save(path, images=images)).partition("on white: ")[2]
+    first, _, then = said.partition("; ")
+    exec(first, names)
+    anew = eval(then, names)
+    Arrays(root=save(path, images=anew)).identity()
+    assert set(anew[:, 0].reshape(-1)) == {255} and set(anew[:, 1:].reshape(-1)) == {100}
+
+
 def zipped(path: Path, contents: dict[str, bytes]) -> Path:
     """Any files as a zip."""
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
