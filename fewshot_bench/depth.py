@@ -22,7 +22,8 @@ Bytes = npt.NDArray[np.uint8]
 Deep = npt.NDArray[np.uint16]
 DEEPEST = 16
 SHALLOWEST = 8
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
+"""How a PNG begins; behind it stand width, height, the bits of a channel (byte 24) and the kind of pixels (25)."""
 GREY, COLOUR, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6
 """The kinds of pixels of a PNG that can have 16 bits."""
 
