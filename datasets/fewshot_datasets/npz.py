@@ -42,6 +42,8 @@ ON_WHITE = (
     "(a * images[..., :-1] + 255 * (1 - a)).round().astype('uint8')"
 )
 """What makes images of those that are see-through."""
+SURELY_FITS = 2**30
+"""Bytes that every machine has."""
 AT_ONCE = 2**20
 """Values that are looked at together."""
 
@@ -79,7 +81,13 @@ class Npz:
         return self.headers[key]
 
     def read(self, key: str) -> npt.NDArray[Any]:
-        """An array."""
+        """An array; raises `DataError` too where the memory cannot hold it: zeros pack well, and no error would come."""
+        size = math.prod(self.headers[key].shape) * self.headers[key].dtype.itemsize
+        if size > SURELY_FITS:
+            from fewshot_bench.cost import memory_bytes  # torch, which a list of data sets does without
+
+            if size > memory_bytes():
+                raise DataError(f"Array {key!r} of {self.path} has {size:,} bytes, more than the memory of this machine.")
         with self._damage_named(), np.load(self.path, allow_pickle=False) as arrays:
             array: npt.NDArray[Any] = arrays[key]
             return array

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fewshot_bench import cost
 from fewshot_bench.errors import DataError
+from fewshot_datasets import npz
 from fewshot_datasets.arrays import Arrays
 
 LABELS = np.array([2, 0, 1, 2, 0, 10, 1, 10])
@@ -230,6 +232,14 @@ def test_a_forged_shape_is_refused_before_it_is_read(path: Path) -> None:
         contents = {info.filename: archive.read(info) for info in archive.infolist()}
     contents["images.npy"] = contents["images.npy"].replace(b"(8, 6, 4, 3)", b"(8, 6, 4, 3000000)")
     assert "shape (8, 6, 4, 3000000) and" in refusal(zipped(path, contents))
+
+
+def test_an_array_larger_than_the_memory_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is read: a system ends a process that fills the memory without a word."""
+    monkeypatch.setattr(npz, "SURELY_FITS", 100)
+    monkeypatch.setattr(cost, "memory_bytes", lambda: PIXELS.nbytes - 1)
+    with pytest.raises(DataError, match=f"Array 'images' of .* has {PIXELS.nbytes} bytes, more than the memory"):
+        list(Arrays(root=save(path)).images(lambda done, total: None))
 
 
 @pytest.mark.parametrize("compressed", [False, True])
