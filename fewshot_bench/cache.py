@@ -3,11 +3,18 @@
 import os
 from pathlib import Path
 
+NOWHERE = Path(os.devnull) / "this user has no home folder"
+"""The cache of who has no place for one: nothing is there, and to write it is refused as any that cannot be written is."""
+
 
 def cache_folder() -> Path:
-    """`FSBENCH_CACHE`, or the user's cache folder."""
+    """`FSBENCH_CACHE`, or the user's cache folder; `NOWHERE` for a user without a home."""
     if given := os.environ.get("FSBENCH_CACHE"):
         return Path(given)
     import pooch
 
-    return Path(pooch.os_cache("fewshot-bench"))
+    try:
+        folder = Path(pooch.os_cache("fewshot-bench"))
+    except RuntimeError:  # what platformdirs raises; older ones leave `~` as it is
+        return NOWHERE
+    return folder if folder.is_absolute() else NOWHERE

@@ -1,14 +1,19 @@
-"""What the names of classes tell of whether two data sets share some, and where they cannot tell.
+"""What the names of classes tell of whether two classes are one, or two data sets share some, and where they cannot tell.
 
-Two classes are the same where their names are. Where a source does not name its classes, they are called by split and label,
-and may be any of ImageNet's, which others call by the number of a noun in WordNet (`n01532829`).
+Two classes are the same where a reader sees one name: `Cat`, `cat` and `cat ` are. Where a source does not name its classes,
+they are called by split and label, and may be any of ImageNet's, which others call by the number of a noun in WordNet
+(`n01532829`).
 """
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from unicodedata import category, normalize
 
 UNNAMED = re.compile(r"(?:train|val|test)-\d+")
 SYNSET = re.compile(r"n\d{8}")
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Letters and marks that are shown as nothing, beside those of category Cf (zero-width spaces, marks of direction)."""
 
 
 def unnamed(split: str, label: int) -> str:
@@ -26,3 +31,20 @@ def may_hide_shared(one: Sequence[str], other: Sequence[str]) -> bool:
     return any(
         not have_names(a) and (not have_names(b) or any(map(SYNSET.fullmatch, b))) for a, b in ((one, other), (other, one))
     )
+
+
+def seen_as(name: str) -> str:
+    """A name as all that a reader takes for it: equal for two names that differ in case, in spaces (of any kind, at an end
+    or several in a row), in letters that are not shown, or in the form of a letter (full-width, an accent apart) alone."""
+    if name.isascii():
+        return " ".join(name.split()).casefold() or name
+    shown = "".join(one for one in UNSEEN.sub("", normalize("NFKC", name)) if category(one) != "Cf")
+    return normalize("NFKC", " ".join(shown.split()).casefold()) or name
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """The groups of different names that a reader takes for one, in the order of the names."""
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for name in names:
+        groups[seen_as(name)][name] = None
+    return [list(group) for group in groups.values() if len(group) > 1]

@@ -7,7 +7,7 @@ from typing import Any
 
 from fewshot_bench import plugins
 from fewshot_bench.data_answers import check_dataset, check_family
-from fewshot_bench.dataset import Dataset
+from fewshot_bench.dataset import Dataset, root_of
 from fewshot_bench.errors import UsageError
 from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.several import SeveralDatasets, is_several
@@ -42,19 +42,20 @@ class DataChoice:
         """The keys of its section, with defaults."""
         return {key: value for one in self.types for key, value in one.defaults.items()}
 
-    def build(self, options: Mapping[str, Any], root: Path | None) -> Data:
-        """The data set; raises `UsageError` or `DataError`."""
+    def build(self, options: Mapping[str, Any], given: Path | None, option: str = "--data-root") -> Data:
+        """The data set, where `option` says (`given`) or FSBENCH_DATA; raises `UsageError` or `DataError`."""
         if len(self.types) > 1:
-            return SeveralDatasets(self.name, options, root)
-        data = self.types[0](options, root)
+            return SeveralDatasets(self.name, options, given)
+        data = self.types[0](options, root_of(self.types[0], given, option))
         if isinstance(data, FunctionFamily):
             check_family(data)
         else:
             check_dataset(data)
         return data
 
-    def build_like(self, trained: Data, options: Mapping[str, Any], root: Path | None) -> Data:
-        """The data set for tests of what was trained on another: of the same shape of images.
+    def build_like(self, trained: Data, options: Mapping[str, Any], given: Path | None, elsewhere: Path | None) -> Data:
+        """The data set for tests of what was trained on another: of the same shape of images. It lies `elsewhere`
+        (--test-data-root), else where that of training does (`given`).
 
         Where it has an option `side` or `channels` that is not given, that is what training had. Raises `UsageError` where
         the shapes differ nevertheless.
@@ -67,7 +68,11 @@ class DataChoice:
         like = {key: value for key, value in wanted.items() if key in self.options}
         if isinstance(trained, SeveralDatasets) and self.name in trained.members:  # the very data set, of which it is one
             like |= trained.members[self.name].stated
-        dataset = self.build({**like, **options}, root)
+        root, option = (elsewhere, "--test-data-root") if elsewhere is not None else (given, "--data-root")
+        dataset = self.build({**like, **options}, root, option)
+        if isinstance(dataset, Dataset):
+            part = trained.members.get(self.name) if isinstance(trained, SeveralDatasets) else None
+            dataset.tests_alone = part is None or part.root != dataset.root
         if dataset.shape != trained.shape:
             shapes = ["×".join(map(str, one.shape)) for one in (trained, dataset)]
             own = ", ".join(self.options) or "none"

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.errors import DataError, UsageError, unknown
+from fewshot_bench.files import ARCHIVES
+from fewshot_bench.regular import check_regular
 
 if TYPE_CHECKING:
     from fewshot_bench.bank import ImageBank
@@ -48,7 +50,7 @@ class Dataset(ABC):
     """A data set of images. A plugin subclasses it, with a card (`<module>.yaml`) beside its file.
 
     `options` are the data set's own (`--set data.key=value`), checked against `defaults`; `root` is `--data-root` or
-    `FSBENCH_DATA`, for data sets that read files.
+    `FSBENCH_DATA`, for data sets that read files. Those say so where it does not exist: of `FSBENCH_DATA` nobody else does.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -58,6 +60,11 @@ class Dataset(ABC):
     """Its own folder below a data root, and the name that its import is kept under."""
     making: ClassVar[int] = 0
     """Raised when the same source is prepared as other pixels than before: what an older version prepared is made anew."""
+    own_root: ClassVar[bool] = False
+    """Whether its files lie just where `--data-root` says: `FSBENCH_DATA` is a folder of published data sets."""
+    tests_alone: bool = False
+    """Whether it is given for the test alone, on what was trained on other data: then all is for tests of what states no
+    split. Set before anything is asked of it."""
     on_demand: bool = False
     """Whether its images are made when they are asked for (`bank`), so that nothing is prepared."""
 
@@ -143,11 +150,50 @@ class Dataset(ABC):
         return {}
 
 
-def data_root(given: Path | None) -> Path | None:
-    """The folder or archive that `--data-root` names, else the folder of `FSBENCH_DATA`; raises `DataError` where there is
-    none."""
-    name = "--data-root" if given is not None else "FSBENCH_DATA"
-    root = given if given is not None else Path(os.environ["FSBENCH_DATA"]) if os.environ.get("FSBENCH_DATA") else None
-    if root is not None and not root.exists():
-        raise DataError(f"No such folder or file: {root} ({name}).")
-    return root
+def data_root(given: Path | None, option: str = "--data-root") -> Path | None:
+    """The folder or archive that an option names, else the folder of `FSBENCH_DATA`, whether that exists or not: what needs
+    no files does not stop for it. Raises `DataError` where what the option names does not exist."""
+    if given is None:
+        return Path(os.environ["FSBENCH_DATA"]) if os.environ.get("FSBENCH_DATA") else None
+    if (wrong := not_there(given)) is None:
+        return given
+    if isinstance(wrong, FileNotFoundError | NotADirectoryError):
+        raise DataError(f"No such folder or file: {given} ({option}).")
+    raise DataError(f"Cannot read {given} ({option}): {wrong.strerror}.")
+
+
+def root_of(dataset: type, given: Path | None, option: str = "--data-root") -> Path | None:
+    """The root for a data set; raises `DataError` as `data_root` does."""
+    root = data_root(given, option)
+    return given if issubclass(dataset, Dataset) and dataset.own_root else root
+
+
+def not_there(root: Path) -> OSError | None:
+    """Why nothing can be read at a path, which is neither a folder that can be entered nor a regular file; None where
+    something can."""
+    try:
+        if not root.is_dir():
+            check_regular(root)
+        else:
+            os.scandir(root).close()
+    except OSError as error:
+        return error
+    return None
+
+
+def stale_environment() -> str | None:
+    """What is wrong with `FSBENCH_DATA`, in words; None where it is not set, or leads to something that may hold data."""
+    if (root := data_root(None)) is None:
+        return None
+    if (wrong := not_there(root)) is not None:
+        return f"FSBENCH_DATA leads to nothing ({root}: {wrong.strerror})"
+    if root.is_dir() or root.name.lower().endswith((*ARCHIVES, ".pkl", ".pickle")):
+        return None
+    return f"FSBENCH_DATA leads to {root}, which is neither a folder nor an archive"
+
+
+def absent(root: Path | None, text: str) -> DataError:
+    """The error for files that are nowhere: where they were to be where FSBENCH_DATA leads, to nothing, that is why, else as
+    `text` says."""
+    stale = stale_environment() if root is not None and root == data_root(None) else None
+    return DataError(f"{stale}.\nMend or unset it, or say where the files are: --data-root DIR." if stale else text)

@@ -90,7 +90,7 @@ def execute(
     if not _is_finished(folder, on_existing):
         check_image(resolved)
         prepared, tested = open_data(resolved, listener)
-        check_data(prepared, resolved.train, resolved.test, tested)
+        check_data(prepared, resolved.train, resolved.test, tested, listener.note)
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
         rehearsed = rehearse(resolved, classes)
         plan = _stored_plan(folder)
@@ -205,7 +205,7 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
     prepared, tested = open_data(resolved, listener)
     _check_unchanged(record, prepared)
-    check_data(prepared, resolved.train, spec, tested)
+    check_data(prepared, resolved.train, spec, tested, listener.note)
     classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
     check_memory(replace(resolved, test=spec), classes)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:

@@ -16,7 +16,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from lzma import LZMAError
 from pathlib import Path
@@ -50,6 +50,18 @@ BROKEN = (
 
 
 @dataclass(frozen=True)
+class Walked:
+    """What there is in a folder or an archive, which has no links."""
+
+    stamps: dict[str, tuple[int, int]]
+    """Size [bytes] and time of change [ns] of each file, by name, in no order."""
+    again: dict[str, str] = field(default_factory=dict)
+    """Folders that links lead to a second time, and where their files are listed: `kitten` for the same folder as `cat`."""
+    nowhere: list[str] = field(default_factory=list)
+    """Links that lead to nothing."""
+
+
+@dataclass(frozen=True)
 class Files:
     """The files of a folder or an archive, by their names in it (`images/a.jpg`). It can be sent to other processes."""
 
@@ -66,10 +78,14 @@ class Files:
     def stamps(self) -> dict[str, tuple[int, int]]:
         """Size [bytes] and time of change [ns] of each file, by name, in no order; those of an archive share its time.
         Raises as `names` does."""
+        return self.walked().stamps
+
+    def walked(self) -> Walked:
+        """All that there is, by name; raises as `names` does."""
         if not self.path.is_dir():
             sizes = self._archive().sizes
             changed = self.path.stat().st_mtime_ns
-            return {name: (size, changed) for name, size in sizes.items()}
+            return Walked({name: (size, changed) for name, size in sizes.items()})
         try:
             return _walk(self.path)
         except OSError as error:
@@ -252,29 +268,41 @@ def _one_at_a_time(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
     return locked
 
 
-def _walk(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of each file below a folder, in no order. Links are followed, but into no folder twice: one
-    may lead back."""
-    found: dict[str, tuple[int, int]] = {}
-    seen: set[tuple[int, int]] = set()
+def _walk(folder: Path) -> Walked:
+    """All below a folder. Links are followed, but into no folder twice: many that lead to each other would have no end, and
+    one that leads back to where it lies is passed over."""
+    found = Walked({})
+    seen: dict[tuple[int, int], str] = {}
+    around: set[tuple[int, int]] = set()  # the folder that is looked at, and those that it lies in
 
     def below(path: str, prefix: str, status: os.stat_result) -> None:
-        if (here := (status.st_dev, status.st_ino)) in seen:
+        here = (status.st_dev, status.st_ino)
+        if here in seen:
+            if here not in around:
+                found.again[prefix[:-1]] = seen[here]
             return
-        seen.add(here)
+        seen[here] = prefix[:-1]
+        around.add(here)
         folders: list[tuple[str, str, os.stat_result]] = []
         with os.scandir(path) as entries:
             for entry in entries:
                 try:
                     status = entry.stat()  # one question to the system for each of many files
                 except OSError:  # a link to nowhere, or to itself
+                    found.nowhere.append(prefix + entry.name)
                     continue
                 if stat.S_ISREG(status.st_mode):
-                    found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
+                    found.stamps[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
                 elif stat.S_ISDIR(status.st_mode):
                     folders.append((entry.name, entry.path, status))
-        for name, inner, status in sorted(folders):  # of two ways to a folder always the same one
+        for name, inner, status in sorted(folders, key=_hidden_last):  # of two ways to a folder always the same one
             below(inner, f"{prefix}{name}/", status)
+        around.discard(here)
 
     below(str(folder), "", folder.stat())
     return found
+
+
+def _hidden_last(folder: tuple[str, str, os.stat_result]) -> tuple[bool, str]:
+    """The order of folders: what a hidden one holds may be linked to, and is seen where that is done."""
+    return folder[0].startswith("."), folder[0]

@@ -14,7 +14,7 @@ from fewshot_bench.answers import checked_backbone, checked_method
 from fewshot_bench.budget import budget_text, within_budget
 from fewshot_bench.data_answers import checked_classes
 from fewshot_bench.data_choice import DataChoice, kind_of, other_data
-from fewshot_bench.dataset import Dataset, data_root
+from fewshot_bench.dataset import Dataset
 from fewshot_bench.episode_size import MORE, check_accepted
 from fewshot_bench.errors import UsageError
 from fewshot_bench.expansion import expand_test, expand_train, train_mode
@@ -152,10 +152,8 @@ def resolve(request: Request) -> Resolved:
     for key in ("protocol", "queries", "episodes"):
         if getattr(request, key) is not None:
             sections["test"][key] = getattr(request, key)
-    root = data_root(request.data_root)
-    dataset = data.build(sections["data"], root)
-    test_root = data_root(request.test_data_root or request.data_root)
-    tested = other.build_like(dataset, sections["test_data"], test_root) if other else dataset
+    dataset, test_root = data.build(sections["data"], request.data_root), request.test_data_root
+    tested = other.build_like(dataset, sections["test_data"], request.data_root, test_root) if other else dataset
     device = resolve_device(request.device)
     hparams = build_hparams(method_class.Hparams, sections["method"])
     tested_name = other.name if other else data.name
@@ -183,7 +181,7 @@ def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, devi
     """The run of a record, resolved on this machine under the record's own specs; `method` and `data` are references. It is
     tested on what it was trained on."""
     plugin = plugins.find("methods", method)
-    dataset = DataChoice.of(data).build(train.data, data_root(root))
+    dataset = DataChoice.of(data).build(train.data, root)
     method_class, backbone = plugin.load(), _load_backbone(train.backbone)
     source = _source(method_class, backbone)
     return Resolved(plugin, method_class, backbone, dataset, train, test, resolve_device(device), source, dataset, data)
@@ -203,8 +201,8 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
         raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
     if other and request.dataset is None:
         sections["test_data"] = {**made.data, **sections["test_data"]}
-    root = data_root(request.test_data_root or request.data_root)
-    tested = other.build_like(run.dataset, sections["test_data"], root) if other else run.dataset
+    roots = request.data_root, request.test_data_root
+    tested = other.build_like(run.dataset, sections["test_data"], *roots) if other else run.dataset
     wanted = sections["test"]
     for key in ("protocol", "ways", "shots", "queries", "episodes"):
         if getattr(request, key) is not None:

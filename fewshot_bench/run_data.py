@@ -4,13 +4,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from fewshot_bench.batches import check_batch
-from fewshot_bench.class_names import have_names, may_hide_shared
+from fewshot_bench.class_names import have_names, may_hide_shared, seen_as
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.episode_size import EpisodeSize
-from fewshot_bench.errors import UsageError, few
+from fewshot_bench.errors import DataError, UsageError, few
 from fewshot_bench.functions import FunctionData, FunctionFamily
 from fewshot_bench.kernels import Unavailable, library
-from fewshot_bench.prepare import Prepared, open_prepared, own_split_told, prepare
+from fewshot_bench.overlaps import check_images
+from fewshot_bench.prepare import Note, OnDemand, Prepared, open_prepared, own_split_told, prepare
+from fewshot_bench.printable import printable
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.session import Listener, result_id
 from fewshot_bench.several import SeveralDatasets, SeveralPrepared, banks_of
@@ -47,9 +49,12 @@ def open_data(resolved: Resolved, listener: Listener) -> tuple[Data, Data]:
     return made
 
 
-def check_data(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | None = None) -> None:
-    """Refuse, before any work, episodes that a split cannot give, and a test on classes that are trained or selected on;
-    raises `UsageError`. `tested` None: tests are of `prepared`, whose splits share no class."""
+def check_data(
+    prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | None = None, note: Note = lambda text: None
+) -> None:
+    """Refuse, before any work, episodes that a split cannot give, and a test on classes or images that are trained or
+    selected on; raises `UsageError` or `DataError`. `tested` None: tests are of `prepared`, whose splits share no class.
+    `note` hears what they share that is not refused, and which part of another data set of the user's own is tested."""
     if isinstance(prepared, FunctionData) or isinstance(tested, FunctionData):  # any size can be drawn
         return
     with own_split_told(prepared):
@@ -63,8 +68,12 @@ def check_data(prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | 
                 check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
     with own_split_told(tested or prepared):
         check_episodes((tested or prepared).bank("test"), EpisodeSize.of(test), "Test: ")
-    if tested is not None and tested is not prepared and train.updates:
+    tested = tested or prepared
+    if train.updates and not (tested is prepared and isinstance(prepared, OnDemand)):  # which may have millions of classes
         _check_apart(prepared, train, test, tested)
+    check_images(prepared, train, tested, test.dataset, note)
+    if tested is not prepared:
+        _tell_part(test.dataset, tested, note)
 
 
 def write_splits(folder: Path, resolved: Resolved) -> None:
@@ -96,20 +105,40 @@ def _members(name: str, dataset: Dataset | FunctionFamily) -> dict[str, Dataset 
 
 
 def _check_apart(prepared: Prepared, train: TrainSpec, test: TestSpec, tested: Prepared) -> None:
-    """Data sets may share classes: CIFAR-FS trains on some that FC100 tests, mini-ImageNet on some of tiered-ImageNet's."""
+    """Data sets may share classes: CIFAR-FS trains on some that FC100 tests, mini-ImageNet on some of tiered-ImageNet's. A
+    plugin's splits may do so against what it promises."""
     splits = [train.split, *(["val"] if train.validation else [])]
     trained = [bank.class_names for split in splits for bank in banks_of(prepared.bank(split))]
-    seen = {name for names in trained for name in names}
+    seen = {seen_as(name): name for names in trained for name in names}
     asked = tested.bank("test").class_names
-    if both := [name for name in asked if name in seen]:
-        raise UsageError(
-            f"{len(both)} test classes of {test.dataset} are trained or selected on in {train.dataset}: "
-            f"{few(both)}.\nA test is of classes that were never seen."
+    both = {name: seen[seen_as(name)] for name in asked if seen_as(name) in seen}
+    if both:
+        said = few(printable(name if name == other else f"{name} (there {other})") for name, other in both.items())
+        told = (
+            f"{len(both)} test classes of {test.dataset} are trained or selected on in {train.dataset}: {said}.\n"
+            "A test is of classes that were never seen."
         )
-    if any(may_hide_shared(names, asked) for names in trained):
+        raise DataError(told) if tested is prepared else UsageError(told + _hint(prepared, tested, list(both)))
+    if tested is not prepared and any(may_hide_shared(names, asked) for names in trained):
         nameless = train.dataset if have_names(asked) else test.dataset
         raise UsageError(
             f"It cannot be told whether test classes of {test.dataset} are trained or selected on in {train.dataset}: "
             f"the files of {nameless} do not name its classes.\n"
             "A test is of classes that were never seen: get files that name them."
         )
+
+
+def _hint(prepared: Prepared, tested: Prepared, both: list[str]) -> str:
+    """What may be meant instead of a test on classes that were seen."""
+    roots = [one.dataset.root.resolve() for one in (prepared, tested) if one.dataset and one.dataset.root]
+    if len(roots) == 2 and roots[0] == roots[1]:
+        return "\nBoth lie in one place: without --test-data-root the test is on its own test classes."
+    numbers = all(name.isdecimal() for name in both)
+    return "\nNumbers may be other classes there: give them names (an array `names`, or folders)." if numbers else ""
+
+
+def _tell_part(name: str, tested: Prepared, note: Note) -> None:
+    """Say where a user's own images are tested in part, because they state a split."""
+    sizes = {split: len(one["classes"]) for split, one in tested.meta["splits"].items()} if tested.own else {}
+    if sizes and sizes["test"] != (total := sum(sizes.values())):
+        note(f"Tested on the {sizes['test']:,} test classes of {total:,} in {name}: {tested.own}.")

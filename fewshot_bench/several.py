@@ -16,7 +16,7 @@ from torch import Tensor
 from fewshot_bench import bank as one_bank
 from fewshot_bench import plugins
 from fewshot_bench.bank import Ids, ImageBank, on_device
-from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
+from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress, data_root, root_of
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.philox import one_below
 from fewshot_bench.prepare import Prepared
@@ -35,8 +35,8 @@ def is_several(name: str) -> bool:
 class SeveralDatasets(Dataset):
     """Data sets of images of one shape. An option is for each of them that knows it; classes are `omniglot/Greek/...`."""
 
-    def __init__(self, name: str, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
-        self.name, self.root, self.options = name, root, dict(options or {})
+    def __init__(self, name: str, options: Mapping[str, Any] | None = None, given: Path | None = None) -> None:
+        self.name, self.root, self.options = name, data_root(given), dict(options or {})
         names = name.split(SEPARATOR)
         if len(set(names)) < len(names):
             raise UsageError(f"{name!r} names a data set twice.")
@@ -48,7 +48,7 @@ class SeveralDatasets(Dataset):
             if key not in known:
                 raise unknown(f"option of data sets {name}", key, known)
         self.members: dict[str, Dataset] = {
-            one: kind({key: value for key, value in self.options.items() if key in kind.defaults}, root)
+            one: kind({key: value for key, value in self.options.items() if key in kind.defaults}, root_of(kind, given))
             for one, kind in kinds.items()
         }
         shapes = {one: member.shape for one, member in self.members.items()}

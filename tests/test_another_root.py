@@ -2,13 +2,17 @@
 
 import json
 import shlex
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
-from command_line import PIXELS, call, content, finished, only_run
+from command_line import LINEAR, PIXELS, call, content, finished, only_run
 from PIL import Image
 
 from fewshot_bench.cli.progress import Bars
+from fewshot_bench.data_choice import DataChoice
+from fewshot_bench.dataset import Dataset
 from fewshot_bench.records import load_record
 from fewshot_bench.reproduce import ELSEWHERE, request_of
 from fewshot_bench.training import Progressed
@@ -138,3 +142,158 @@ def test_the_pixels_of_one_data_set_need_no_second_place(tmp_path: Path) -> None
     finished(*PIXELS, "--test-data-root", tmp_path, "--out", tmp_path / "runs")
     first, second = load_record(only_run(tmp_path / "runs")).results
     assert first["mean"] == second["mean"]
+
+
+TWO = ("--set", "updates=2", "--set", "train.queries=2", "--set", "validation.queries=2")
+
+
+def plain_folder(root: Path, prefix: str, classes: int, split: str = "") -> Path:
+    """Class folders of eight images each, a shade a class."""
+    for c in range(classes):
+        folder = root / f"{prefix}{c:02}"
+        folder.mkdir(parents=True)
+        for i in range(8):
+            Image.new("L", (8, 8), 5 + 9 * c).save(folder / f"{i}.png")
+    if split:
+        (root / "split.csv").write_text(split)
+    return root
+
+
+def splits_of(run: Path) -> dict[str, int]:
+    """How many classes of each split a result kept beside the record has."""
+    (kept,) = run.glob("split-*.csv")
+    return Counter(line.rpartition(",")[2] for line in kept.read_text().splitlines()[1:])
+
+
+@pytest.mark.parametrize("form", ["folder", "arrays"])
+@pytest.mark.parametrize("how", ["another root", "another data set", "a later test"])
+def test_images_that_are_given_for_the_test_alone_are_all_for_the_test(form: str, how: str, tmp_path: Path) -> None:
+    """Twenty classes are twenty, where a split that is drawn would leave five: all of them at once are a task."""
+    root = plain_folder(tmp_path / "twenty", "class", 20)
+    if form == "arrays":
+        images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted(root.rglob("*.png"))])
+        root = tmp_path / "twenty.npz"
+        np.savez(root, images=images, labels=np.repeat([f"class{c:02}" for c in range(20)], 8))
+    few, out = (*FEW, "--ways", 20), ("--out", tmp_path / "runs")
+    first = ("run", "--method", "nearest-centroid", *few, *out, "--dataset")
+    squares = ("--set", "data.side=8", "--set", "data.channels=3")
+    own = plain_folder(tmp_path / "own", "own", 5, "class,split\n" + "".join(f"own{c:02},test\n" for c in range(5)))
+    if how == "another root" and form == "folder":
+        finished(*first, "folder", "--data-root", own, "--test-data-root", root, *squares)
+    elif how == "a later test":
+        finished("run", "--method", "nearest-centroid", *FEW, *out, "--dataset", "folder", "--data-root", own, *squares)
+        place = ("--data-root", own, "--test-data-root", root)
+        finished("test", only_run(tmp_path / "runs"), "--ways", 20, "--test-dataset", form, *place)
+    else:
+        place = ("--data-root", own, "--test-data-root", root)
+        finished(*first, "folder", "--test-dataset", form, *place, *squares)
+    assert splits_of(only_run(tmp_path / "runs")) == {"test": 20}
+    assert load_record(only_run(tmp_path / "runs")).results[-1]["mean"] == 1.0
+
+
+def test_of_images_that_state_a_split_its_test_part_is_tested(tmp_path: Path) -> None:
+    """Which is said, each time."""
+    split = "class,split\n" + "".join(f"class{c:02},{'test' if c < 6 else 'train'}\n" for c in range(20))
+    root = plain_folder(tmp_path / "twenty", "class", 20, split)
+    for _ in range(2):
+        said = finished(
+            *("run", "--method", "nearest-centroid", *FEW, "--dataset", "digits", "--test-dataset", "folder"),
+            *("--data-root", root, "--out", tmp_path / "runs", "--on-existing", "overwrite"),
+        )
+        assert "Tested on the 6 test classes of 20 in folder" in said.err
+        assert "split.csv" in said.err
+    assert splits_of(only_run(tmp_path / "runs")) == {"test": 6, "train": 14}
+
+
+def test_a_seed_for_images_of_the_test_alone_is_refused(tmp_path: Path) -> None:
+    """Exit 2: nothing is drawn."""
+    root = plain_folder(tmp_path / "twenty", "class", 20)
+    said = call(
+        *("run", "--method", "nearest-centroid", *FEW, "--dataset", "digits", "--test-dataset", "folder"),
+        *("--data-root", root, "--set", "test_data.split_seed=1", "--out", tmp_path / "runs"),
+    )
+    assert said.code == 2
+    assert "data.split_seed is of a split that is drawn; these images are given for the test alone" in said.complaint
+
+
+def test_the_test_classes_of_a_folder_are_tested_where_it_is_one_of_several(tmp_path: Path) -> None:
+    """It was trained on in part: the rest of its drawn split is not for the test."""
+    root = plain_folder(tmp_path / "twenty", "class", 20)
+    trained = DataChoice.of("folder+glyphs").build({"side": 28, "channels": 1}, root)
+    tested, again = (DataChoice.of("folder").build_like(trained, {}, root, other) for other in (None, root))
+    elsewhere = DataChoice.of("folder").build_like(trained, {}, root, plain_folder(tmp_path / "more", "more", 4))
+    assert isinstance(tested, Dataset) and isinstance(again, Dataset) and isinstance(elsewhere, Dataset)
+    assert [len(one.classes()["test"]) for one in (tested, again, elsewhere)] == [5, 5, 4]
+
+
+def test_one_folder_for_training_and_for_the_test_is_refused(tmp_path: Path) -> None:
+    """Exit 2, with what to leave out: its 10 classes of training and 5 of validation are among those of the test."""
+    root = plain_folder(tmp_path / "twenty", "class", 20)
+    said = call(
+        *("run", "--method", LINEAR, *FEW, "--dataset", "folder", "--data-root", root, "--test-data-root", root),
+        *(
+            "--set",
+            "data.side=8",
+            "--set",
+            "updates=2",
+            "--set",
+            "train.queries=2",
+            "--set",
+            "validation.queries=2",
+            "--out",
+            tmp_path / "runs",
+        ),
+    )
+    assert said.code == 2
+    assert "15 test classes of folder are trained or selected on in folder" in said.complaint
+    assert "Both lie in one place: without --test-data-root the test is on its own test classes." in said.complaint
+
+
+@pytest.mark.parametrize("name", ["Own00", "own00 ", "\uff4fwn00", "own\u200b00"])
+def test_a_test_class_whose_name_looks_like_one_of_training_is_refused(name: str, tmp_path: Path) -> None:
+    """Exit 2, with both names."""
+    split = "class,split\n" + "".join(f"own{c:02},{'val' if c > 4 else 'train'}\n" for c in range(10))
+    own = plain_folder(tmp_path / "own", "own", 10, split)
+    others = plain_folder(tmp_path / "others", "other", 5)
+    (others / "other00").rename(others / name)
+    said = call(
+        *("run", "--method", LINEAR, *FEW, "--dataset", "folder", "--data-root", own, "--test-data-root", others),
+        *(
+            "--set",
+            "data.side=8",
+            "--set",
+            "updates=2",
+            "--set",
+            "train.queries=2",
+            "--set",
+            "validation.queries=2",
+            "--out",
+            tmp_path / "runs",
+        ),
+    )
+    assert said.code == 2
+    assert "1 test classes of folder are trained or selected on in folder" in said.complaint
+    assert "(there own00)" in said.complaint
+
+
+def test_numbers_that_name_no_class_are_told(tmp_path: Path) -> None:
+    """Arrays of integers say nothing of what their classes are: exit 2, with what does."""
+    images, labels = np.random.default_rng(0).integers(0, 256, (120, 8, 8), np.uint8), np.repeat(range(10), 8)
+    np.savez(tmp_path / "one.npz", images=images[:80], labels=labels, splits=["train"] * 40 + ["val"] * 40)
+    np.savez(tmp_path / "two.npz", images=images[80:], labels=labels[:40])
+    said = call(
+        *("run", "--method", LINEAR, *FEW, "--dataset", "arrays", "--data-root", tmp_path / "one.npz"),
+        *(
+            "--test-data-root",
+            tmp_path / "two.npz",
+            "--set",
+            "updates=2",
+            "--set",
+            "train.queries=2",
+            "--set",
+            "validation.queries=2",
+        ),
+        *("--out", tmp_path / "runs"),
+    )
+    assert said.code == 2
+    assert "Numbers may be other classes there: give them names (an array `names`, or folders)." in said.complaint

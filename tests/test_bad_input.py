@@ -207,14 +207,6 @@ def test_a_data_root_without_the_data_is_refused(name: str, tmp_path: Path, monk
     assert all(name.startswith(".locks") for name in snapshot(cache))
 
 
-def test_the_environments_data_root_is_named_where_it_does_not_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Exit 3; the user is told that FSBENCH_DATA said so."""
-    monkeypatch.setenv("FSBENCH_DATA", str(tmp_path / "none"))
-    assert_refused(call(*PIXELS, "--out", tmp_path / "runs"), 3, str(tmp_path / "none"), "FSBENCH_DATA")
-
-
 def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     """Exit 1; a file stands where the folder should be, and stays."""
     (tmp_path / "runs").write_text("mine")

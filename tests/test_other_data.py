@@ -164,6 +164,17 @@ def test_classes_that_are_trained_on_are_not_tested(other: str, tmp_path: Path) 
     finished("run", "--method", "nearest-centroid", *common)  # which learns nothing
 
 
+@pytest.mark.parametrize("name", ["f'same{c}'", "f'{split} same{c}'[len(split):] if split == 'test' else f'SAME{c}'"])
+def test_a_data_set_of_ones_own_whose_splits_share_classes_is_refused(name: str, tmp_path: Path) -> None:
+    """Exit 3, though its plugin promised otherwise; a method that learns nothing is tested."""
+    (tmp_path / "shares.py").write_text(OTHER.replace('f"{split}{c}"', name).replace("other-", f"shares-{len(name)}-"))
+    common = ("--dataset", f"{tmp_path / 'shares.py'}:Other", *FEW, "--out", tmp_path / "runs", "--set", "data.side=28")
+    said = call(*PROTONET, *common)
+    assert said.code == 3
+    assert "6 test classes of shares:Other are trained or selected on in shares:Other" in said.complaint
+    finished("run", "--method", "nearest-centroid", *common)
+
+
 WITHOUT, IMAGENETS = 'f"{split}-{c}"', 'f"n{sum(map(ord, split)):07}{c}"'
 """How classes are called whose source does not name them, and how ImageNet's are."""
 

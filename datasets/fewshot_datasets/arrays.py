@@ -16,7 +16,7 @@ from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import resized
 from fewshot_bench.errors import DataError
 from fewshot_datasets.npz import EXPECTED, Layout, Npz, layout, no_npz
-from fewshot_datasets.own_images import OwnImages, Split, only_one, split_beside
+from fewshot_datasets.own_images import NAMED, OwnImages, Split, only_one, split_beside
 from fewshot_datasets.own_split import composed, few, to_splits
 
 AT_ONCE = 256
@@ -96,7 +96,7 @@ class Arrays(OwnImages):
     def _npz(self) -> Npz:
         root = self.root
         if root is None:
-            raise DataError(f"Say where your arrays are: --data-root images.npz.\n{EXPECTED}")
+            raise DataError(f"Say where your arrays are: --data-root images.npz.{NAMED}\n{EXPECTED}")
         path = only_one(root, (".npz",)) if root.is_dir() else root
         if path is None:
             raise no_npz(root)

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
+from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress, absent
 from fewshot_bench.decoding import undamaged
 from fewshot_bench.errors import DataError, few
 from fewshot_datasets.cifar_100_sources import Source, find_source, read_classes
@@ -112,10 +112,11 @@ class Cifar100(Dataset):
 
     def _absent(self) -> DataError:
         looked = f"No {self.title} in {self.root} or its folders {', '.join(self.folders)}" if self.root else self.title
-        return DataError(
+        return absent(
+            self.root,
             f"{looked}: it is made of {DOWNLOAD.name}, which `fsbench data get {self.folder}` downloads,\n"
             "or of the CIFAR-FS authors' cifar100.zip, whose address stands at https://github.com/bertinetto/r2d2.\n"
-            "Put either, or the folder that it extracts to, into a folder and give that by --data-root or FSBENCH_DATA."
+            "Put either, or the folder that it extracts to, into a folder and give that by --data-root or FSBENCH_DATA.",
         )
 
     def _listed(self) -> dict[str, list[Listed]]:

@@ -1,25 +1,23 @@
 """Which folders are classes: the first level below what wraps them, or below the folders of a split.
 
 photos/cat/1.jpg, photos/dog/indoor/2.jpg               cat, dog
-photos/train/cat/1.jpg, photos/validation/dog/2.jpg     cat of train, dog of val
+photos/train/cat/1.jpg, photos/validation/dog/2.jpg     cat of train, dog of val; `folder_levels` says when
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fewshot_bench.dataset import ImageClass
 from fewshot_bench.decoding import HIDDEN, IMAGE_SUFFIXES, is_image
 from fewshot_bench.errors import DataError
-from fewshot_datasets.own_split import WRITTEN, composed, few
+from fewshot_datasets.folder_levels import Parts, class_level
+from fewshot_datasets.own_split import composed, few, split_of
 
 NOT_READ = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
 """Images all the same: left out without a word, they would make a class smaller or missing."""
 SUFFIXES = ", ".join(IMAGE_SUFFIXES)
 EXPECTED = f"Expected of --data-root: a folder of images ({SUFFIXES}) for each class, as cat/1.jpg and dog/2.jpg."
-
-Parts = tuple[str, ...]
-"""A path, folder by folder."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class ClassFolders:
     """Sorted by name, and so are their images."""
     files: dict[str, str]
     """The file of each image id."""
+    level: int
+    """How many folders lead to a class's files: 1, or 2 below folders of splits."""
     wrapped: str
     """What wraps the classes: `photos/`; "" for nothing."""
     splits: dict[str, list[str]]
@@ -38,13 +38,14 @@ class ClassFolders:
     """Folders that lie as those of the classes do, and hold files, but none that is an image by its suffix."""
 
 
-def find_classes(names: Iterable[str], where: str) -> ClassFolders:
-    """The classes among files `names`; raises `DataError` that says what was found in `where` if there are none."""
+def find_classes(names: Iterable[str], where: str, named: Collection[str] = ()) -> ClassFolders:
+    """The classes among files `names`, where a split file calls them `named`; raises `DataError` that says what was found in
+    `where` if there are none, or if it cannot be told which folders they are."""
     names = sorted(names)
     paths = _image_paths(names, where)
     wrapped = _wrapping(list(paths.values()))
     inside = {name: parts[len(wrapped) :] for name, parts in paths.items()}
-    folders = 2 if {parts[0].lower() for parts in inside.values()} <= WRITTEN.keys() else 1  # that lead to a class's files
+    folders = class_level(inside.values(), "/".join([where, *wrapped]), named)  # that lead to a class's files
     _check_places(inside, folders, where)
     by_class: dict[str, dict[Parts, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, parts in inside.items():
@@ -54,6 +55,7 @@ def find_classes(names: Iterable[str], where: str) -> ClassFolders:
     return ClassFolders(
         [ImageClass(one, tuple(sorted(files))) for one, files in ids.items()],
         {image: name for files in ids.values() for image, name in files.items()},
+        folders,
         "".join(f"{part}/" for part in wrapped),
         {one: [folder[0] for folder in sorted(found)] for one, found in by_class.items()} if folders == 2 else {},
         _without_images(names, wrapped, folders, {parts[:folders] for parts in inside.values()}),
@@ -67,6 +69,12 @@ def _image_paths(names: list[str], where: str) -> dict[str, Parts]:
         found = f"holds no images but {len(names):,} files, such as {few(names)}" if names else "is empty"
         raise DataError(f"{where} {found}.\n{EXPECTED}")
     return paths
+
+
+def wrapping(names: Iterable[str], where: str) -> str:
+    """What wraps the class folders among files `names`: `photos/`; "" for nothing. Raises `DataError` where no file is an
+    image."""
+    return "".join(f"{part}/" for part in _wrapping(list(_image_paths(sorted(names), where).values())))
 
 
 def _parts(name: str) -> Parts:
@@ -86,7 +94,7 @@ def _wrapping(paths: list[Parts]) -> Parts:
         shortest > depth + 1
         and longest > depth + 2
         and len({parts[depth] for parts in paths}) == 1
-        and paths[0][depth].lower() not in WRITTEN
+        and split_of(paths[0][depth]) is None
     ):
         depth += 1
     return paths[0][:depth]
@@ -97,7 +105,7 @@ def _without_images(names: list[str], wrapped: Parts, folders: int, classes: set
     first, last = len(wrapped), len(wrapped) + folders
     paths = [_parts(name) for name in names if not HIDDEN.search(name)]
     beside = {parts[first:last] for parts in paths if len(parts) > last and parts[:first] == wrapped}
-    split_or_class = beside if folders == 1 else {folder for folder in beside if folder[0].lower() in WRITTEN}
+    split_or_class = beside if folders == 1 else {folder for folder in beside if split_of(folder[0])}
     return sorted("/".join(folder) for folder in split_or_class - classes)
 
 

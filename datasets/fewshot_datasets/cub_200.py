@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
+from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress, absent
 from fewshot_bench.decoding import Photo, decoded
 from fewshot_bench.errors import DataError, UsageError, few
 from fewshot_bench.specs import short_hash
@@ -127,10 +127,11 @@ class Cub200(Dataset):
     def _present(self) -> Source:
         if self._source is None:
             looked = f"No CUB-200-2011 in {self.root} or its folder {self.folder}" if self.root else "No CUB-200-2011"
-            raise DataError(
+            raise absent(
+                self.root,
                 f"{looked}: it is Caltech's {ARCHIVE}, which `fsbench data get {self.folder}` downloads (1.1 GB).\n"
                 f"Or put it, or the folder {FOLDER} that it extracts to, into a folder and give that by --data-root or "
-                "FSBENCH_DATA."
+                "FSBENCH_DATA.",
             )
         return self._source
 

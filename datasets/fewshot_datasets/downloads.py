@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot_bench.cache import cache_folder
+from fewshot_bench.dataset import absent, data_root, not_there
 from fewshot_bench.errors import DataError
 
 
@@ -41,9 +42,14 @@ class Download:
 
 
 def check_root(root: Path | None) -> None:
-    """Raises `DataError` where a data root was given and is neither a folder nor a file."""
-    if root is not None and not root.exists():
-        raise DataError(f"The data root {root} does not exist.\nIt was given by --data-root or FSBENCH_DATA.")
+    """Raises `DataError` where a data root does not exist, or cannot be read. One of FSBENCH_DATA that does not exist is one
+    without files: the data set may lie elsewhere, or be prepared."""
+    if root is None or (wrong := not_there(root)) is None:
+        return
+    if root != data_root(None):
+        raise DataError(f"The data root {root} does not exist, or is none ({wrong.strerror}).\nIt was given by --data-root.")
+    if not isinstance(wrong, FileNotFoundError | NotADirectoryError):
+        raise absent(root, "")
 
 
 def below(root: Path | None, folders: Iterable[str]) -> list[Path]:

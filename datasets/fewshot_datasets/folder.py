@@ -14,11 +14,13 @@ from fewshot_bench.dataset import ImageClass, Images, Progress
 from fewshot_bench.decoding import HIDDEN, Photo, is_image
 from fewshot_bench.depth import DEEPEST, SHALLOWEST
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.files import ARCHIVES, BROKEN, Files, is_archive, opened
+from fewshot_bench.files import ARCHIVES, BROKEN, Files, Walked, is_archive, opened
 from fewshot_datasets.checksums import UNREAD, checksums
-from fewshot_datasets.class_folders import EXPECTED, ClassFolders, find_classes
-from fewshot_datasets.own_images import OwnImages, Split, only_one, split_beside
-from fewshot_datasets.own_split import SPLIT_FILE, WRITTEN, few, read_split, to_splits
+from fewshot_datasets.class_folders import EXPECTED, ClassFolders, find_classes, wrapping
+from fewshot_datasets.folder_levels import recognised
+from fewshot_datasets.folder_links import check_lost, check_twice
+from fewshot_datasets.own_images import NAMED, OwnImages, Split, only_one, split_beside
+from fewshot_datasets.own_split import SPLIT_FILE, few, read_split, split_of, to_splits
 
 AT_ONCE = 64
 """Images that one process decodes at a time."""
@@ -34,7 +36,8 @@ class Folder(OwnImages):
 
     Single folders that wrap the classes are passed through, and images in folders of a class folder are the class's. The
     split is the file's that option `split` names (from `root`, or absolute), else that of `split.csv` in the root, else
-    that of folders `train`, `val` (`valid`, `validation`) and `test` around the classes, else drawn. Hidden files and
+    that of folders `train`, `val` and `test` around the classes (`own_split.WRITTEN` has their other names), else drawn; or
+    all of it is for the test, where it is given for nothing else. Hidden files and
     those that are no images by their suffix are left out. An image's id is `class/path/in/it.jpg`.
     """
 
@@ -71,19 +74,24 @@ class Folder(OwnImages):
 
     def stated_split(self) -> Split | None:
         """That of a split file, else of folders of splits; raises `DataError` for one that cannot be used."""
-        assert self.root is not None, "the classes were found"
+        found = self._found
+        if self._split_file or not found.splits:
+            return self._split_file
+        folders = {folder for named in found.splits.values() for folder in named}
+        where = f"the folders of {self._files.path}{recognised(folders)}"
+        return Split(to_splits(found.splits, where, POOL), where)
+
+    @cached_property
+    def _split_file(self) -> Split | None:
+        """What the split file says, if there is one."""
+        assert self.root is not None, "the files were found"
         wanted = self.options["split"] or SPLIT_FILE
         paths = {name.removeprefix("./"): name for name in self._stamps if name.endswith(wanted)}
-        for inside in (self._found.wrapped + wanted, wanted):
+        for inside in (wrapping(self._stamps, str(self._files.path)) + wanted, wanted) if paths else ():
             if inside in paths:
                 where = f"{inside} in {self._files.path}"
                 return Split(read_split(self._read(paths[inside]), where), where)
-        if beside := split_beside(self.root, self.options["split"]):
-            return beside
-        if self._found.splits:
-            where = f"the folders of {self._files.path}"
-            return Split(to_splits(self._found.splits, where, POOL), where)
-        return None
+        return split_beside(self.root, self.options["split"])
 
     def contents(self) -> list[Any]:
         """Id, size and CRC-32 of each image, and how it is read where that is stated. Files are read for it the first
@@ -98,9 +106,18 @@ class Folder(OwnImages):
         return UNREAD not in self._sums
 
     def variant(self) -> str:
-        """How many classes and images, whose split, and which folders are no classes for want of images."""
+        """How many classes and images, whose split, and what lies where classes do and is none: folders that have no images,
+        archives."""
         without = sorted({*self._found.without_images, *self._empty()})
-        return super().variant() + (f"; folders without images: {few(without)}" if without else "")
+        packed, wrapped = sorted(self._packed()), self._found.wrapped
+        beside = (name.removeprefix("./") for name in self._stamps if not HIDDEN.search(name))
+        alone = wrapped and not all(name.startswith(wrapped) for name in beside)
+        return (
+            super().variant()
+            + (f"; read from {wrapped} alone" if alone else "")
+            + (f"; folders without images: {few(without)}" if without else "")
+            + (f"; archives, which are not read: {few(packed)}" if packed else "")
+        )
 
     def images(self, progress: Progress) -> Iterator[Images]:
         """Blocks [n, C, S, S], decoded by parallel processes; raises `DataError` that names every damaged image."""
@@ -120,23 +137,30 @@ class Folder(OwnImages):
         top = self._files.path / self._found.wrapped
         for path in top.glob("*/*" if self._found.splits else "*"):
             name = path.relative_to(top)
-            misplaced = self._found.splits and name.parts[0].lower() not in WRITTEN
+            misplaced = self._found.splits and split_of(name.parts[0]) is None
             if path.is_dir() and not any(path.iterdir()) and not misplaced and not HIDDEN.search(name.as_posix()):
                 yield name.as_posix()
 
+    def _packed(self) -> Iterator[str]:
+        """Archives that lie as the folders of classes do."""
+        for name in self._stamps:
+            inside = name.removeprefix(self._found.wrapped)
+            if is_archive(Path(name)) and inside.count("/") < self._found.level and not HIDDEN.search(name):
+                yield inside
+
     @cached_property
-    def _source(self) -> tuple[Files, dict[str, tuple[int, int]]]:
-        """The folder or archive of the images, and the size and time of change of each file in it."""
+    def _source(self) -> tuple[Files, Walked]:
+        """The folder or archive of the images, and what is in it."""
         root = self.root
         if root is None:
-            raise DataError(f"Say where your images are: --data-root photos/, or a .zip or .tar of them.\n{EXPECTED}")
+            raise DataError(f"Say where your images are: --data-root photos/, or a .zip or .tar of them.{NAMED}\n{EXPECTED}")
         if not root.is_dir() and root.exists() and not is_archive(root):
             hint = " For arrays: --dataset arrays." if root.suffix.lower() in (".npz", ".npy") else ""
             raise DataError(f"{root} is neither a folder nor an archive ({', '.join(ARCHIVES)}).{hint}\n{EXPECTED}")
-        stamps = Files(root).stamps()
-        if root.is_dir() and not any(map(is_image, stamps)) and (archive := only_one(root, ARCHIVES)):
-            return Files(archive), Files(archive).stamps()
-        return Files(root), stamps
+        walked = Files(root).walked()
+        if root.is_dir() and not any(map(is_image, walked.stamps)) and (archive := only_one(root, ARCHIVES)):
+            return Files(archive), Files(archive).walked()
+        return Files(root), walked
 
     @property
     def _files(self) -> Files:
@@ -144,11 +168,15 @@ class Folder(OwnImages):
 
     @property
     def _stamps(self) -> dict[str, tuple[int, int]]:
-        return self._source[1]
+        return self._source[1].stamps
 
     @cached_property
     def _found(self) -> ClassFolders:
-        return find_classes(self._stamps, str(self._files.path))
+        where, named = str(self._files.path), self._split_file.of if self._split_file else {}
+        check_lost(walked := self._source[1], where)
+        found = find_classes(walked.stamps, where, named)
+        check_twice(walked, found, where)
+        return found
 
     @cached_property
     def _sums(self) -> list[int]:

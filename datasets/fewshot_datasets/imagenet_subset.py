@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fewshot_bench.cache import cache_folder
-from fewshot_bench.dataset import Dataset, Images, Progress
+from fewshot_bench.dataset import Dataset, Images, Progress, absent, data_root, stale_environment
 from fewshot_bench.errors import DataError
 from fewshot_bench.files import ARCHIVES, Files, is_archive, is_compressed_tar, opened
+from fewshot_datasets.downloads import check_root
 from fewshot_datasets.imagenet_source import SIDE, Classes, Refused, Source, short
 from fewshot_datasets.kept import find_kept, kept, stamp
 
@@ -43,7 +44,9 @@ class ImagenetSubset(Dataset):
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)
         self._looked_at: dict[Path, Source | None] = {}
-        if root is not None and not (root.is_dir() or (root.is_file() and (is_archive(root) or root.suffix in PICKLES))):
+        if root is not None and root == data_root(None) and stale_environment():
+            check_root(root)  # what does not exist holds nothing, and the images may lie elsewhere
+        elif root is not None and not (root.is_dir() or (root.is_file() and (is_archive(root) or root.suffix in PICKLES))):
             raise DataError(
                 f"{root} does not exist or is no folder, archive or pickle.\n"
                 f"Expected as the data root, or the path of an import: {self.wanted}."
@@ -121,7 +124,7 @@ class ImagenetSubset(Dataset):
     def _from_import(self) -> Source:
         """What was imported; raises `DataError` where nothing was, or it is gone or another by now."""
         if self.imported is None:
-            raise DataError(self._absent())
+            raise absent(self.root, self._absent())
         path, again = self.imported.path, f"Import it again: fsbench data import {self.folder} PATH"
         if not path.exists():
             raise DataError(f"{self.title} was imported from {path}, which is gone.\n{again}")

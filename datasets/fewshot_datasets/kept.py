@@ -48,8 +48,10 @@ def _file(kind: str, made_of: object) -> Path:
 def stamp(path: Path) -> str:
     """A short text that changes when a file does, or any file below a folder, by its size or its time of change."""
     if path.is_dir():
-        stamps = Files(path).stamps()  # in the order of the system, which changes with the folder: sorting would take longer
-        hashed = sha256("\0".join(stamps).encode("utf-8", "surrogateescape"))
+        walked = Files(path).walked()
+        stamps = walked.stamps  # in the order of the system, which changes with the folder: sorting would take longer
+        linked = chain(walked.nowhere, *walked.again.items())
+        hashed = sha256("\0".join(chain(stamps, linked)).encode("utf-8", "surrogateescape"))
         hashed.update(np.fromiter(chain.from_iterable(stamps.values()), np.int64, 2 * len(stamps)).tobytes())
         return f"{path.absolute()} {hashed.hexdigest()}"
     status = path.stat()

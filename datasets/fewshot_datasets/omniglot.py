@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
+from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress, absent
 from fewshot_bench.decoding import IN_THIS_PROCESS, damage, in_parallel, undamaged
-from fewshot_bench.errors import UsageError
+from fewshot_bench.errors import DataError, UsageError
 from fewshot_datasets import omniglot_splits
 from fewshot_datasets.downloads import check_root
 from fewshot_datasets.omniglot_drawings import read, unpack
@@ -120,7 +120,10 @@ class Omniglot(Dataset):
         """Where the drawings are read; raises `DataError` where they are nowhere, or cannot be downloaded."""
         if self.root is None and self.imported is None:
             return Halves(dict(zip(ARCHIVES, self.download(), strict=True)))
-        return both_halves(self._found(), [folder for given in self._given() for folder in given])
+        try:
+            return both_halves(self._found(), [folder for given in self._given() for folder in given])
+        except DataError as error:
+            raise absent(self.root, str(error)) from None
 
     def found(self) -> Path | None:
         """The folder where both halves lie; None where they do not."""

@@ -8,19 +8,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fewshot_bench import errors
+from fewshot_bench.class_names import alike
 from fewshot_bench.dataset import Dataset, ImageClass
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.regular import read_regular
 from fewshot_bench.specs import canonical_json
 from fewshot_datasets.kept import kept, stamp
-from fewshot_datasets.own_split import SPLIT_FILE, check_split, draw_split, few, read_split, split_text
+from fewshot_datasets.own_split import SPLIT_FILE, check_apart, check_split, draw_split, few, read_split, renamed, split_text
 
 LARGEST_SIDE = 1024
 """Pixels: beyond it a block of images fills the memory."""
 VERSION = "v1"
 """Of what identities are made of: another makes those anew that are kept."""
-
-
+RULES = 2
+"""Raised where data that were accepted are refused: an identity that is kept would let them pass."""
+NAMED = "\nFSBENCH_DATA is a folder of published data sets, and not read for it. For the test alone: --test-data-root."
 STATE_ONE = f"to state one: {SPLIT_FILE} in the folder, or --set data.split=FILE"
 
 
@@ -36,6 +39,7 @@ class OwnImages(Dataset):
     """A user's own images. Option `split` names a split file; where none is named or there, the split is drawn with
     `split_seed`. Options `side` and `resize` say how images are resized."""
 
+    own_root = True
     smallest_side = 1
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
@@ -66,14 +70,37 @@ class OwnImages(Dataset):
     @cached_property
     def split(self) -> Split:
         """The split of each class; raises `DataError` for one that does not name just the classes that there are."""
-        names, seed = [one.name for one in self.members], self.options["split_seed"]
-        stated = self.stated_split()
-        if stated is None:
-            return Split(draw_split(names, seed), f"drawn with seed {seed} ({STATE_ONE})")
-        check_split(stated.of, names, stated.where)
-        if seed:
-            raise UsageError(f"data.split_seed is of a split that is drawn; this one is stated: {stated.where}.")
-        return stated
+        split = self._stated() or self._alone() or self._drawn()
+        check_apart(split.of, split.where)
+        return split
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [one.name for one in self.members]
+
+    def _stated(self) -> Split | None:
+        """The split that the images come with, of just the classes that there are."""
+        if (stated := self.stated_split()) is None:
+            return None
+        of = renamed(stated.of, self._names, stated.where)
+        check_split(of, self._names, stated.where)
+        self._refuse_seed(f"this one is stated: {stated.where}")
+        return Split(of, stated.where)
+
+    def _alone(self) -> Split | None:
+        """All classes for the test, where the images are given for nothing else."""
+        if not self.tests_alone:
+            return None
+        self._refuse_seed("these images are given for the test alone, all of them")
+        return Split(dict.fromkeys(self._names, "test"), f"all for the test, being given for it alone ({STATE_ONE})")
+
+    def _drawn(self) -> Split:
+        seed = self.options["split_seed"]
+        return Split(draw_split(self._names, seed), f"drawn with seed {seed} ({STATE_ONE})")
+
+    def _refuse_seed(self, why: str) -> None:
+        if self.options["split_seed"]:
+            raise UsageError(f"data.split_seed is of a split that is drawn; {why}.")
 
     def classes(self) -> dict[str, list[ImageClass]]:
         """The classes of each split, in the order of `members`; a split may have none. Raises `DataError`."""
@@ -96,7 +123,8 @@ class OwnImages(Dataset):
             return self._made_identity()  # raises
         split = (self.root if self.root.is_dir() else self.root.parent) / self.options["split"]
         stamps = [stamp(path) for path in (self.root, split) if path == self.root or path.is_file()]
-        return kept("identities", [self._form, self.options, *stamps], self._made_identity, self.readable)
+        made_of = [self._form, RULES, self.tests_alone, self.options, *stamps]
+        return kept("identities", made_of, self._made_identity, self.readable)
 
     @property
     def _form(self) -> str:
@@ -109,7 +137,10 @@ class OwnImages(Dataset):
     def variant(self) -> str:
         """How many classes and images, and whose split."""
         images = sum(len(one.image_ids) for one in self.members)
-        return f"{len(self.members):,} classes, {images:,} images; split: {self.split.where}"
+        twins = [" and ".join(map(repr, group)) for group in alike(self._names)]
+        return f"{len(self.members):,} classes, {images:,} images; split: {self.split.where}" + (
+            f"; names that a reader may take for one: {errors.few(twins)}" if twins else ""
+        )
 
 
 def split_beside(root: Path, option: str) -> Split | None:

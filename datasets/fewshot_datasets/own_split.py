@@ -18,13 +18,23 @@ from unicodedata import normalize
 import numpy as np
 
 from fewshot_bench import errors
+from fewshot_bench.class_names import alike, seen_as
 from fewshot_bench.errors import DataError
 from fewshot_bench.philox import key_of, words
 
 SPLITS = ("train", "val", "test")
-WRITTEN = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""How a split's name may be written, in any case, in a file or as a folder."""
+WRITTEN = {
+    **dict.fromkeys(("train", "training", "trainset", "trainingset", "base", "metatrain"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "valset", "validationset", "dev", "devset", "metaval"), "val"),
+    **dict.fromkeys(("test", "testing", "testset", "novel", "metatest"), "test"),
+}
+"""How a split's name may be written, in a file or as a folder; base, val and novel are Chen et al.'s (2019)."""
 SPLIT_FILE = "split.csv"
+
+
+def split_of(name: str) -> str | None:
+    """The split that a name is for, in any case, with spaces, hyphens or underscores (`meta-train`), or None."""
+    return WRITTEN.get(seen_as(name).translate(dict.fromkeys(map(ord, " -_"))))
 
 
 def composed(name: str) -> str:
@@ -65,11 +75,35 @@ ONCE = "Each class stands in one split, once."
 def to_splits(named: Mapping[str, Sequence[str]], where: str, once: str = ONCE) -> dict[str, str]:
     """The one split of each class, of all that `where` names for it; raises `DataError` for none that exists, or several,
     where `once` says what to do."""
-    if wrong := [f"{name}: {split}" for name, splits in named.items() for split in splits if split.lower() not in WRITTEN]:
+    if wrong := [f"{name}: {split}" for name, splits in named.items() for split in splits if split_of(split) is None]:
         raise DataError(f"{where} puts classes into splits that do not exist: {few(wrong)}.\nSplits: {', '.join(SPLITS)}.")
     if twice := [f"{name}: {', '.join(splits)}" for name, splits in named.items() if len(splits) > 1]:
         raise DataError(f"{where} names classes more than once: {few(twice)}.\n{once}")
-    return {name: WRITTEN[splits[0].lower()] for name, splits in named.items()}
+    return {name: found for name, splits in named.items() if (found := split_of(splits[0])) is not None}
+
+
+def renamed(split: Mapping[str, str], classes: Iterable[str], where: str) -> dict[str, str]:
+    """A split by the names that the classes have, where it writes them otherwise (`Cat ` for `cat`) and but one can be
+    meant; raises `DataError` where it names one of them twice by that."""
+    known, by_look = set(classes), {}
+    for name in known:
+        by_look[seen_as(name)] = None if seen_as(name) in by_look else name
+    named: dict[str, list[str]] = defaultdict(list)
+    for name, of in split.items():
+        named[name if name in known else by_look.get(seen_as(name)) or name].append(of)
+    return to_splits(named, where)
+
+
+def check_apart(split: Mapping[str, str], where: str) -> None:
+    """Refuse a split with classes in several splits that a reader takes for one; raises `DataError`."""
+    split_up = (group for group in alike(split) if len({split[name] for name in group}) > 1)
+    both = [" and ".join(f"{name!r} ({split[name]})" for name in group) for group in split_up]
+    if both:
+        raise DataError(
+            f"Classes stand in several splits under names that differ in case, spaces or the form of letters alone:\n"
+            f"{errors.few(both)}. The split: {where}.\n"
+            "If they are one class, make one of them; if they are not, give one a name of its own."
+        )
 
 
 def check_split(split: Mapping[str, str], classes: Sequence[str], where: str) -> None:

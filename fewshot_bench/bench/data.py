@@ -9,7 +9,7 @@ from PIL import Image
 from fewshot_bench import plugins
 from fewshot_bench.bank import ImageBank
 from fewshot_bench.bench.works import CLASSES, SIDE
-from fewshot_bench.dataset import Dataset, Images, data_root
+from fewshot_bench.dataset import Dataset, Images, root_of
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
 
@@ -42,8 +42,8 @@ def image_files(dataset: Dataset, prepared: Prepared, split: str, folder: Path, 
 
 
 def _at_hand(root: Path | None, say: Say) -> str:
-    omniglot = _dataset("omniglot", root)
     try:
+        omniglot = _dataset("omniglot", root)
         if open_prepared("omniglot", omniglot) is None:
             if omniglot.root is None:
                 raise DataError("it is not prepared, and no --data-root or FSBENCH_DATA is given")
@@ -56,7 +56,8 @@ def _at_hand(root: Path | None, say: Say) -> str:
 
 
 def _dataset(name: str, root: Path | None) -> Dataset:
-    dataset: Dataset = plugins.find("datasets", name).load()({}, data_root(root))
+    loaded = plugins.find("datasets", name).load()
+    dataset: Dataset = loaded({}, root_of(loaded, root))
     return dataset
 
 

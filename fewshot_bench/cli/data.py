@@ -33,13 +33,17 @@ def list_data(data_root: DataRoot = None, markdown: Markdown = False, as_json: J
     """
     from fewshot_bench import catalogue
     from fewshot_bench.dataset import data_root as root_of
+    from fewshot_bench.dataset import stale_environment
 
     if markdown and as_json:
         raise UsageError("--markdown and --json are two forms of the list: give one of them.")
     if markdown:
         print(catalogue.markdown(plugins.registered("datasets").values()))
         return 0
-    entries = catalogue.entries(root_of(data_root))
+    stale = stale_environment() if data_root is None else None
+    if stale:
+        print(f"{stale}: the list is of what lies elsewhere.", file=sys.stderr)
+    entries = catalogue.entries(None if stale else root_of(data_root))
     print(json.dumps([e.json() for e in entries], indent=1) if as_json else catalogue.list_table(entries).text().rstrip())
     return 0
 
@@ -51,7 +55,7 @@ def get(name: Name, settings: Settings = None, data_root: DataRoot = None, as_js
     Example: fsbench data get omniglot
     """
     from fewshot_bench.catalogue import refuse_download, standing
-    from fewshot_bench.cli.data_steps import asked_for, prepared
+    from fewshot_bench.cli.data_steps import asked_for, prepared, refuse_stale
     from fewshot_bench.cli.data_texts import prepared_json, prepared_text
     from fewshot_bench.dataset import Dataset
 
@@ -59,6 +63,8 @@ def get(name: Name, settings: Settings = None, data_root: DataRoot = None, as_js
     if not isinstance(dataset, Dataset):
         return _say(f"{plugin.name} is a family of functions: nothing to get.", {"name": plugin.name}, as_json)
     state, _ = standing(plugin, dataset)
+    if state.startswith("to ") and dataset.folder:
+        refuse_stale(data_root)  # the files may be where that was to lead
     if state == "to import" and (dataset.folder or dataset.root is None):  # what was named says itself what is wrong with it
         raise refuse_download(plugin)
     downloaded = dataset.download() if state == "to download" else []
@@ -119,7 +125,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
 
     Example: fsbench data verify cifar-fs
     """
-    from fewshot_bench.cli.data_steps import asked_for, verified
+    from fewshot_bench.cli.data_steps import asked_for, refuse_stale, verified
     from fewshot_bench.cli.data_texts import verification_json, verification_text
     from fewshot_bench.dataset import Dataset
 
@@ -128,6 +134,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
         content: dict[str, Any] = {"name": plugin.name, "whole": True, "images": 0}
         return _say(f"{plugin.name} is made when it is asked for: nothing is stored.", content, as_json)
     if dataset.found() is None and type(dataset).download is not Dataset.download:  # reading it would fetch it
+        refuse_stale(data_root)
         raise DataError(
             f"The files of {plugin.name} are not here, with which to compare what was prepared of them.\n"
             f"Say where they are: --data-root DIR; or fetch them: fsbench data get {plugin.name}"

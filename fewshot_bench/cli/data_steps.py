@@ -5,7 +5,7 @@ from typing import Any
 
 from fewshot_bench import plugins
 from fewshot_bench.cli.progress import Bars
-from fewshot_bench.dataset import Dataset, data_root
+from fewshot_bench.dataset import Dataset, absent, data_root, root_of, stale_environment
 from fewshot_bench.errors import DataError
 from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.plugins import Plugin
@@ -17,7 +17,14 @@ from fewshot_bench.verification import Verification, verify
 def asked_for(name: str, settings: list[str] | None, root: Path | None) -> tuple[Plugin, Dataset | FunctionFamily]:
     """A data set with its options, at a data root."""
     plugin = plugins.find("datasets", name)
-    return plugin, plugin.load()(options(settings), data_root(root))
+    loaded = plugin.load()
+    return plugin, loaded(options(settings), root_of(loaded, root))
+
+
+def refuse_stale(given: Path | None) -> None:
+    """Raises `DataError` where files are looked for where FSBENCH_DATA says, and it leads to nothing."""
+    if given is None and stale_environment():
+        raise absent(data_root(None), "")
 
 
 def options(settings: list[str] | None) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
     check_image(first)
     ready = ready_data(first)
     if ready is not None:
-        check_data(ready[0], first.train, first.test, ready[1])
+        check_data(ready[0], first.train, first.test, ready[1], lambda text: print(text, file=sys.stderr))
     rehearsed = rehearse(first, first.training_classes())
     trial = choose_plan("cpu", EpisodeSize.of(first.test).images)
     if long := long_work(rehearsed, first.train, first.test, rehearsed.method, trial):

@@ -163,6 +163,16 @@ def test_a_split_may_be_an_array(path: Path) -> None:
     assert splits(made(path, split="split.csv"))["test"] == ["10"]
 
 
+def test_labels_that_look_alike_stand_in_one_split(path: Path) -> None:
+    """In two they are refused; in one they are two classes, which is said."""
+    labels = np.array(["Cat", "cat ", "dog", "Cat", "cat ", "dog", "emu", "emu"])
+    save(path, labels=labels, splits=["train" if label == "Cat" else "test" for label in labels])
+    assert "'Cat' (train) and 'cat ' (test)" in refusal(made(path).classes)
+    save(path, labels=labels, splits=["train"] * 8)
+    assert splits(made(path))["train"] == ["Cat", "cat ", "dog", "emu"]
+    assert made(path).variant().endswith("; names that a reader may take for one: 'Cat' and 'cat '")
+
+
 def test_a_class_in_two_splits_is_named(path: Path) -> None:
     """Where its images say different things."""
     save(path, splits=["train"] * 7 + ["test"])

@@ -172,7 +172,7 @@ def test_the_files_are_looked_at_once_for_all_identities_that_a_run_asks_for(
     """Of one data set; another looks again."""
     dataset = made(photos)
     dataset.identity()
-    monkeypatch.setattr(Files, "stamps", lambda files: pytest.fail("looked again"))
+    monkeypatch.setattr(Files, "walked", lambda files: pytest.fail("looked again"))
     dataset.identity()
     with pytest.raises(pytest.fail.Exception, match="looked again"):
         made(photos).identity()
@@ -185,6 +185,20 @@ def test_folders_that_hold_no_images_are_named(photos: Path) -> None:
     for name in ("gnu", ".venv", "cat/more"):
         (photos / name).mkdir()
     assert made(photos).variant().endswith("; folders without images: 'emu', 'fox', 'gnu'")
+
+
+def test_the_one_folder_of_several_that_has_images_is_named(tmp_path: Path) -> None:
+    """A parent of data sets of which one alone is unpacked; what only wraps the classes is not worth a word."""
+    root = write(tmp_path / "data", {f"photos/{name}": content for name, content in PHOTOS.items()})
+    assert "alone" not in made(root).variant()
+    write(root, {"omniglot/images.zip": b""})
+    assert made(root).variant().endswith("; read from photos/ alone")
+
+
+def test_archives_in_the_place_of_classes_are_named(photos: Path) -> None:
+    """They are not unpacked, and their images are in no class."""
+    write(photos, {"emu.zip": b"", "fox.tar.gz": b"", "cat/all.zip": b"", ".old.zip": b""})
+    assert made(photos).variant().endswith("; archives, which are not read: 'emu.zip', 'fox.tar.gz'")
 
 
 def test_folders_of_splits_that_hold_nothing_are_named(tmp_path: Path) -> None:

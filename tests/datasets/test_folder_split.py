@@ -1,5 +1,6 @@
 """The split of a folder of one's own images: stated by a file or by folders wherever they lie, or drawn."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from picture_files import pack, plain, write
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_datasets.folder import Folder
+from fewshot_datasets.own_images import Split
 from fewshot_datasets.own_split import read_split
 
 PHOTOS = {f"{name}/{image}.png": plain(image) for name in ("ant", "bee", "cat", "dog") for image in range(3)}
@@ -131,3 +133,55 @@ def test_a_seed_is_of_a_drawn_split(photos: Path) -> None:
     """Beside a split file it would mean nothing."""
     write(photos, {"split.csv": SPLIT})
     assert "data.split_seed" in refusal(made(photos, split_seed=1), UsageError)
+
+
+@pytest.mark.parametrize("name", ["Ant", "ant ", "\uff41nt", "a\u200bnt", "ANT\xa0"])
+@pytest.mark.parametrize("how", ["folders", "file", "archive"])
+def test_classes_that_look_alike_in_two_splits_are_refused(name: str, how: str, tmp_path: Path) -> None:
+    """Exit 3 with both and their splits, however the split is stated."""
+    stated = {"ant": "train", "bee": "train", name: "test", "dog": "test"}
+    if how == "file":
+        rows = "".join(f"{one},{split}\n" for one, split in stated.items())
+        contents = {f"{one}/0.png": plain(0) for one in stated} | {"split.csv": f"class,split\n{rows}".encode()}
+    else:
+        contents = {f"{split}/{one}/0.png": plain(0) for one, split in stated.items()}
+    root = pack(tmp_path / "p.tar", contents) if how == "archive" else write(tmp_path / "photos", contents)
+    said = refusal(made(root))
+    assert f"{name!r} (test)" in said and "'ant' (train)" in said
+
+
+def test_a_drawn_split_is_refused_where_it_parts_classes_that_look_alike(photos: Path) -> None:
+    """Under the seeds that do; under others it is said."""
+    write(photos, {"Ant/0.png": plain(9)})
+    by_seed: dict[int, Split] = {}
+    for seed in range(12):
+        with suppress(DataError):
+            by_seed[seed] = made(photos, split_seed=seed).split
+    assert 0 < len(by_seed) < 12
+    assert all(split.of["ant"] == split.of["Ant"] for split in by_seed.values())
+    assert "names that a reader may take for one: 'Ant' and 'ant'" in made(photos, split_seed=next(iter(by_seed))).variant()
+
+
+def test_the_names_of_folders_of_splits_that_were_recognised_are_said(tmp_path: Path) -> None:
+    """Those of the few-shot literature, beside what is no image."""
+    contents = {"base/ant/0.png": plain(0), "Dev/bee/0.png": plain(1), "novel/cat/0.png": plain(2), "README.md": b""}
+    dataset = made(write(tmp_path / "photos", contents | {".DS_Store": b"", "labels/ant.txt": b""}))
+    assert splits(dataset) == {"train": ["ant"], "val": ["bee"], "test": ["cat"]}
+    assert dataset.variant().endswith("photos (Dev is val, base is train, novel is test)")
+
+
+def test_folders_beside_those_of_splits_are_named(tmp_path: Path) -> None:
+    """Exit 3: the split's folders are no classes."""
+    contents = {"train/ant/0.png": plain(0), "test/bee/0.png": plain(1), "unlabeled/0.png": plain(2)}
+    said = refusal(made(write(tmp_path / "photos", contents)))
+    assert "folders of splits, 'test', 'train', beside others with images: 'unlabeled'" in said
+
+
+@pytest.mark.parametrize("spelling", ["Ant", " ant", "\uff41nt"])
+def test_a_split_file_may_write_a_class_otherwise(spelling: str, photos: Path) -> None:
+    """Where just one class can be meant, and it is the same run."""
+    write(photos, {"split.csv": SPLIT})
+    before = made(photos).identity()
+    write(photos, {"split.csv": SPLIT.replace(b"ant,", f"{spelling},".encode())})
+    assert splits(made(photos))["test"] == ["ant"]
+    assert made(photos).identity() == before

@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one name twice": ({"names": ["a"] * 11}, "has several classes of one name: 'a'"),
     "names of numbers": ({"names": np.arange(11)}, "Array 'names' of {} must be texts, not int64"),
     "too few splits": ({"splits": ["train"] * 7}, "There are 8 labels and 7 entries of array 'splits'"),
-    "an unknown split": ({"splits": ["training"] * 8}, "do not exist: '0: training'"),
+    "an unknown split": ({"splits": ["holdout"] * 8}, "do not exist: '0: holdout'"),
 }
 
 

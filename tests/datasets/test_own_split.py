@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.own_split import SPLITS, check_split, draw_split, read_split, split_text, to_splits
+from fewshot_datasets.own_split import (
+    SPLITS,
+    check_apart,
+    check_split,
+    draw_split,
+    read_split,
+    renamed,
+    split_text,
+    to_splits,
+)
 
 GOLDEN = {  # a golden draw, to show a change of rule or platform
     "val": ["class04", "class07", "class15", "class16", "class17"],
@@ -103,10 +112,17 @@ def test_a_split_file_is_read(text: str) -> None:
     assert read_split(text.encode(), "split.csv") == {"cat": "train", "dog": "test"}
 
 
-@pytest.mark.parametrize("word", ["val", "valid", "validation", "Valid"])
-def test_validation_has_several_spellings(word: str) -> None:
-    """All are `val`."""
-    assert read_split(f"class,split\ncat,{word}\n".encode(), "split.csv") == {"cat": "val"}
+SPELLINGS = {
+    "train": ["train", "Training", "BASE", "meta-train", "metatrain", "meta_train"],
+    "val": ["val", "valid", "validation", "Valid", "dev", "Dev", "meta-val"],
+    "test": ["test", "TEST", "testing", "novel", "Novel", "meta_test"],
+}
+
+
+@pytest.mark.parametrize(("split", "word"), [(split, word) for split, words in SPELLINGS.items() for word in words])
+def test_a_split_has_several_spellings(split: str, word: str) -> None:
+    """Those that people and the papers use, in any case."""
+    assert read_split(f"class,split\ncat,{word}\n".encode(), "split.csv") == {"cat": split}
 
 
 def test_an_accent_may_be_encoded_apart() -> None:
@@ -118,7 +134,7 @@ REFUSED = {
     "twice": (b"class,split\ncat,train\ncat,train\n", "names classes more than once: 'cat: train, train'"),
     "in two splits": (b"class,split\ncat,train\ndog,val\ncat,test\n", "'cat: train, test'"),
     "in two encodings": ("class,split\nn\xe9,val\nne\u0301,val\n".encode(), "'n\xe9: val, val'"),
-    "unknown split": (b"class,split\ncat,training\ndog,test\n", "do not exist: 'cat: training'.\nSplits: train, val, test."),
+    "unknown split": (b"class,split\ncat,holdout\ndog,test\n", "do not exist: 'cat: holdout'.\nSplits: train, val, test."),
     "no split": (b"class,split\ncat,\n", "do not exist: 'cat: '"),
     "no header": (b"cat,train\ndog,test\n", "must begin with the line class,split; it begins with 'cat,train'"),
     "other columns": (b"name,fold\ncat,train\n", "it begins with 'name,fold'"),
@@ -154,3 +170,22 @@ def test_a_split_names_just_the_classes_that_there_are() -> None:
         check_split({"cat": "train", "dog": "test", "emu": "val"}, ["cat", "dog"], "split.csv")
     with pytest.raises(DataError, match=r"split.csv does not name all of the 2 classes. It lacks 'dog'."):
         check_split({"cat": "train"}, ["cat", "dog"], "split.csv")
+
+
+def test_classes_that_look_alike_stand_in_one_split() -> None:
+    """In several they are refused, with the splits; in one they are let be."""
+    check_apart({"Cat": "train", "cat": "train", "dog": "test"}, "split.csv")
+    with pytest.raises(
+        DataError, match=r"(?s)'Cat' \(train\) and 'cat ' \(test\). The split: split.csv.*one of them"
+    ) as error:
+        check_apart({"Cat": "train", "cat ": "test", "dog": "test"}, "split.csv")
+    assert len(str(error.value).splitlines()) <= 3
+
+
+def test_a_split_file_may_write_a_name_otherwise_where_one_class_is_meant() -> None:
+    """An exact name comes first; where two may be meant, neither is."""
+    assert renamed({"CAT ": "train", "dog": "test"}, ["cat", "dog"], "split.csv") == {"cat": "train", "dog": "test"}
+    assert renamed({"Cat": "val", "cat": "val"}, ["cat", "Cat"], "split.csv") == {"Cat": "val", "cat": "val"}
+    assert renamed({"CAT": "val"}, ["cat", "Cat"], "split.csv") == {"CAT": "val"}
+    with pytest.raises(DataError, match=r"names classes more than once: 'cat: train, test'"):
+        renamed({"Cat": "train", "cat": "test"}, ["cat", "dog"], "split.csv")
