@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -100,9 +100,15 @@ def checked_features(method: Method, answer: Any, images: int) -> Tensor | None:
     return answer
 
 
-def check_layers(method: nn.Module) -> None:
-    """Refuse torch's own normalisation layers that normalise by a batch or follow it; raises `UsageError`. `method` is in
-    training mode: a layer that stays in evaluation mode there, with statistics of its own, is a fixed map."""
+def check_layers(method: Method) -> None:
+    """Refuse torch's own normalisation layers that normalise by a batch or follow it, where the declared mode does not reach
+    them: in a backbone, beside one, and in a method whose only mode is `none`. Raises `UsageError`.
+
+    `method` is in training mode: a layer that stays in evaluation mode there, with statistics of its own, is a fixed map. A
+    method that has no backbone and declares modes carries them out itself.
+    """
+    if not method.needs_backbone and set(method.modes) != {"none"}:
+        return
     for name, layer in method.named_modules():
         if not isinstance(layer, _NormBase) or (isinstance(layer, _InstanceNorm) and not layer.track_running_stats):
             continue  # an image that normalises itself is no matter of its companions

@@ -13,6 +13,7 @@ from typing import Any
 
 from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError, PluginError
+from fewshot_bench.printable import printable
 
 CORE = Path(__file__).parent
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -64,8 +65,8 @@ def _is_want_of_memory(error: BaseException) -> bool:
 def _text(error: BaseException) -> str:
     """The exception's type and the first line of its text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = "".join(character if character.isprintable() else " " for character in lines[0]) if lines else ""
-    return ": ".join(filter(None, [type(error).__name__, text[:MOST_TEXT].rstrip(".")]))
+    text = printable(lines[0], MOST_TEXT) if lines else ""
+    return ": ".join(filter(None, [type(error).__name__, text.rstrip(".")]))
 
 
 def _place(error: BaseException) -> str | None:

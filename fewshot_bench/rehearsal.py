@@ -26,7 +26,7 @@ from fewshot_bench.randomness import ForkedGenerator
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.tasks import Tasks
 
-SHOTS, QUERIES = 100, 2
+SHOTS, QUERIES = 5, 2
 """The most shots and queries a class of the small tasks."""
 BATCH = 4
 """The most images of the small batch."""

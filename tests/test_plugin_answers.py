@@ -11,7 +11,8 @@ import fewshot_bench
 from fewshot_bench import plugins
 from fewshot_bench.backbone import Backbone
 from fewshot_bench.errors import PluginError
-from fewshot_bench.rehearsal import check_normalisation
+from fewshot_bench.rehearsal import check_normalisation, rehearse
+from fewshot_bench.resolve import Request, resolve
 
 NET = """
 import torch
@@ -316,3 +317,13 @@ def test_a_batch_normalisation_in_a_methods_head_is_refused(tmp_path: Path) -> N
     """Not in its backbone alone."""
     built = SOUND["built"] + "; self.head = torch.nn.BatchNorm1d(5)"
     refused(call("run", "--method", plugin(tmp_path, built=built), "--dry-run"), 2, "torch's BatchNorm1d (head)")
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered("methods")))
+def test_every_registered_method_passes_the_rehearsal(name: str) -> None:
+    """Those of learn2learn too, which carry out their modes by layers of torch's own."""
+    if plugins.find("methods", name).missing():
+        pytest.skip("not installed here")
+    changed = ["backbone=conv4-32"] if plugins.find("methods", name).load().needs_backbone else []
+    resolved = resolve(Request(name, settings=tuple(changed), device="cpu"))
+    assert rehearse(resolved, 64).method.info.input_shape == resolved.dataset.shape
