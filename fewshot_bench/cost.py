@@ -28,8 +28,9 @@ WORDS_KEPT = 4
 OPTIMISED = 4
 """Numbers a parameter in training: itself, its gradient, the best one, and at least one of the optimiser."""
 ONE_SIZE = {"max_ways": None, "max_shots": None, "imbalanced": False}
-LARGE = 2**24
-"""Bytes of a task's images from which on it is asked what it keeps for its gradient."""
+LARGE, MANY = 2**24, 10**5
+"""Bytes of a task's images, or a hyper-parameter, from which on it is asked what networks and gradients take: a build
+without storage imports torch's compiler, a second at the start of a run."""
 HELD = {"classification": 0.5, "regression": 2.0}
 """How often the largest map of a network is there at least: our kernels pool before they store; other layers have an input
 and an output."""
@@ -89,7 +90,10 @@ def needs(resolved: Resolved, training_classes: int) -> Iterator[Need]:
     if train.batch_size is not None and train.updates:
         need = train.batch_size * _input_bytes(resolved)
         yield Need(need, f"a batch of {train.batch_size:,} images", f"--set batch_size{of_data}")
-    yield from _of_networks(resolved, training_classes, sizes)
+    largest = max([size.images for size, _ in sizes.values()] + [train.batch_size or 0]) * _input_bytes(resolved)
+    numbers = [value for value in train.hparams.values() if isinstance(value, int)]
+    if largest >= LARGE or max(numbers, default=0) >= MANY:
+        yield from _of_networks(resolved, training_classes, sizes)
 
 
 def _of_networks(resolved: Resolved, training_classes: int, sizes: dict[str, tuple[EpisodeSize, str]]) -> Iterator[Need]:

@@ -60,6 +60,11 @@ Queries = Annotated[
 ]
 Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol custom).", rich_help_panel=ADVANCED, **NUMBER)]
 
+Images = Annotated[
+    int | None,
+    typer.Option(help="Most images to train on, for any method: updates follow.", rich_help_panel=ADVANCED, **NUMBER),
+]
+
 
 def run(
     method: Annotated[str, typer.Option(help="A name of `fsbench list methods`, or file.py:Class.")],
@@ -71,9 +76,6 @@ def run(
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
     recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card (or NAME@DATASET), or my.yaml.")] = None,
     settings: Settings = None,
-    images: Annotated[
-        int | None, typer.Option(help="Most images to train on, for any method; updates follow from it.", **NUMBER)
-    ] = None,
     protocol: Protocol = None,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
@@ -84,6 +86,7 @@ def run(
     device: Device = "auto",
     queries: Queries = None,
     episodes: Episodes = None,
+    images: Images = None,
     on_existing: Annotated[
         str, typer.Option(help="A finished run: reuse, error or overwrite.", rich_help_panel=ADVANCED)
     ] = "reuse",
