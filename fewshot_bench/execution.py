@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from fewshot_bench.again import Asked, again
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError
@@ -16,11 +17,11 @@ from fewshot_bench.long_work import long_test, long_work
 from fewshot_bench.plan import Plan
 from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.provenance import environment, now, peak_mib
-from fewshot_bench.records import SCHEMA, Record, Scores, add_result, load_record, locked, read_scores, write_scores
+from fewshot_bench.records import SCHEMA, Record, add_result, load_record, locked
 from fewshot_bench.rehearsal import rehearse
-from fewshot_bench.reproduce import run_command, test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
+from fewshot_bench.score_files import Scores, read_scores, write_scores
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.training import STATE, Progressed
@@ -104,8 +105,14 @@ def execute(
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
     else:
-        record = _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
+        record = _test_again(record, resolved, resolved.test, _asked(request), listener)
     return _with_result(record, resolved)
+
+
+def _asked(request: Request) -> Asked:
+    """What a request changes of its recipe; a budget of images comes to a number of updates."""
+    updates = ("train.updates=",) if request.images is not None else ()
+    return Asked.by_settings("run", request.recipe, (*request.settings, *updates))
 
 
 def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
@@ -141,7 +148,7 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
-    result["command"] = run_command(request, resolved)
+    result["asked"] = _asked(request).as_json()
     write_splits(folder, resolved)
     _replace_record(folder, _content(session, request, at, result, started), {result["id"]: scores})
     state.unlink(missing_ok=True)
@@ -154,7 +161,7 @@ def test_run(folder: Path, request: TestRequest, device: str, listener: Listener
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} holds this result.")
     else:
-        record = _test_again(record, resolved, spec, test_command(record, request), listener)
+        record = _test_again(record, resolved, spec, Asked.by_settings("test", None, request.settings), listener)
     return _with_result(record, resolved)
 
 
@@ -233,10 +240,16 @@ def _check_unchanged(record: Record, prepared: Data) -> None:
         )
 
 
-def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str, listener: Listener) -> Record:
+def _test_again(record: Record, resolved: Resolved, spec: TestSpec, asked: Asked, listener: Listener) -> Record:
     result, scores = reopen(record, resolved, spec, listener).test(spec, listener)
     write_splits(record.folder, resolved)
-    return add_result(record, result | {"command": command}, scores)
+    return add_result(record, with_command(record.content, result, asked), scores)
+
+
+def with_command(content: Mapping[str, Any], result: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """A result that is added to a record, with what it was asked for by and the command that makes it again."""
+    result = result | {"asked": asked.as_json()}
+    return result | {"command": again(content, result)}
 
 
 def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
@@ -245,7 +258,7 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
     splits += ["test"] if resolved.test_data is resolved.dataset else []
     score = at.best_score if resolved.train.validation else None
     training = {"updates": at.update, "best_update": at.best_update, "validation_score": score}
-    return {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": resolved.run_id,
         "train": resolved.train.model_dump(),
@@ -268,13 +281,11 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
         "results": [result],
         "cost": {"train_s": round(at.train_s, 3), "peak_mib": peak_mib()},
         "plan": session.plan.as_json(),
-        "provenance": {
-            "command": result["command"],
-            "started": started,
-            "finished": now(),
-            **environment(),
-        },
+        "provenance": {"started": started, "finished": now(), **environment()},
     }
+    result["command"] = again(content, result)
+    content["provenance"] = {"command": result["command"], **content["provenance"]}
+    return content
 
 
 def _stored_plan(folder: Path) -> Plan | None:

@@ -7,6 +7,9 @@ A card (`<module>.yaml` beside the code) is found where Python would find the co
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points
@@ -17,6 +20,7 @@ import yaml
 
 from fewshot_bench.declarations import check_backbone, check_card, check_command, check_method
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.printable import printable
 from fewshot_bench.regular import read_regular
 
 Group = Literal["methods", "datasets", "backbones", "commands"]
@@ -113,8 +117,32 @@ def registered(group: Group) -> dict[str, Plugin]:
     return found
 
 
+class NotInstalled(UsageError):
+    """A record names a file or a module, which is imported only where a person names it."""
+
+
+_ONLY_INSTALLED: ContextVar[bool] = ContextVar("only_installed", default=False)
+
+
+@contextmanager
+def only_installed() -> Iterator[None]:
+    """Within the block no file or module is found, only what is installed, by its name: the names are a stranger's."""
+    token = _ONLY_INSTALLED.set(True)
+    try:
+        yield
+    finally:
+        _ONLY_INSTALLED.reset(token)
+
+
+def is_uninstalled(name: str) -> bool:
+    """Whether a name is that of a file or a module."""
+    return ":" in name or name.endswith(".py")
+
+
 def find(group: Group, name: str) -> Plugin:
     """The plugin of that name, or the one at `file.py:Class` or `package.module:Class`; raises `UsageError`."""
+    if _ONLY_INSTALLED.get() and is_uninstalled(name):
+        raise NotInstalled(f"{printable(name)} is not installed: what a record names is imported only where you name it.")
     if ":" in name:
         return _uninstalled(group, name)
     if name.endswith(".py"):

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from fewshot_bench import plugins
+from fewshot_bench.again import Asked
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.execution import reopen, resolve_test
+from fewshot_bench.execution import reopen, resolve_test, with_command
 from fewshot_bench.method import Method
-from fewshot_bench.records import Record, Scores, add_result, load_record, part_files, remove_parts
-from fewshot_bench.reproduce import test_command
+from fewshot_bench.records import Record, add_result, load_record, part_files, remove_parts
 from fewshot_bench.resolve import TestRequest
 from fewshot_bench.run_data import write_splits
+from fewshot_bench.score_files import Scores
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec
 from fewshot_bench.writing import atomic
@@ -151,10 +152,10 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         listener.note(f"Already there: part {shard}.")
     else:
         parts.write(shard.index, Part(*session.score(spec, episodes, listener)))
-    return _merge(session, spec, parts, record, test_command(record, request), listener)
+    return _merge(session, spec, parts, record, Asked.by_settings("test", None, request.settings), listener)
 
 
-def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, command: str, listener: Listener) -> Standing:
+def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, asked: Asked, listener: Listener) -> Standing:
     """Add the result to the record if every part is there; another process may do the same at this moment."""
     found = {i: _read(parts, i, lambda reason: listener.note(f"Ignored: {reason}.")) for i in range(1, parts.count + 1)}
     there = [part for part in found.values() if part is not None]
@@ -166,7 +167,7 @@ def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, comma
     scores = np.concatenate([part.scores for part in there])
     result = session.result(spec, scores, sum(part.test_s for part in there))
     write_splits(parts.folder, session.resolved)
-    return Standing(add_result(record, result | {"command": command}, scores), parts.result_id, [])
+    return Standing(add_result(record, with_command(record.content, result, asked), scores), parts.result_id, [])
 
 
 def _read(parts: Parts, index: int, note: Callable[[str], None]) -> Part | None:

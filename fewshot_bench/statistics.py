@@ -77,7 +77,7 @@ def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "ac
 def trials_of(result: Mapping[str, Any]) -> float:
     """Query predictions in one episode of a result in a record; on average where its episodes differ in ways."""
     test = result["test"]
-    if "predictions" in result:
+    if result.get("predictions") is not None:
         return float(result["predictions"] / test["episodes"])
     return float(test["ways"] * test["queries"])
 

@@ -26,9 +26,10 @@ from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.execution import test_run as run_whole
 from fewshot_bench.method import Conditions, Method
-from fewshot_bench.records import add_result, load_record, locked, part_files, read_scores
+from fewshot_bench.records import add_result, load_record, locked, part_files
 from fewshot_bench.resolve import TestRequest
 from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.score_files import read_scores
 from fewshot_bench.session import Listener, Session
 from fewshot_bench.shards import Parts, Shard, Standing
 from fewshot_bench.shards import test_shard as run_shard

@@ -86,10 +86,10 @@ def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, as
 
 
 def _summary(record: "Record", result: dict[str, Any], request: "TestRequest") -> str:
+    from fewshot_bench.again import Places
     from fewshot_bench.cli.summary import summary
-    from fewshot_bench.reproduce import with_places
 
-    return summary([(record, result)], lambda command: with_places(command, request.data_root, request.test_data_root))
+    return summary([(record, result)], Places(request.data_root, request.test_data_root))
 
 
 def _standing_json(shard: "Shard", standing: "Standing") -> dict[str, Any]:

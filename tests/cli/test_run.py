@@ -9,7 +9,8 @@ from command_line import PIXELS, TINY, call, content, finished, only_run, snapsh
 
 from fewshot_bench.cli.run import parse_seeds
 from fewshot_bench.errors import UsageError
-from fewshot_bench.records import find_records, load_record, read_scores
+from fewshot_bench.records import find_records, load_record
+from fewshot_bench.score_files import read_scores
 from fewshot_bench.statistics import score_interval
 
 
