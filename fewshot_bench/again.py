@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from fewshot_bench.plugins import is_uninstalled
 from fewshot_bench.printable import printable
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.recipes import KEYS
@@ -103,7 +104,7 @@ def run_options(content: Content, result: Content, asked: Asked) -> dict[str, An
     train, test = content["train"], result["test"]
     default = "standard-regression" if _is_regression(result) else "standard"
     return {
-        "method": _named(train["method"], content["method"].get("reference")),
+        "method": _method(content),
         "dataset": _trained_on(content),
         **_tested_on(content, result),
         "ways": None if _is_regression(result) else test["ways"],
@@ -120,7 +121,19 @@ def run_options(content: Content, result: Content, asked: Asked) -> dict[str, An
 def _test_options(content: Content, first: Content, result: Content, asked: Asked) -> dict[str, Any]:
     before, test = first["test"], result["test"]
     changed = {key: test[key] if test[key] != before[key] else None for key in ("ways", "shots", "protocol")}
-    return {**_tested_on(content, result), **changed, **_free(test), "settings": _settings(content, result, asked)}
+    return {
+        **_to_be_named(content),
+        **_tested_on(content, result),
+        **changed,
+        **_free(test),
+        "settings": _settings(content, result, asked),
+    }
+
+
+def _to_be_named(content: Content) -> dict[str, Any]:
+    """What is not installed, which a test imports only where it is named."""
+    named = {"method": _method(content), "backbone": content["train"]["backbone"], "dataset": _trained_on(content)}
+    return {option: name for option, name in named.items() if name and is_uninstalled(name)}
 
 
 def _is_regression(result: Content) -> bool:
@@ -139,6 +152,10 @@ def _named(name: str, reference: str | None) -> str:
     return reference if ":" in name and reference else name
 
 
+def _method(content: Content) -> str:
+    return _named(content["train"]["method"], content["method"].get("reference"))
+
+
 def _trained_on(content: Content) -> str:
     return _named(content["train"]["dataset"], content["data"].get("reference"))
 
@@ -154,6 +171,8 @@ def _tested_on(content: Content, result: Content) -> dict[str, Any]:
 
 def _settings(content: Content, result: Content, asked: Asked) -> list[str]:
     """`key=value` for each key that was set and that the specs hold; of a test its own section alone."""
+    if not asked.settings:
+        return []
     train = TrainSpec.model_validate(content["train"])
     test = TestSpec.model_validate(result["test"])
     held: dict[str, dict[str, Any]] = {"test": _fields(test), "test_data": test.data}

@@ -14,11 +14,13 @@ from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.locks import only_one
 from fewshot_bench.long_work import long_test, long_work
+from fewshot_bench.named_again import names_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.provenance import environment, now, peak_mib
 from fewshot_bench.records import SCHEMA, Record, add_result, load_record, locked
 from fewshot_bench.rehearsal import rehearse
+from fewshot_bench.reproduce import test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
 from fewshot_bench.score_files import Scores, read_scores, write_scores
@@ -165,15 +167,23 @@ def test_run(folder: Path, request: TestRequest, device: str, listener: Listener
     return _with_result(record, resolved)
 
 
-def resolve_test(folder: Path, request: TestRequest, device: str) -> tuple[Record, Resolved, TestSpec]:
+def resolve_test(
+    folder: Path, request: TestRequest, device: str, shard: str | None = None
+) -> tuple[Record, Resolved, TestSpec]:
     """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
     first = record.results[0]
     made = TestSpec.checked(first["test"])
     train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
-    method, data = record.content["method"]["reference"], record.content["data"].get("reference", train.dataset)
-    resolved = resolve_again(method, data, train, made, device, request.data_root)
-    asked = another_test(resolved, request, made, first.get("data", {}).get("reference"))
+    for result in record.results:  # what this one is added to, found out before any work
+        record.scores(result["id"])
+    if "plan" not in record.content:
+        raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
+    names = names_of(record, train, request, test_command(folder, request, device, shard))
+    resolved = resolve_again(names.method, names.backbone, names.dataset, train, made, device, request.data_root)
+    if names.tested_on is not None:  # by whom it is named makes no other test of it
+        request = replace(request, dataset=None)
+    asked = another_test(resolved, request, made, names.tested_on)
     if request.data_root is not None and record.find(result_id(asked)) is not None:
         _check_same_images(record, asked)
     return record, asked, asked.test

@@ -139,6 +139,12 @@ def is_uninstalled(name: str) -> bool:
     return ":" in name or name.endswith(".py")
 
 
+def name_of(reference: str) -> str:
+    """The name that a spec has for what a reference finds: `file:Class` of a file, wherever that lies."""
+    module, _, attribute = reference.rpartition(":")
+    return f"{Path(module).stem}:{attribute}" if module.endswith(".py") else reference
+
+
 def find(group: Group, name: str) -> Plugin:
     """The plugin of that name, or the one at `file.py:Class` or `package.module:Class`; raises `UsageError`."""
     if _ONLY_INSTALLED.get() and is_uninstalled(name):
@@ -184,14 +190,14 @@ def _from_entry_point(point: EntryPoint, group: Group, distribution: str) -> Plu
 
 
 def _uninstalled(group: Group, reference: str) -> Plugin:
-    module, _, attribute = reference.rpartition(":")
+    module = reference.rpartition(":")[0]
     if not module.endswith(".py"):
         return Plugin(reference, group, reference, f"module {module}", _card_path(module))
     path = Path(module)
     if not path.is_file():
         raise UsageError(f"No such file: {module} (from {reference!r}).")
     card = path.with_suffix(".yaml")
-    return Plugin(f"{path.stem}:{attribute}", group, reference, f"file {path.name}", card if card.is_file() else None)
+    return Plugin(name_of(reference), group, reference, f"file {path.name}", card if card.is_file() else None)
 
 
 def _card_path(module: str) -> Path | None:

@@ -2,13 +2,14 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fewshot_bench.again import ELSEWHERE, Asked, run_options
 from fewshot_bench.errors import UsageError
-from fewshot_bench.resolve import Request
+from fewshot_bench.printable import printable
+from fewshot_bench.resolve import Request, TestRequest
 
 PLAIN = re.compile(r"(?!.*[.]ya?ml$)[\w.@+-]+")
 """A name that is no path, nor a recipe's file."""
@@ -33,9 +34,37 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
         "--data-root": request.data_root,
         "--out": out,
     }
+    return joined(["fsbench", "run", *_words(options, request.settings)])
+
+
+def test_command(run: Path, request: TestRequest, device: str, shard: str | None) -> list[str]:
+    """The words of the command that asks for this test of a run."""
+    options = {
+        "--method": request.method,
+        "--backbone": request.backbone,
+        "--dataset": request.trained_on,
+        "--test-dataset": request.dataset,
+        "--data-root": request.data_root,
+        "--test-data-root": request.test_data_root,
+        "--ways": request.ways,
+        "--shots": request.shots,
+        "--protocol": request.protocol,
+        "--queries": request.queries,
+        "--episodes": request.episodes,
+        "--device": None if device == "auto" else device,
+        "--shard": shard,
+    }
+    return ["fsbench", "test", str(run), *_words(options, request.settings)]
+
+
+def joined(words: Iterable[str]) -> str:
+    """Words as one command line, quoted."""
+    return shlex.join(printable(word, 1000) for word in words)
+
+
+def _words(options: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
-    words += [word for setting in request.settings for word in ("--set", setting)]
-    return f"fsbench run {shlex.join(words)}"
+    return words + [word for setting in settings for word in ("--set", setting)]
 
 
 def request_of(content: Mapping[str, Any]) -> Request:

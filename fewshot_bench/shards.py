@@ -139,7 +139,7 @@ class Parts:
 
 def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, listener: Listener) -> Standing:
     """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
-    record, resolved, spec = resolve_test(folder, request, device)
+    record, resolved, spec = resolve_test(folder, request, device, str(shard))
     wanted = result_id(resolved)
     if record.find(wanted) is not None:
         listener.note(f"Already done: {folder} holds this result.")

@@ -19,13 +19,13 @@ def build(
     """
     from fewshot_bench.reading import Reading
     from fewshot_bench.results import boards
-    from fewshot_leaderboard.page import write_page
+    from fewshot_leaderboard.page import page_of, write_page
 
     reading = Reading.of(records or [Path("runs")])
     found, conflicts = boards(reading.records)
     if not found:
         reading.end(conflicts)
-    print(write_page(found, conflicts, out))
+    print(write_page(page_of(found, conflicts), out))
     reading.end(conflicts)
 
 

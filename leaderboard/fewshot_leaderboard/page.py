@@ -22,7 +22,8 @@ from fewshot_bench.errors import UsageError
 from fewshot_bench.pooling import Conflict
 from fewshot_bench.printable import LONGEST, printable
 from fewshot_bench.protocols import PROTOCOLS
-from fewshot_bench.results import Board
+from fewshot_bench.records import Record
+from fewshot_bench.results import Board, boards
 from fewshot_bench.specs import short_hash
 from fewshot_bench.tables import EMPTY, Cell, Column, Table
 from fewshot_bench.writing import atomic
@@ -79,24 +80,25 @@ class _Shown:
     """The table's values as a data URI."""
 
 
-def write_page(found: Sequence[Board], conflicts: Sequence[Conflict], folder: Path) -> Path:
-    """Write `index.html` into `folder` (made where missing) and return its path.
-
-    Raises `UsageError` where there is no result, `FewshotError` where `folder` refuses.
-    """
-    html = page(found, conflicts)
+def write_page(html: str, folder: Path) -> Path:
+    """Write `index.html` into `folder` (made where missing) and return its path; raises `FewshotError` where it refuses."""
     path = folder / "index.html"
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
     return path
 
 
-def page(found: Sequence[Board], conflicts: Sequence[Conflict] = ()) -> str:
-    """The page of some tables, and of records that stand in none, as HTML; raises `UsageError` where there is no table."""
-    boards = [_board(board.table) for board in sorted(found, key=lambda board: _order(board.table))]
-    if not boards:
+def page(records: Sequence[Record]) -> str:
+    """The page as HTML; raises `UsageError` where there is no result, `DataError` for damaged scores."""
+    return page_of(*boards(records))
+
+
+def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
+    """The page of some tables, and of records that stand in none; raises `UsageError` where there is no table."""
+    shown = [_board(board.table) for board in sorted(found, key=lambda board: _order(board.table))]
+    if not shown:
         raise UsageError("No records with results found. Make one: fsbench run --method maml --ways 5 --shots 1")
-    by_protocol = groupby(boards, key=lambda board: str(board.table.about["protocol"]))
+    by_protocol = groupby(shown, key=lambda board: str(board.table.about["protocol"]))
     style, script = _asset("style.css"), _asset("sort.js")
     environment = Environment(
         loader=PackageLoader("fewshot_leaderboard"),
@@ -108,8 +110,8 @@ def page(found: Sequence[Board], conflicts: Sequence[Conflict] = ()) -> str:
     )
     return environment.get_template("page.html").render(
         sections=[(name, _explained(name), list(group)) for name, group in by_protocol],
-        definitions={c.header: c.definition for board in boards for c in _columns(board)},
-        results=sum(len(board.rows) for board in boards),
+        definitions={c.header: c.definition for board in shown for c in _columns(board)},
+        results=sum(len(board.rows) for board in shown),
         runs=len({run.run_id for board in found for pooled in board.rows for run in pooled.runs}),
         conflicts=[printable(conflict.text(whole=False), LONGEST) for conflict in conflicts],
         style=Markup(style),
