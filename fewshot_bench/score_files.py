@@ -37,7 +37,10 @@ def read_scores(folder: Path, episodes: int | None = None) -> dict[str, Scores]:
     rows than `episodes` (None: than any record)."""
     path = folder / NAME
     most = MOST_EPISODES if episodes is None else min(episodes + SPARE_ROWS, MOST_EPISODES)
-    table = read_columns(path, list(_PLAIN), most)
+    try:
+        table = read_columns(path, list(_PLAIN), most)
+    except FileNotFoundError:
+        raise DataError(f"{_shown(path)} is missing: it holds the score of each test episode.") from None
     episode, score = table["episode"].to_numpy(), table["score"].to_numpy()
     found: dict[str, Scores] = {}
     for name, here in _by_result(path, table["result"]).items():
@@ -78,14 +81,11 @@ def write_scores(folder: Path, scores: Mapping[str, Scores]) -> None:
 
 def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":
     """Columns of a Parquet file of at most `most` rows, texts as dictionaries, the file's metadata with them. Raises
-    `DataError` for a file that is missing or damaged, has more rows, or other columns than we write."""
+    `FileNotFoundError`, or `DataError` for a file that is damaged, has more rows, or other columns than we write."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        content = read_bounded(path, SPARE_BYTES + BYTES_A_ROW * most)
-    except FileNotFoundError:
-        raise DataError(f"{_shown(path)} is missing: it holds the score of each test episode.") from None
+    content = read_bounded(path, SPARE_BYTES + BYTES_A_ROW * most)
     try:
         texts = [name for name in columns if _PLAIN[name] == "BYTE_ARRAY"]
         file = pq.ParquetFile(io.BytesIO(content), read_dictionary=texts, **_LIMITS)

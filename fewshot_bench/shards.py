@@ -23,12 +23,14 @@ from fewshot_bench.again import Asked
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.execution import reopen, resolve_test, with_command
 from fewshot_bench.method import Method
+from fewshot_bench.printable import printable
 from fewshot_bench.records import Record, add_result, load_record, part_files, remove_parts
 from fewshot_bench.resolve import TestRequest
 from fewshot_bench.run_data import write_splits
-from fewshot_bench.score_files import Scores
+from fewshot_bench.score_files import Scores, read_columns
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec
+from fewshot_bench.strict_json import parse_json
 from fewshot_bench.writing import atomic
 
 
@@ -117,21 +119,20 @@ class Parts:
 
     def read(self, index: int) -> Part | None:
         """Part `index`, or None where it is not there; raises `DataError` for one that is damaged or not of this test."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         path, wanted = self.path(index), self.about(index)
         try:
-            table = pq.read_table(path)
-            about = dict(json.loads(table.schema.metadata[b"about"]))
+            table = read_columns(path, ["episode", "score"], self.episodes)
+            about = dict(parse_json((table.schema.metadata or {})[b"about"], path.name))
             part = Part(np.asarray(table["score"], np.float64), float(about["test_s"]))
         except FileNotFoundError:
             return None
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path.name} cannot be read ({str(error).splitlines()[0]})") from None
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path.name} cannot be read ({str(error).rstrip('.')})") from None
         for key, ours in wanted.items():
             if (theirs := about.get(key)) != ours:
-                raise DataError(f"{path.name} was computed from something else ({key} {theirs}, here {ours})")
+                raise DataError(
+                    f"{path.name} was computed from something else ({key} {printable(str(theirs))}, here {ours})"
+                )
         if len(part.scores) != wanted["episodes"][1] - wanted["episodes"][0]:
             raise DataError(f"{path.name} has {len(part.scores)} scores for episodes {wanted['episodes']}")
         return part
