@@ -92,11 +92,11 @@ def _outside_bounds(value: Any, longest: int) -> Iterator[tuple[str, str]]:
         elif isinstance(one, str):
             if wrong := _wrong_text(one, longest):
                 yield key, wrong
-        elif isinstance(one, int | float) and not (math.isfinite(one) and abs(one) <= LARGEST_NUMBER):
-            yield (
-                key,
-                "is no finite number" if isinstance(one, float) and not math.isfinite(one) else "is too large a number",
-            )
+        elif isinstance(one, float):
+            if not math.isfinite(one):
+                yield key, "is no finite number"
+        elif isinstance(one, int) and abs(one) > LARGEST_NUMBER:
+            yield key, "is too large a number"
 
 
 def _wrong_text(text: str, longest: int) -> str:
