@@ -8,6 +8,7 @@ from typing import Any
 
 from fewshot_bench.again import ELSEWHERE, Asked, run_options
 from fewshot_bench.errors import UsageError
+from fewshot_bench.plugins import is_uninstalled
 from fewshot_bench.printable import printable
 from fewshot_bench.resolve import Request, TestRequest
 
@@ -69,7 +70,9 @@ def _words(options: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
 
 def request_of(content: Mapping[str, Any]) -> Request:
     """The request that a record's first result was made by, without places; raises `UsageError` where it names a file."""
-    result = content["results"][0]
+    result, train = content["results"][0], content["train"]
+    if any(name and is_uninstalled(name) for name in (train["method"], train["dataset"], train["backbone"])):
+        raise UsageError("The record was made by what is not installed.")
     options = run_options(content, result, Asked.of(content, result))
     texts = [options["recipe"], *content["train"]["data"].values(), *result["test"]["data"].values()]
     if any(isinstance(text, str) and not PLAIN.fullmatch(text) for text in texts):
