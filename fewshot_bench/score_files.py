@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.errors import DataError
+from fewshot_bench.parquet_pages import unpacked_bytes
 from fewshot_bench.printable import printable
 from fewshot_bench.record_models import MOST_EPISODES, MOST_RESULTS
 from fewshot_bench.strict_json import LONGEST_TEXT, read_bounded
@@ -89,7 +90,7 @@ def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":
     try:
         texts = [name for name in columns if _PLAIN[name] == "BYTE_ARRAY"]
         file = pq.ParquetFile(io.BytesIO(content), read_dictionary=texts, **_LIMITS)
-        _check_metadata(path, file.metadata, columns, most)
+        _check_metadata(path, content, file.metadata, columns, most)
         table = file.read(columns=columns, use_threads=False)
         if any(table[name].null_count for name in columns):
             raise DataError(f"{_shown(path)} is damaged: a value is missing.")
@@ -104,7 +105,7 @@ _LIMITS: dict[str, Any] = {"thrift_string_size_limit": 2**20, "thrift_container_
 """For what a file says of itself."""
 
 
-def _check_metadata(path: Path, metadata: "pq.FileMetaData", columns: list[str], most: int) -> None:
+def _check_metadata(path: Path, content: bytes, metadata: "pq.FileMetaData", columns: list[str], most: int) -> None:
     """Refuse what is not as we write it, before any of it is unpacked; raises `DataError`."""
     if not 0 <= metadata.num_rows <= most:
         raise DataError(f"{_shown(path)} is not read: it has {metadata.num_rows:,} rows, at most {most:,} are due.")
@@ -116,11 +117,15 @@ def _check_metadata(path: Path, metadata: "pq.FileMetaData", columns: list[str],
         column = schema.column(names.index(name))
         if column.physical_type != _PLAIN[name] or column.max_repetition_level or column.max_definition_level > 1:
             raise DataError(f"{_shown(path)} is damaged: column {name} is not of {_PLAIN[name]}.")
+    room = SPARE_BYTES + BYTES_A_ROW * metadata.num_rows
     for group in range(metadata.num_row_groups):
-        one = metadata.row_group(group)
-        sizes = [one.column(names.index(name)).total_uncompressed_size for name in columns]
-        if max(sizes) > SPARE_BYTES + BYTES_A_ROW * most:
-            raise DataError(f"{_shown(path)} is not read: it would unpack to {max(sizes):,} bytes.")
+        for name in columns:
+            column = metadata.row_group(group).column(names.index(name))
+            first = column.dictionary_page_offset or column.data_page_offset
+            start, length = min(first, column.data_page_offset), column.total_compressed_size
+            room -= unpacked_bytes(content, start, length, metadata.num_rows)
+            if room < 0:
+                raise DataError(f"{_shown(path)} is not read: its pages say that they unpack to far more than its rows.")
 
 
 def _shown(path: Path) -> str:

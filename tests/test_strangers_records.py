@@ -237,6 +237,27 @@ def test_a_small_file_of_millions_of_rows_is_not_unpacked(tmp_path: Path) -> Non
     assert "5,000,000 rows, at most 200,200" in str(told)
 
 
+def test_a_small_file_of_one_huge_text_is_not_unpacked(tmp_path: Path) -> None:
+    """A text of 50 million letters takes some kilobytes, and stands in a dictionary once."""
+    import pyarrow as pa
+
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(200, dtype=np.int8)), pa.array(["x" * 50_000_000]))
+    assert "far more than its rows" in str(episodes(tmp_path, result=texts))
+
+
+@given(place=st.integers(0, 2000), byte=st.integers(0, 255))
+def test_a_file_with_another_byte_is_read_or_named(place: int, byte: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Wherever it stands: in a page, its header, or what the file says of itself."""
+    source = REAL["prototypical-networks-glyphs"]
+    scores = bytearray((source / "episodes.parquet").read_bytes())
+    scores[-1 - place % len(scores)] = byte
+    folder = tmp_path_factory.mktemp("bad")
+    plant(folder, (source / "record.json").read_text(), bytes(scores))
+    left_out: list[DataError] = []
+    find_records([folder], left_out.append)
+    assert all(str(folder) in str(error) for error in left_out)
+
+
 def test_a_missing_file_of_scores_is_named_with_what_it_holds(tmp_path: Path) -> None:
     """`episodes.parquet`."""
     record = make_record(tmp_path, "maml", draw_scores("m", 0.9))
