@@ -2,13 +2,13 @@
 
 import json
 import math
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fewshot_bench.errors import DataError
 from fewshot_bench.printable import printable
+from fewshot_bench.regular import read_regular
 
 DEEPEST = 20
 LONGEST_TEXT = 100_000
@@ -23,20 +23,12 @@ def read_json(path: Path, largest: int) -> Any:
 
 def read_bounded(path: Path, largest: int) -> bytes:
     """What is in a regular file of at most `largest` bytes; raises `DataError` for another, `FileNotFoundError` for none."""
-    where = printable(str(path), LONGEST_TEXT)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
-            raise DataError(f"{where} is no regular file.")
-        with path.open("rb") as file:
-            content = file.read(largest + 1)
+        return read_regular(path, largest)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise DataError(f"Cannot read {where}: {error.strerror}.") from None
-    if len(content) > largest:
-        raise DataError(f"{where} is not read: it has more than {largest:,} bytes.")
-    return content
+        raise DataError(f"{printable(str(path), LONGEST_TEXT)} cannot be read: {error.strerror}.") from None
 
 
 def parse_json(content: bytes | str, where: str) -> Any:
