@@ -412,3 +412,27 @@ def test_nothing_that_moves_a_terminal_leaves_a_record(style: str, tmp_path: Pat
     assert "evil" in said.out
     assert all(character.isprintable() or character == "\n" for character in said.out + said.err)
     assert "\n=cmd" not in said.out
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        *([0.0, 0.0], [1e150, 1e150], [1e150, 0.0], [1e-300, 2e-300], [5e-324, 0.0], [1e16, 1e16 + 2], [0.5, 0.5 + 1e-16]),
+        *([1e-12, 0.0], [1e-12, 3e-12], [1e100, 1.0, 1e-100]),
+    ],
+    ids=str,
+)
+def test_errors_of_any_size_make_a_table_and_a_page(errors: list[float], tmp_path: Path) -> None:
+    """From the smallest float to what is still read, alone and beside an ordinary one."""
+    changes: dict[str, Any] = {"metric": "mse", "direction": "min", "test_protocol": "custom", "test_ways": 1}
+    make_record(tmp_path, "maml", np.array(errors), **changes)
+    assert read_by_all(tmp_path) == "read"
+    make_record(tmp_path, "reptile", np.linspace(0.1, 0.9, len(errors)), **changes)
+    assert read_by_all(tmp_path) == "read"
+
+
+def test_an_error_whose_square_is_no_number_is_named(tmp_path: Path) -> None:
+    """Its interval would be none."""
+    make_record(tmp_path, "maml", np.array([1e200, 1.0]), metric="mse", direction="min")
+    with pytest.raises(DataError, match="one is no mse"):
+        find_records([tmp_path])
