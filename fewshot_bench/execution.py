@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from fewshot_bench.named_again import names_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.provenance import environment, now, peak_mib
+from fewshot_bench.record_models import MOST_EPISODES
 from fewshot_bench.records import SCHEMA, Record, add_result, load_record, locked
 from fewshot_bench.rehearsal import rehearse
 from fewshot_bench.reproduce import test_command
@@ -96,6 +97,7 @@ def execute(
         check_data(prepared, resolved.train, resolved.test, tested, listener.note)
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
         rehearsed = rehearse(resolved, classes)
+        _check_recordable([], resolved.test)
         plan = _stored_plan(folder)
         session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
         if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
@@ -109,6 +111,14 @@ def execute(
     else:
         record = _test_again(record, resolved, resolved.test, _asked(request), listener)
     return _with_result(record, resolved)
+
+
+def _check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> None:
+    """Refuse a test whose scores, beside those of the results that are present, would not be read back."""
+    if sum(result["test"]["episodes"] for result in present) + spec.episodes > MOST_EPISODES:
+        raise UsageError(
+            f"A record holds at most {MOST_EPISODES:,} test episodes in all: lower --episodes {spec.episodes:,}."
+        )
 
 
 def _asked(request: Request) -> Asked:
@@ -225,6 +235,7 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     check_data(prepared, resolved.train, spec, tested, listener.note)
     classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
     check_memory(replace(resolved, test=spec), classes)
+    _check_recordable(record.results, spec)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         name = resolved.train.dataset
         listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
