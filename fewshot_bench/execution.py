@@ -2,25 +2,29 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from fewshot_bench.again import Asked, again
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.locks import only_one
 from fewshot_bench.long_work import long_test, long_work
+from fewshot_bench.named_again import names_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.provenance import environment, now, peak_mib
-from fewshot_bench.records import SCHEMA, Record, Scores, add_result, load_record, locked, read_scores, write_scores
+from fewshot_bench.record_models import MOST_EPISODES
+from fewshot_bench.records import SCHEMA, Record, add_result, load_record, locked
 from fewshot_bench.rehearsal import rehearse
-from fewshot_bench.reproduce import run_command, test_command
+from fewshot_bench.reproduce import test_command
 from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve, resolve_again
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
+from fewshot_bench.score_files import Scores, read_scores, write_scores
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.training import STATE, Progressed
@@ -93,6 +97,7 @@ def execute(
         check_data(prepared, resolved.train, resolved.test, tested, listener.note)
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
         rehearsed = rehearse(resolved, classes)
+        _check_recordable([], resolved.test)
         plan = _stored_plan(folder)
         session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
         if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
@@ -104,8 +109,22 @@ def execute(
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
     else:
-        record = _test_again(record, resolved, resolved.test, run_command(request, resolved), listener)
+        record = _test_again(record, resolved, resolved.test, _asked(request), listener)
     return _with_result(record, resolved)
+
+
+def _check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> None:
+    """Refuse a test whose scores, beside those of the results that are present, would not be read back."""
+    if sum(result["test"]["episodes"] for result in present) + spec.episodes > MOST_EPISODES:
+        raise UsageError(
+            f"A record holds at most {MOST_EPISODES:,} test episodes in all: lower --episodes {spec.episodes:,}."
+        )
+
+
+def _asked(request: Request) -> Asked:
+    """What a request changes of its recipe; a budget of images comes to a number of updates."""
+    updates = ("train.updates=",) if request.images is not None else ()
+    return Asked.by_settings("run", request.recipe, (*request.settings, *updates))
 
 
 def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
@@ -141,7 +160,7 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
-    result["command"] = run_command(request, resolved)
+    result["asked"] = _asked(request).as_json()
     write_splits(folder, resolved)
     _replace_record(folder, _content(session, request, at, result, started), {result["id"]: scores})
     state.unlink(missing_ok=True)
@@ -154,19 +173,27 @@ def test_run(folder: Path, request: TestRequest, device: str, listener: Listener
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} holds this result.")
     else:
-        record = _test_again(record, resolved, spec, test_command(record, request), listener)
+        record = _test_again(record, resolved, spec, Asked.by_settings("test", None, request.settings), listener)
     return _with_result(record, resolved)
 
 
-def resolve_test(folder: Path, request: TestRequest, device: str) -> tuple[Record, Resolved, TestSpec]:
+def resolve_test(
+    folder: Path, request: TestRequest, device: str, shard: str | None = None
+) -> tuple[Record, Resolved, TestSpec]:
     """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
     first = record.results[0]
     made = TestSpec.checked(first["test"])
     train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
-    method, data = record.content["method"]["reference"], record.content["data"].get("reference", train.dataset)
-    resolved = resolve_again(method, data, train, made, device, request.data_root)
-    asked = another_test(resolved, request, made, first.get("data", {}).get("reference"))
+    for result in record.results:  # what this one is added to, found out before any work
+        record.scores(result["id"])
+    if "plan" not in record.content:
+        raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
+    names = names_of(record, train, request, test_command(folder, request, device, shard))
+    resolved = resolve_again(names.method, names.backbone, names.dataset, train, made, device, request.data_root)
+    if names.tested_on is not None:  # by whom it is named makes no other test of it
+        request = replace(request, dataset=None)
+    asked = another_test(resolved, request, made, names.tested_on)
     if request.data_root is not None and record.find(result_id(asked)) is not None:
         _check_same_images(record, asked)
     return record, asked, asked.test
@@ -208,6 +235,7 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     check_data(prepared, resolved.train, spec, tested, listener.note)
     classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
     check_memory(replace(resolved, test=spec), classes)
+    _check_recordable(record.results, spec)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         name = resolved.train.dataset
         listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
@@ -233,10 +261,16 @@ def _check_unchanged(record: Record, prepared: Data) -> None:
         )
 
 
-def _test_again(record: Record, resolved: Resolved, spec: TestSpec, command: str, listener: Listener) -> Record:
+def _test_again(record: Record, resolved: Resolved, spec: TestSpec, asked: Asked, listener: Listener) -> Record:
     result, scores = reopen(record, resolved, spec, listener).test(spec, listener)
     write_splits(record.folder, resolved)
-    return add_result(record, result | {"command": command}, scores)
+    return add_result(record, with_command(record.content, result, asked), scores)
+
+
+def with_command(content: Mapping[str, Any], result: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """A result that is added to a record, with what it was asked for by and the command that makes it again."""
+    result = result | {"asked": asked.as_json()}
+    return result | {"command": again(content, result)}
 
 
 def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
@@ -245,7 +279,7 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
     splits += ["test"] if resolved.test_data is resolved.dataset else []
     score = at.best_score if resolved.train.validation else None
     training = {"updates": at.update, "best_update": at.best_update, "validation_score": score}
-    return {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": resolved.run_id,
         "train": resolved.train.model_dump(),
@@ -268,13 +302,11 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
         "results": [result],
         "cost": {"train_s": round(at.train_s, 3), "peak_mib": peak_mib()},
         "plan": session.plan.as_json(),
-        "provenance": {
-            "command": result["command"],
-            "started": started,
-            "finished": now(),
-            **environment(),
-        },
+        "provenance": {"started": started, "finished": now(), **environment()},
     }
+    result["command"] = again(content, result)
+    content["provenance"] = {"command": result["command"], **content["provenance"]}
+    return content
 
 
 def _stored_plan(folder: Path) -> Plan | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.losses import task_losses
-from fewshot_bench.records import Scores
+from fewshot_bench.score_files import Scores
 from fewshot_bench.specs import Kind
 from fewshot_bench.tasks import Tasks
 

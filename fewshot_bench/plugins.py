@@ -7,6 +7,9 @@ A card (`<module>.yaml` beside the code) is found where Python would find the co
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points
@@ -17,6 +20,7 @@ import yaml
 
 from fewshot_bench.declarations import check_backbone, check_card, check_command, check_method
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.printable import printable
 from fewshot_bench.regular import read_regular
 
 Group = Literal["methods", "datasets", "backbones", "commands"]
@@ -113,8 +117,38 @@ def registered(group: Group) -> dict[str, Plugin]:
     return found
 
 
+class NotInstalled(UsageError):
+    """A record names a file or a module, which is imported only where a person names it."""
+
+
+_ONLY_INSTALLED: ContextVar[bool] = ContextVar("only_installed", default=False)
+
+
+@contextmanager
+def only_installed() -> Iterator[None]:
+    """Within the block no file or module is found, only what is installed, by its name: the names are a stranger's."""
+    token = _ONLY_INSTALLED.set(True)
+    try:
+        yield
+    finally:
+        _ONLY_INSTALLED.reset(token)
+
+
+def is_uninstalled(name: str) -> bool:
+    """Whether a name is that of a file or a module."""
+    return ":" in name or name.endswith(".py")
+
+
+def name_of(reference: str) -> str:
+    """The name that a spec has for what a reference finds: `file:Class` of a file, wherever that lies."""
+    module, _, attribute = reference.rpartition(":")
+    return f"{Path(module).stem}:{attribute}" if module.endswith(".py") else reference
+
+
 def find(group: Group, name: str) -> Plugin:
     """The plugin of that name, or the one at `file.py:Class` or `package.module:Class`; raises `UsageError`."""
+    if _ONLY_INSTALLED.get() and is_uninstalled(name):
+        raise NotInstalled(f"{printable(name)} is not installed: what a record names is imported only where you name it.")
     if ":" in name:
         return _uninstalled(group, name)
     if name.endswith(".py"):
@@ -156,14 +190,14 @@ def _from_entry_point(point: EntryPoint, group: Group, distribution: str) -> Plu
 
 
 def _uninstalled(group: Group, reference: str) -> Plugin:
-    module, _, attribute = reference.rpartition(":")
+    module = reference.rpartition(":")[0]
     if not module.endswith(".py"):
         return Plugin(reference, group, reference, f"module {module}", _card_path(module))
     path = Path(module)
     if not path.is_file():
         raise UsageError(f"No such file: {module} (from {reference!r}).")
     card = path.with_suffix(".yaml")
-    return Plugin(f"{path.stem}:{attribute}", group, reference, f"file {path.name}", card if card.is_file() else None)
+    return Plugin(name_of(reference), group, reference, f"file {path.name}", card if card.is_file() else None)
 
 
 def _card_path(module: str) -> Path | None:

@@ -4,21 +4,27 @@ A record is written atomically (a temporary file, fsync, rename) and holds no pi
 brings older ones up to date with `MIGRATIONS`.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError
-from fewshot_bench.writing import atomic, write_json
+from fewshot_bench.printable import printable
+from fewshot_bench.record_models import LARGEST_ERROR, checked
+from fewshot_bench.score_files import Scores, read_scores, write_scores
+from fewshot_bench.statistics import trials_of
+from fewshot_bench.strict_json import read_json
+from fewshot_bench.writing import write_json
 
 SCHEMA = 3
+LARGEST = 4 * 2**20
+"""Bytes of a `record.json`; a thousand results have two million."""
 
 
 def _with_precision(content: dict[str, Any]) -> dict[str, Any]:
@@ -45,12 +51,12 @@ def _with_what_an_update_sees(content: dict[str, Any]) -> dict[str, Any]:
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_precision, 2: _with_what_an_update_sees}
 """From schema n to n + 1."""
 
-Scores = npt.NDArray[np.float64]
+Folder = Path | str
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run's record: the content of `record.json` and where it lies."""
+    """One run's record: the content of `record.json`, checked (`record_models`), and where it lies."""
 
     folder: Path
     content: dict[str, Any]
@@ -70,67 +76,100 @@ class Record:
         return next((result for result in self.results if result["id"] == result_id), None)
 
     def scores(self, result_id: str) -> Scores:
-        """Score of each test episode [episodes] of one result: accuracy in [0, 1], or mean squared error."""
-        return read_scores(self.folder)[result_id]
+        """Score of each test episode [episodes] of one result: accuracy in [0, 1], or mean squared error. Raises `DataError`
+        where they are missing or damaged, or not what the result says."""
+        result = self.find(result_id)
+        assert result is not None, "a result of this record"
+        scores = self._scores.get(result_id, np.empty(0))
+        if wrong := _unlike(scores, result):
+            raise DataError(f"{_named(self.folder)}: the scores of result {result_id} are damaged: {wrong}.")
+        return scores
+
+    @cached_property
+    def _scores(self) -> dict[str, Scores]:
+        return read_scores(self.folder, sum(result["test"]["episodes"] for result in self.results))
 
 
-def load_record(folder: Path) -> Record:
+def _unlike(scores: Scores, result: dict[str, Any]) -> str:
+    """In what scores are not those that a result states; empty where they may be."""
+    if len(scores) != (stated := result["test"]["episodes"]):
+        return f"{len(scores):,} in place of {stated:,} episodes"
+    if not np.isfinite(scores).all():
+        return "one is not finite"
+    if scores.min() < 0 or scores.max() > (1 if result["metric"] == "accuracy" else LARGEST_ERROR):
+        return f"one is no {result['metric']}"
+    if result["metric"] == "accuracy" and result["test"].get("max_ways") is None:
+        right = scores * trials_of(result)
+        if np.abs(right - right.round()).max() > 1e-6:
+            return "one is no share of the queries of an episode"
+    mean = float(scores.mean())
+    if (said := result.get("mean")) is not None and abs(said - mean) > 1e-9 * max(1.0, abs(mean)):
+        return f"their mean is {mean:.6g}, where the record says {said:.6g}"
+    return ""
+
+
+def load_record(folder: Folder) -> Record:
     """Read one record; raises `DataError` when it is missing, damaged or of a newer schema."""
+    folder = Path(folder)
     path = folder / "record.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
+        content = read_json(path, LARGEST)
     except FileNotFoundError:
-        raise DataError(f"No record in {folder}: record.json is missing (is the run finished?).") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a record: {error}.") from None
-    while schema in MIGRATIONS:
-        content = MIGRATIONS[schema](content)
-        schema = content["schema"]
-    if schema != SCHEMA:
-        raise DataError(f"{path} has schema {schema}; this version of fewshot-bench reads up to {SCHEMA}. Upgrade it.")
-    return Record(folder, content)
+        raise DataError(f"No record in {_named(folder)}: record.json is missing (is the run finished?).") from None
+    return Record(folder, _present(content, path))
 
 
-def find_records(roots: Iterable[Path]) -> list[Record]:
-    """Every record in or below `roots`, sorted by folder; a root that does not exist raises `UsageError`."""
-    folders: set[Path] = set()
-    for root in roots:
-        if not root.is_dir():
-            raise UsageError(f"No such folder of records: {root}.")
-        folders.update(path.parent for path in root.rglob("record.json"))
-    return [load_record(folder) for folder in sorted(folders)]
-
-
-def read_scores(folder: Path) -> dict[str, Scores]:
-    """Every result's episode scores, by result id; raises `DataError` where the file is missing or damaged."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = folder / "episodes.parquet"
+def _present(read: Any, path: Path) -> dict[str, Any]:
+    """The content of a record, brought to the present schema and checked; raises `DataError`."""
+    content: dict[str, Any] = read if isinstance(read, dict) else {}
+    schema = content.get("schema")
+    if type(schema) is not int:
+        raise DataError(f"{_named(path)} is not a record: it has no schema.")
     try:
-        table = pq.read_table(path, columns=["result", "score"])
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read: {error}".split("\n")[0]) from None
-    results = np.asarray(table["result"].to_pylist())
-    scores = table["score"].to_numpy()
-    return {str(name): scores[results == name] for name in np.unique(results)}
+        while schema in MIGRATIONS:
+            content = MIGRATIONS[schema](content)
+            schema = content["schema"]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{_named(path)} is damaged: {type(error).__name__} {printable(str(error))}.") from None
+    if schema != SCHEMA:
+        raise DataError(
+            f"{_named(path)} has schema {schema}; this version of fewshot-bench reads up to {SCHEMA}. Upgrade it."
+        )
+    try:
+        return checked(content)
+    except ValueError as error:
+        raise DataError(f"{_named(path)} is damaged: {error}.") from None
 
 
-def write_scores(folder: Path, scores: dict[str, Scores]) -> None:
-    """Write `episodes.parquet`: a row an episode (result, episode, score)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _refuse(error: DataError) -> None:
+    raise error
 
-    table = pa.table(
-        {
-            "result": pa.array(np.repeat(list(scores), [len(s) for s in scores.values()])),
-            "episode": pa.array(np.concatenate([np.arange(len(s), dtype=np.int32) for s in scores.values()])),
-            "score": pa.array(np.concatenate(list(scores.values()))),
-        }
-    )
-    with atomic(folder / "episodes.parquet") as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+
+def find_records(roots: Iterable[Folder], leave_out: Callable[[DataError], None] = _refuse) -> list[Record]:
+    """Every record in or below `roots`, sorted by folder, its scores checked.
+
+    Raises `UsageError` for a root that does not exist, `DataError` for a damaged record unless `leave_out` takes the error.
+    """
+    folders: set[Path] = set()
+    for root in map(Path, roots):
+        if not root.is_dir():
+            raise UsageError(f"No such folder of records: {_named(root)}.")
+        folders.update(path.parent for path in root.rglob("record.json"))
+    records = []
+    for folder in sorted(folders):
+        try:
+            record = load_record(folder)
+            for result in record.results:
+                record.scores(result["id"])
+        except DataError as error:
+            leave_out(error)
+        else:
+            records.append(record)
+    return records
+
+
+def _named(path: Path) -> str:
+    return printable(str(path), 1000)
 
 
 def add_result(record: Record, result: dict[str, Any], scores: Scores) -> Record:

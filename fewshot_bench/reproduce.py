@@ -1,94 +1,82 @@
-"""The command that makes a record again, and the request that it is."""
+"""A request as a command, and the request that a record was made by."""
 
-import argparse
+import re
 import shlex
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fewshot_bench.again import ELSEWHERE, Asked, run_options
 from fewshot_bench.errors import UsageError
-from fewshot_bench.records import Record
-from fewshot_bench.resolve import Request, Resolved, TestRequest
+from fewshot_bench.plugins import is_uninstalled
+from fewshot_bench.printable import printable
+from fewshot_bench.resolve import Request, TestRequest
 
-ELSEWHERE = "TEST-DATA-ROOT"
-"""In the place of a folder that must be said, and that a record does not name."""
+PLAIN = re.compile(r"(?!.*[.]ya?ml$)[\w.@+-]+")
+"""A name that is no path, nor a recipe's file."""
 
 
 def reproduce_command(request: Request, seeds: str | None = None, out: Path | None = None) -> str:
-    """The command that carries out this request, for all of `seeds` where they are given.
-
-    Folders of this machine are named only where `out` is given: a record names none.
-    """
-    here = {"--data-root": request.data_root, "--out": out} if out is not None else {}
-    elsewhere = request.test_data_root if out is not None or request.test_data_root is None else ELSEWHERE
+    """The command that carries out this request here, for all of `seeds` where they are given."""
     options = {
         "--method": request.method,
         "--dataset": request.dataset,
         "--test-dataset": request.test_dataset,
-        "--test-data-root": elsewhere,
+        "--test-data-root": request.test_data_root,
         "--ways": request.ways,
         "--shots": request.shots,
-        **_test_options(request),
+        "--protocol": request.protocol,
+        "--queries": request.queries,
+        "--episodes": request.episodes,
         "--recipe": request.recipe,
         "--images": request.images,
         "--seeds": request.seed if seeds is None else seeds,
         "--device": None if request.device == "auto" else request.device,
-        **here,
+        "--data-root": request.data_root,
+        "--out": out,
     }
-    return _join("run", options, request.settings)
+    return joined(["fsbench", "run", *_words(options, request.settings)])
 
 
-def with_places(command: str, data_root: Path | None, test_data_root: Path | None) -> str:
-    """A record's command with the folders of data that it needs to be given on this machine, as far as they are known."""
-    here = f" --data-root {shlex.quote(str(data_root))}" if data_root else ""
-    command = " && ".join(part + here for part in command.split(" && "))
-    return command.replace(ELSEWHERE, shlex.quote(str(test_data_root))) if test_data_root else command
-
-
-def request_of(command: str) -> Request:
-    """The request of a record's command, `fsbench run ...`; raises `UsageError` for another text."""
-    parser = argparse.ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
-    for option in ("method", "dataset", "test-dataset", "protocol", "recipe", "device"):
-        parser.add_argument(f"--{option}", default=argparse.SUPPRESS)
-    parser.add_argument("--test-data-root", type=Path, default=argparse.SUPPRESS)
-    for option in ("ways", "shots", "queries", "episodes", "images"):
-        parser.add_argument(f"--{option}", type=int, default=argparse.SUPPRESS)
-    parser.add_argument("--seeds", type=int, dest="seed", default=argparse.SUPPRESS)
-    parser.add_argument("--set", action="append", dest="settings", default=[])
-    program, _, options = command.partition(" run ")
-    try:
-        given, unknown = parser.parse_known_args(shlex.split(options))
-        if program == "fsbench" and not unknown and "method" in given:
-            return Request(**vars(given) | {"settings": tuple(given.settings)})
-    except (argparse.ArgumentError, ValueError):
-        pass
-    raise UsageError(f"Not the command of a run: {command!r}.")
-
-
-def run_command(request: Request, resolved: Resolved) -> str:
-    """The command for the record: on any machine the same run, so with the type of device that `auto` found here."""
-    ways = resolved.test.ways if resolved.kind == "classification" else None
-    return reproduce_command(replace(request, device=resolved.train.device, ways=ways))
-
-
-def test_command(record: Record, request: TestRequest) -> str:
-    """The command that makes this run again and adds this test to it."""
+def test_command(run: Path, request: TestRequest, device: str, shard: str | None) -> list[str]:
+    """The words of the command that asks for this test of a run."""
     options = {
+        "--method": request.method,
+        "--backbone": request.backbone,
+        "--dataset": request.trained_on,
         "--test-dataset": request.dataset,
-        "--test-data-root": ELSEWHERE if request.test_data_root else None,
+        "--data-root": request.data_root,
+        "--test-data-root": request.test_data_root,
         "--ways": request.ways,
         "--shots": request.shots,
-        **_test_options(request),
+        "--protocol": request.protocol,
+        "--queries": request.queries,
+        "--episodes": request.episodes,
+        "--device": None if device == "auto" else device,
+        "--shard": shard,
     }
-    again = _join(f"test {record.run_id}", options, request.settings)
-    return f"{record.content['provenance']['command']} && {again}"
+    return ["fsbench", "test", str(run), *_words(options, request.settings)]
 
 
-def _test_options(request: Request | TestRequest) -> dict[str, Any]:
-    return {"--protocol": request.protocol, "--queries": request.queries, "--episodes": request.episodes}
+def joined(words: Iterable[str]) -> str:
+    """Words as one command line, quoted."""
+    return shlex.join(printable(word, 1000) for word in words)
 
 
-def _join(command: str, options: dict[str, Any], settings: tuple[str, ...]) -> str:
+def _words(options: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
-    words += [word for setting in settings for word in ("--set", setting)]
-    return f"fsbench {command} {shlex.join(words)}"
+    return words + [word for setting in settings for word in ("--set", setting)]
+
+
+def request_of(content: Mapping[str, Any]) -> Request:
+    """The request that a record's first result was made by, without places; raises `UsageError` where it names a file."""
+    result, train = content["results"][0], content["train"]
+    if any(name and is_uninstalled(name) for name in (train["method"], train["dataset"], train["backbone"])):
+        raise UsageError("The record was made by what is not installed.")
+    options = run_options(content, result, Asked.of(content, result))
+    texts = [options["recipe"], *content["train"]["data"].values(), *result["test"]["data"].values()]
+    if any(isinstance(text, str) and not PLAIN.fullmatch(text) for text in texts):
+        raise UsageError("The record was asked for by a file.")
+    settings = tuple(options.pop("settings"))
+    elsewhere = Path(ELSEWHERE) if options.pop("test_data_root", None) else None
+    return Request(**options | {"seed": options.pop("seeds"), "settings": settings, "test_data_root": elsewhere})

@@ -130,6 +130,11 @@ class TestRequest:
     """Where the data lie that the run was trained on."""
     test_data_root: Path | None = None
     """Where the data lie that it is tested on, if elsewhere."""
+    method: str | None = None
+    """The file or module of the run's method, which must be named again where it is not installed; so the next two."""
+    backbone: str | None = None
+    trained_on: str | None = None
+    """The data set that the run was trained on."""
 
 
 def resolve(request: Request) -> Resolved:
@@ -177,14 +182,16 @@ def resolve_seeds(request: Request, seeds: Sequence[int]) -> list[Resolved]:
     return [replace(first, train=first.train.model_copy(update={"seed": seed})) for seed in seeds]
 
 
-def resolve_again(method: str, data: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
-    """The run of a record, resolved on this machine under the record's own specs; `method` and `data` are references. It is
-    tested on what it was trained on."""
+def resolve_again(
+    method: str, backbone: str | None, data: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None
+) -> Resolved:
+    """The run of a record, resolved on this machine under the record's own specs; `method`, `backbone` and `data` are
+    references, each imported. It is tested on what it was trained on."""
     plugin = plugins.find("methods", method)
     dataset = DataChoice.of(data).build(train.data, root)
-    method_class, backbone = plugin.load(), _load_backbone(train.backbone)
-    source = _source(method_class, backbone)
-    return Resolved(plugin, method_class, backbone, dataset, train, test, resolve_device(device), source, dataset, data)
+    method_class, network = plugin.load(), _load_backbone(backbone)
+    source = _source(method_class, network)
+    return Resolved(plugin, method_class, network, dataset, train, test, resolve_device(device), source, dataset, data)
 
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:

@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fewshot_bench.episode_size import EpisodeSize, span
-from fewshot_bench.pooling import Pooled, pool
+from fewshot_bench.pooling import Conflict, Pooled, pool
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
 from fewshot_bench.specs import TrainSpec, canonical_json
@@ -42,20 +42,36 @@ _PLAIN_IN_THE_ROW = {
 """Training settings that have a column of their own."""
 
 
-def results_tables(records: Iterable[Record]) -> list[Table]:
-    """The results of `records`, best first, in tables sorted by data set, size of episodes, protocol and metric.
+@dataclass(frozen=True)
+class Board:
+    """A table, and what each of its rows stands for."""
 
-    The order of `records` and the folders they lie in change nothing. Raises `DataError` where a record is damaged.
+    table: Table
+    rows: Sequence[Pooled]
+
+
+def results_tables(records: Iterable[Record]) -> list[Table]:
+    """The tables of `boards`."""
+    return [board.table for board in boards(records)[0]]
+
+
+def boards(records: Iterable[Record]) -> tuple[list[Board], list[Conflict]]:
+    """The results of `records`, best first, in tables sorted by data set, size of episodes, protocol and metric; and the
+    records that contradict each other, which stand in none.
+
+    The order of `records` and the folders they lie in change nothing. Raises `DataError` where scores are damaged.
     """
     groups: dict[tuple[Any, ...], list[Pooled]] = defaultdict(list)
-    for pooled in pool(records):
+    results, conflicts = pool(records)
+    for pooled in results:
         test = pooled.test
         size = (test["ways"], test["shots"], canonical_json(EpisodeSize.of(test).more))
         ranks = _ranks(test["protocol"])
         key = (_data(pooled), *size, test["protocol"], pooled.metric, pooled.direction, pooled.digest if ranks else "")
         groups[key].append(pooled)
     alike = Counter(key[:-1] for key in groups)  # other images under one name: ranks are of the same episodes
-    return [_table(groups[key], named=alike[key[:-1]] > 1) for key in sorted(groups)]
+    tables = [Board(_table(groups[key], named=alike[key[:-1]] > 1), groups[key]) for key in sorted(groups)]
+    return tables, conflicts
 
 
 def _data(pooled: Pooled) -> str:
@@ -110,6 +126,7 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
         leads=True,
     )
     ranks = _ranks(protocol)
+    places = _ranked(results) if ranks else [None] * len(results)
     about = {
         "protocol": protocol,
         "dataset": dataset,
@@ -123,7 +140,7 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     return Table(
         title=f"{dataset}, {task}, protocol {protocol}",
         columns=[replace(_RANK, shown=ranks), _METHOD, score, *_columns(results)],
-        rows=[_row(pooled, _rank(pooled, results) if ranks else None, _differences(pooled, results)) for pooled in results],
+        rows=[_row(*one) for one in zip(results, places, _differences(results), strict=True)],
         notes=_notes(protocol, results),
         about=about,
     )
@@ -181,17 +198,30 @@ def _option(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
 
 
-def _rank(pooled: Pooled, results: Sequence[Pooled]) -> int:
-    """1 for the best; equal means share a rank."""
-    return 1 + sum(other.order[0] < pooled.order[0] for other in results)
+def _ranked(results: Sequence[Pooled]) -> list[int]:
+    """1 for the best, which comes first; equal means share a rank."""
+    ranks: list[int] = []
+    for place, pooled in enumerate(results):
+        tied = place and results[place - 1].order[0] == pooled.order[0]
+        ranks.append(ranks[-1] if tied else place + 1)
+    return ranks
 
 
-def _differences(pooled: Pooled, results: Sequence[Pooled]) -> dict[str, Any]:
-    """The settings in which `pooled` differs from rows that would otherwise look the same."""
-    alike = [_settings(other) for other in results if _looks(other) == _looks(pooled)]
-    mine = _settings(pooled)
-    missing = object()
-    return {name: mine[name] for name in mine if any(other.get(name, missing) != mine[name] for other in alike)}
+def _differences(results: Sequence[Pooled]) -> list[dict[str, Any]]:
+    """The settings in which each result differs from rows that would otherwise look the same."""
+    settings = [_settings(pooled) for pooled in results]
+    looks = [_looks(pooled) for pooled in results]
+    alike: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for look, one in zip(looks, settings, strict=True):
+        alike[look].append({name: canonical_json(value) for name, value in one.items()})
+    varying: dict[str, set[str]] = {}
+    for look, group in alike.items():
+        names = {name for one in group for name in one}
+        varying[look] = {name for name in names if len({one.get(name) for one in group}) > 1}
+    return [
+        {name: value for name, value in one.items() if name in varying[look]}
+        for look, one in zip(looks, settings, strict=True)
+    ]
 
 
 def _looks(pooled: Pooled) -> str:
@@ -228,9 +258,4 @@ def _notes(protocol: str, results: Sequence[Pooled]) -> list[str]:
         f"{len(digests)} different sets of test episodes (digests {', '.join(d[:12] for d in digests)}), "
         "whose results are neither pooled nor comparable in pairs."
     )
-    conflicts = [
-        f"Run {run_id} has two records with different scores; one of them is counted."
-        for pooled in results
-        for run_id in pooled.conflicts
-    ]
-    return [f"Protocol {protocol}; {one if len(digests) == 1 else many}", *said, *conflicts]
+    return [f"Protocol {protocol}; {one if len(digests) == 1 else many}", *said]

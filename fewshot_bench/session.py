@@ -21,8 +21,8 @@ from fewshot_bench.metrics import METRICS
 from fewshot_bench.plan import Plan, choose_plan
 from fewshot_bench.prepare import Prepared
 from fewshot_bench.randomness import ForkedGenerator, derive_seed
-from fewshot_bench.records import Scores
 from fewshot_bench.resolve import Resolved
+from fewshot_bench.score_files import Scores
 from fewshot_bench.several import MixedSource, banks_of, resident
 from fewshot_bench.specs import TestSpec, short_hash
 from fewshot_bench.statistics import score_interval, trials_of

@@ -19,15 +19,18 @@ import numpy as np
 import torch
 
 from fewshot_bench import plugins
+from fewshot_bench.again import Asked
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.execution import reopen, resolve_test
+from fewshot_bench.execution import reopen, resolve_test, with_command
 from fewshot_bench.method import Method
-from fewshot_bench.records import Record, Scores, add_result, load_record, part_files, remove_parts
-from fewshot_bench.reproduce import test_command
+from fewshot_bench.printable import printable
+from fewshot_bench.records import Record, add_result, load_record, part_files, remove_parts
 from fewshot_bench.resolve import TestRequest
 from fewshot_bench.run_data import write_splits
+from fewshot_bench.score_files import Scores, read_columns
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec
+from fewshot_bench.strict_json import parse_json
 from fewshot_bench.writing import atomic
 
 
@@ -116,21 +119,20 @@ class Parts:
 
     def read(self, index: int) -> Part | None:
         """Part `index`, or None where it is not there; raises `DataError` for one that is damaged or not of this test."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         path, wanted = self.path(index), self.about(index)
         try:
-            table = pq.read_table(path)
-            about = dict(json.loads(table.schema.metadata[b"about"]))
+            table = read_columns(path, ["episode", "score"], self.episodes)
+            about = dict(parse_json((table.schema.metadata or {})[b"about"], path.name))
             part = Part(np.asarray(table["score"], np.float64), float(about["test_s"]))
         except FileNotFoundError:
             return None
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path.name} cannot be read ({str(error).splitlines()[0]})") from None
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path.name} cannot be read ({str(error).rstrip('.')})") from None
         for key, ours in wanted.items():
             if (theirs := about.get(key)) != ours:
-                raise DataError(f"{path.name} was computed from something else ({key} {theirs}, here {ours})")
+                raise DataError(
+                    f"{path.name} was computed from something else ({key} {printable(str(theirs))}, here {ours})"
+                )
         if len(part.scores) != wanted["episodes"][1] - wanted["episodes"][0]:
             raise DataError(f"{path.name} has {len(part.scores)} scores for episodes {wanted['episodes']}")
         return part
@@ -138,7 +140,7 @@ class Parts:
 
 def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, listener: Listener) -> Standing:
     """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
-    record, resolved, spec = resolve_test(folder, request, device)
+    record, resolved, spec = resolve_test(folder, request, device, str(shard))
     wanted = result_id(resolved)
     if record.find(wanted) is not None:
         listener.note(f"Already done: {folder} holds this result.")
@@ -151,10 +153,10 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         listener.note(f"Already there: part {shard}.")
     else:
         parts.write(shard.index, Part(*session.score(spec, episodes, listener)))
-    return _merge(session, spec, parts, record, test_command(record, request), listener)
+    return _merge(session, spec, parts, record, Asked.by_settings("test", None, request.settings), listener)
 
 
-def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, command: str, listener: Listener) -> Standing:
+def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, asked: Asked, listener: Listener) -> Standing:
     """Add the result to the record if every part is there; another process may do the same at this moment."""
     found = {i: _read(parts, i, lambda reason: listener.note(f"Ignored: {reason}.")) for i in range(1, parts.count + 1)}
     there = [part for part in found.values() if part is not None]
@@ -166,7 +168,7 @@ def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, comma
     scores = np.concatenate([part.scores for part in there])
     result = session.result(spec, scores, sum(part.test_s for part in there))
     write_splits(parts.folder, session.resolved)
-    return Standing(add_result(record, result | {"command": command}, scores), parts.result_id, [])
+    return Standing(add_result(record, with_command(record.content, result, asked), scores), parts.result_id, [])
 
 
 def _read(parts: Parts, index: int, note: Callable[[str], None]) -> Part | None:

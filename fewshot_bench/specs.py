@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.strict_json import outside_bounds
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
 Precision = Literal["highest", "tf32", "bfloat16"]
@@ -58,6 +59,12 @@ class Spec(BaseModel):
         fields = type(self).model_fields
         unset = {name for name in self.later if getattr(self, name) == fields[name].default}
         return {name: value for name, value in dump(self).items() if name not in unset}
+
+    @model_validator(mode="after")
+    def _a_record_can_hold_it(self) -> Self:
+        if wrong := outside_bounds(self.model_dump(), longest=1000):
+            raise ValueError(wrong)
+        return self
 
     @classmethod
     def checked(cls, fields: Mapping[str, Any]) -> Self:

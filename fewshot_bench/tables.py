@@ -6,10 +6,11 @@ A `Table` holds values (for sorting, JSON, CSV) beside their texts (for people),
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from fewshot_bench.printable import printable
+from fewshot_bench.escapes import in_csv, in_latex, in_markdown
+from fewshot_bench.printable import LONGEST, cleaned, printable
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import
@@ -20,6 +21,7 @@ Format = Literal["text", "markdown", "csv", "latex", "json"]
 GAP = "  "
 INDENT = "   "
 EMPTY = frozenset({"", "–"})
+LONGEST_CELL = 1000
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,21 @@ class Column:
     """False: in JSON and CSV alone."""
     leads: bool = False
     """True: stays in the table even where all rows agree or are empty."""
+    links: bool = False
+    """True: its texts are this project's own, and an address in them may be a link."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A JSON value and its text for people."""
+    """A JSON value and its text for people, both `printable`: a record's text must not move a terminal's cursor or break a
+    row."""
 
     value: Any
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", cleaned(self.value))
+        object.__setattr__(self, "text", printable(self.text, LONGEST_CELL))
 
     @classmethod
     def of(cls, value: Any) -> "Cell":
@@ -51,7 +60,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table. `about` holds what is the same for all rows and leads them in data; `notes` stand below it."""
+    """A titled table. `about` holds what is the same for all rows and leads them in data; `notes` stand below it. All of
+    its texts are `printable`."""
 
     title: str
     columns: Sequence[Column]
@@ -60,13 +70,18 @@ class Table:
     notes: Sequence[str] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        columns = [replace(one, header=printable(one.header), definition=printable(one.definition)) for one in self.columns]
+        about = {"title": printable(self.title, LONGEST_CELL), "about": cleaned(dict(self.about)), "columns": columns}
+        about["notes"] = [printable(note, LONGEST) for note in self.notes]
+        for name, value in about.items():
+            object.__setattr__(self, name, value)
+
     def frame(self) -> "pd.DataFrame":
         """The values as a DataFrame: `about`, then every column, shown or not."""
         import pandas as pd
 
-        keys = [column.key for column in self.columns]
-        values = [{**self.about, **{key: row[key].value for key in keys}} for row in self.rows]
-        return pd.DataFrame(values, columns=[*self.about, *keys], dtype=object)
+        return pd.DataFrame(self.values(), columns=[*self.about, *(c.key for c in self.columns)], dtype=object)
 
     def visible(self) -> list[Column]:
         """The columns for people: the shown ones that say something in at least one row."""
@@ -90,37 +105,42 @@ class Table:
         head, rule = [c.header for c in columns], ["-" * self._column_width(c) for c in columns]
         lines = [self._line(head, columns), self._line(rule, columns)]
         for row in self.rows:
-            lines.append(self._line([printable(row[c.key].text) for c in columns], columns))
+            lines.append(self._line([row[c.key].text for c in columns], columns))
             lines += textwrap.wrap(self._named(below, row), width, initial_indent=INDENT, subsequent_indent=INDENT)
         return "\n".join([*_wrapped(above, width), "", *lines, "", *_wrapped(self.notes, width)]).rstrip() + "\n"
 
     def markdown(self) -> str:
         """GitHub's Markdown: a heading, a table, the notes as a list."""
         columns = self.visible()
-        head = [c.header for c in columns]
+        head = [in_markdown(c.header) for c in columns]
         rule = ["---:" if c.align == "right" else ":---" for c in columns]
-        body = [[_markdown(row[c.key].text) for c in columns] for row in self.rows]
+        body = [[in_markdown(row[c.key].text, links=c.links) for c in columns] for row in self.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
-        return "\n".join([f"### {_markdown(self.title)}", "", *lines, "", *(f"- {_markdown(n)}" for n in self.notes)]) + "\n"
+        notes = [f"- {in_markdown(note, begins=True)}" for note in self.notes]
+        return "\n".join([f"### {in_markdown(self.title)}", "", *lines, "", *notes]) + "\n"
 
     def csv(self) -> str:
         """The values, one row a line under a header; accuracies in [0, 1], nested values as JSON."""
-        return _csv(self.frame())
+        return in_csv(self.values())
+
+    def values(self) -> list[dict[str, Any]]:
+        """The values of each row: `about`, then every column, shown or not."""
+        return [{**self.about, **{c.key: row[c.key].value for c in self.columns}} for row in self.rows]
 
     def latex(self) -> str:
         """A `table` for LaTeX's booktabs; the notes are comments."""
         import pandas as pd
 
         columns = self.visible()
-        texts = [[_latex(row[c.key].text) for c in columns] for row in self.rows]
-        frame = pd.DataFrame(texts, columns=[_latex(c.header) for c in columns])
+        texts = [[in_latex(row[c.key].text) for c in columns] for row in self.rows]
+        frame = pd.DataFrame(texts, columns=[in_latex(c.header) for c in columns])
         body = frame.to_latex(
             index=False,
             escape=False,
-            caption=_latex(self.title),
+            caption=in_latex(self.title),
             column_format="".join("r" if c.align == "right" else "l" for c in columns),
         )
-        return "".join(f"% {printable(note)}\n" for note in self.notes) + body
+        return "".join(f"% {note}\n" for note in self.notes) + body
 
     def json(self) -> dict[str, Any]:
         """Title, `about`, definitions of the columns, rows of values and notes, for JSON."""
@@ -129,7 +149,7 @@ class Table:
         return {"title": self.title, **self.about, "columns": columns, "rows": rows, "notes": list(self.notes)}
 
     def _column_width(self, column: Column) -> int:
-        return max(len(column.header), *(len(printable(row[column.key].text)) for row in self.rows), 0)
+        return max(len(column.header), *(len(row[column.key].text) for row in self.rows), 0)
 
     def _width(self, columns: Sequence[Column]) -> int:
         return sum(map(self._column_width, columns)) + len(GAP) * (len(columns) - 1)
@@ -142,7 +162,7 @@ class Table:
     def _named(self, columns: Sequence[Column], row: Mapping[str, Cell]) -> str:
         """`header value; header value` of the columns that this row fills, in the table's order."""
         filled = [c for c in self.columns if c in columns and row[c.key].text not in EMPTY]
-        return "; ".join(f"{c.header} {printable(row[c.key].text)}" for c in filled)
+        return "; ".join(f"{c.header} {row[c.key].text}" for c in filled)
 
 
 def render(tables: Sequence[Table], format: Format, width: int = 80) -> str:
@@ -157,45 +177,8 @@ def render(tables: Sequence[Table], format: Format, width: int = 80) -> str:
         case "json":
             return json.dumps({"tables": [table.json() for table in tables]}, indent=1, allow_nan=False) + "\n"
         case "csv":
-            import pandas as pd
-
-            return _csv(pd.concat([table.frame() for table in tables], ignore_index=True)) if tables else ""
-
-
-def _csv(frame: "pd.DataFrame") -> str:
-    def plain(value: Any) -> Any:
-        return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-
-    return str(frame.map(plain).to_csv(index=False, lineterminator="\n"))
+            return in_csv([row for table in tables for row in table.values()])
 
 
 def _wrapped(lines: Sequence[str], width: int) -> list[str]:
-    return [part for line in lines for part in textwrap.wrap(printable(line), width)]
-
-
-_MARKDOWN = str.maketrans(
-    {"\\": r"\\", "|": r"\|", "<": "&lt;", ">": "&gt;", "&": "&amp;", "*": r"\*", "`": r"\`", "[": r"\["}
-)
-_LATEX = str.maketrans(
-    {
-        **{character: "\\" + character for character in "&%$#_{}"},
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "±": r"$\pm$",
-        "–": "--",
-        "·": r"$\cdot$",
-        "×": r"$\times$",
-    }
-)
-
-
-def _markdown(text: str) -> str:
-    return printable(text).translate(_MARKDOWN)
-
-
-def _latex(text: str) -> str:
-    return printable(text).translate(_LATEX)
+    return [part for line in lines for part in textwrap.wrap(line, width)]

@@ -17,7 +17,7 @@ from fewshot_bench.bank import TensorBank
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.metrics import episode_scores_of
 from fewshot_bench.precision import products_in
-from fewshot_bench.records import Scores
+from fewshot_bench.score_files import Scores
 from fewshot_bench.tasks import Source, TaskSource, to_float
 
 EMBED_AT_ONCE = 256

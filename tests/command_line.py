@@ -15,6 +15,8 @@ from fewshot_bench.cli.main import _main
 
 LINEAR = f"{Path(__file__).with_name('linear_method.py')}:Linear"
 PIXELS = ("run", "--method", "nearest-centroid", "--protocol", "custom", "--episodes", "8")
+NAMED = ("--method", LINEAR)
+"""What `fsbench test` of such a run needs, whose method is not installed."""
 TINY = (
     *("run", "--method", LINEAR, "--protocol", "custom", "--episodes", "8", "--queries", "5"),
     *("--set", "updates=6", "--set", "meta_batch_size=2", "--set", "validation.every=2", "--set", "validation.episodes=4"),

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fewshot_bench.records import SCHEMA, Record, load_record, write_scores
+from fewshot_bench.records import SCHEMA, Record, load_record
+from fewshot_bench.score_files import write_scores
 from fewshot_bench.specs import short_hash
 from fewshot_bench.writing import write_json
 
@@ -48,6 +49,8 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
         "gradient_norm_clip": None,
         "normalisation": "support",
         "updates": 8000,
+        "validation": None,
+        "selection": "last",
         "seed": 0,
     }
     test = {

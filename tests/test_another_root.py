@@ -10,11 +10,11 @@ import pytest
 from command_line import LINEAR, PIXELS, call, content, finished, only_run
 from PIL import Image
 
+from fewshot_bench.again import ELSEWHERE
 from fewshot_bench.cli.progress import Bars
 from fewshot_bench.data_choice import DataChoice
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.records import load_record
-from fewshot_bench.reproduce import ELSEWHERE, request_of
 from fewshot_bench.training import Progressed
 
 FEW = ("--protocol", "custom", "--episodes", "8", "--queries", "5")
@@ -108,12 +108,6 @@ def test_a_result_is_not_given_for_other_images(shades: Path, flat: Path, tmp_pa
         said = call("test", run, "--data-root", flat, *shard)
         assert said.code == 3
         assert "was trained on other images" in said.complaint
-
-
-def test_the_request_of_a_command_knows_that_a_place_is_missing() -> None:
-    """It is where the record's command says so."""
-    request = request_of(f"fsbench run --method maml --test-data-root {ELSEWHERE}")
-    assert request.test_data_root == Path(ELSEWHERE)
 
 
 def test_seeds_are_of_one_method_whatever_is_edited_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

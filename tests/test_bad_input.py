@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from command_line import LINEAR, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
+from command_line import LINEAR, NAMED, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
 from picture_files import pack, plain
 
 from fewshot_bench.records import SCHEMA, load_record
@@ -413,7 +413,7 @@ def test_an_untrained_checkpoint_that_is_damaged_is_named(tmp_path: Path) -> Non
     folder = only_run(tmp_path)
     (folder / "checkpoint.safetensors").write_bytes(b"no tensors")
     before = snapshot(folder)
-    said = call("test", folder, "--episodes", "9")
+    said = call("test", folder, *NAMED, "--episodes", "9")
     assert_refused(said, 3, str(folder / "checkpoint.safetensors"))
     assert snapshot(folder) == before
 

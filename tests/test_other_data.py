@@ -90,7 +90,8 @@ def test_another_test_of_a_run_stays_on_the_data_set_that_it_was_tested_on(other
     """Unless one is named."""
     out = tmp_path / "runs"
     finished(*PROTONET, "--test-dataset", other, "--set", "test_data.kinds=5", *FEW, "--out", out)
-    finished("test", only_run(out), "--episodes", "9")
+    assert "--test-dataset" in call("test", only_run(out), "--episodes", "9").complaint  # a file, to be named again
+    finished("test", only_run(out), "--episodes", "9", "--test-dataset", other)
     finished("test", only_run(out), "--episodes", "9", "--test-dataset", "glyphs")
     tests = [result["test"] for result in content(only_run(out))["results"]]
     assert [(test["dataset"], test["data"]) for test in tests[:2]] == [("other:Other", {"side": 28, "kinds": 5})] * 2
@@ -326,7 +327,7 @@ def test_several_data_sets_train_one_model(command: tuple[str, ...], installed: 
     assert (held["train"]["dataset"], held["train"]["data"]) == ("glyphs+other", {"kinds": 7})
     assert held["data"]["splits"]["train"]["classes"] == 810 + 7
     assert held["results"][0]["mean"] == 1.0 or command is BATCHES  # four batches teach nothing
-    request = request_of(held["provenance"]["command"])
+    request = request_of(held)
     assert (request.dataset, request.test_dataset) == ("glyphs+other", "other")
     (table,) = results_tables([load_record(only_run(tmp_path / "runs"))])
     assert table.title.startswith("glyphs+other (kinds=7) → other (kinds=7), ")

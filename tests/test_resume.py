@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from command_line import TINY, Said, call, content, environment, finished, only_run, snapshot
 
-from fewshot_bench.records import load_record, read_scores
+from fewshot_bench.records import load_record
+from fewshot_bench.score_files import read_scores
 
 DRIVER = Path(__file__).with_name("kill_at.py")
 MOMENTS = {

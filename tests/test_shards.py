@@ -26,9 +26,10 @@ from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.execution import test_run as run_whole
 from fewshot_bench.method import Conditions, Method
-from fewshot_bench.records import add_result, load_record, locked, part_files, read_scores
+from fewshot_bench.records import add_result, load_record, locked, part_files
 from fewshot_bench.resolve import TestRequest
 from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.score_files import read_scores
 from fewshot_bench.session import Listener, Session
 from fewshot_bench.shards import Parts, Shard, Standing
 from fewshot_bench.shards import test_shard as run_shard
@@ -340,9 +341,10 @@ def test_parts_that_another_merges_meanwhile_are_not_missing(
 def test_results_that_many_add_at_once_are_all_kept(folder: Path) -> None:
     """Each was computed from the record as it stood before."""
     record = load_record(folder)
-    names = [f"result{i}" for i in range(16)]
+    first = record.results[0]
+    names = [f"{i:012x}" for i in range(16)]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: add_result(record, {"id": name}, np.ones(3)), names))
+        list(pool.map(lambda name: add_result(record, first | {"id": name}, record.scores(first["id"])), names))
     assert sorted(result["id"] for result in load_record(folder).results[1:]) == sorted(names)
     assert sorted(read_scores(folder)) == sorted([record.results[0]["id"], *names])
 
@@ -350,16 +352,17 @@ def test_results_that_many_add_at_once_are_all_kept(folder: Path) -> None:
 def test_who_waited_for_a_record_that_was_replaced_waits_for_the_new_one(folder: Path) -> None:
     """The lock is on a file that is no longer the record's, so it keeps nobody away from that."""
     record = load_record(folder)
+    new = record.results[0] | {"id": "f" * 12}
     with ThreadPoolExecutor(1) as pool, ExitStack() as second:
         with locked(folder):
-            waiting = pool.submit(add_result, record, {"id": "new"}, np.ones(3))
+            waiting = pool.submit(add_result, record, new, record.scores(record.results[0]["id"]))
             time.sleep(0.1)
             write_json(folder / "record.json", record.content)
             second.enter_context(locked(folder))
         time.sleep(0.1)
         assert not waiting.done()
         second.close()
-        assert waiting.result(10).find("new")
+        assert waiting.result(10).find("f" * 12)
 
 
 def test_machines_with_equal_process_numbers_write_files_of_their_own(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from fewshot_bench import plugins
 from fewshot_bench.cli.meanings import meanings
 from fewshot_bench.cli.run import Json, Out
 from fewshot_bench.errors import FewshotError, UsageError, unknown
+from fewshot_bench.printable import cleaned, printable
+
+if TYPE_CHECKING:
+    from fewshot_bench.records import Record
 
 list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=True)
 
@@ -34,15 +38,22 @@ def datasets(check: Check = False, as_json: Json = False) -> int:
 @list_app.command()
 def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
     """List the finished runs below a folder."""
-    from fewshot_bench.records import find_records
+    if not out.is_dir():
+        print(json.dumps([]) if as_json else f"No finished runs in {out}.")
+        return 0
+    from fewshot_bench.pooling import conflicts_of
+    from fewshot_bench.reading import Reading
 
+    reading = Reading.of([out])
+    conflicts = conflicts_of(reading.records)
+    disputed = {(run.record.folder, run.result["id"]) for conflict in conflicts for run in conflict.runs}
     rows = [
         {
-            "run": record.folder.name,
+            "run": printable(record.folder.name),
             "seed": record.content["train"]["seed"],
-            "results": [_result_text(r) for r in record.results],
+            "results": [_result_text(record, r, disputed=(record.folder, r["id"]) in disputed) for r in record.results],
         }
-        for record in (find_records([out]) if out.is_dir() else [])
+        for record in reading.records
     ]
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -50,6 +61,7 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
         print(f"No finished runs in {out}.")
     for row in rows if not as_json else []:
         print(f"{row['run']}  seed {row['seed']}\n  " + "\n  ".join(row["results"]))
+    reading.end(conflicts)
     return 0
 
 
@@ -128,13 +140,15 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
     return 1 if any("error" in row for row in rows) else 0
 
 
-def _result_text(result: dict[str, Any]) -> str:
-    test = result["test"]
-    if result["metric"] == "mse":
-        return f"mse {result['mean']:.3f} {test['dataset']} {test['protocol']} {test['shots']} points"
+def _result_text(record: "Record", result: dict[str, Any], *, disputed: bool) -> str:
+    """The mean of its episodes' scores, and of what; none where another record says another."""
     from fewshot_bench.episode_size import EpisodeSize
 
-    return f"{100 * result['mean']:.2f} % {test['dataset']} {test['protocol']} {EpisodeSize.of(test).text}"
+    test, regression = result["test"], result["metric"] == "mse"
+    mean = float(record.scores(result["id"]).mean())
+    number = f"mse {mean:.3f}" if regression else f"{100 * mean:.2f} %"
+    size = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
+    return printable(f"{'not counted' if disputed else number} {test['dataset']} {test['protocol']} {size}")
 
 
 def _about(plugin: plugins.Plugin) -> dict[str, Any]:
@@ -179,7 +193,8 @@ def _about_run(name: str, out: Path) -> dict[str, Any]:
     from fewshot_bench.records import load_record
 
     try:
-        return load_record(find_run(name, out)).content
+        content: dict[str, Any] = cleaned(load_record(find_run(name, out)).content)
+        return content
     except UsageError:
         valid = [*plugins.registered("methods"), *plugins.registered("datasets")]
         raise unknown(f"method, data set or run (in {out})", name, valid) from None

@@ -15,6 +15,7 @@ from fewshot_bench.cli.run import run
 from fewshot_bench.cli.table import table
 from fewshot_bench.cli.test import test
 from fewshot_bench.errors import FewshotError
+from fewshot_bench.printable import LONGEST, printable
 
 HELP = """A benchmark harness for few-shot learning: every method sees the same episodes, every number can be traced.
 
@@ -99,5 +100,6 @@ def _add_commands() -> None:
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"fsbench: {text}", file=sys.stderr)
+    shown = "\n".join(printable(line, LONGEST) for line in text.split("\n"))  # a record or a file's name may stand in it
+    print(f"fsbench: {shown}", file=sys.stderr)
     return code

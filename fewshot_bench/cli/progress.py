@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fewshot_bench.dataset import Progress as Made
-from fewshot_bench.records import Scores
+from fewshot_bench.printable import LONGEST, printable
+from fewshot_bench.score_files import Scores
 from fewshot_bench.session import Listener
 from fewshot_bench.training import Progressed
 
@@ -22,9 +23,9 @@ class Bars(Listener):
     """Shows a run; as a context it also turns the first Ctrl-C or SIGTERM of a training into a request to stop."""
 
     def __init__(self, title: str) -> None:
-        self.title = title
+        self.title = printable(title)
         self.console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bars = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
         self.bar: TaskID | None = None
         self.asked = self.in_training = False
@@ -88,7 +89,8 @@ class Bars(Listener):
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        shown = "\n".join(printable(line, LONGEST) for line in text.split("\n"))
+        self.console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if not self.in_training or self.asked:

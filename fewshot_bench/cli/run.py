@@ -119,10 +119,11 @@ def run(
     runs = resolve_seeds(request, numbers)
     if dry_run:
         return _dry_run(runs, out, as_json)
+    from fewshot_bench.again import Places
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.summary import summary
     from fewshot_bench.execution import execute
-    from fewshot_bench.reproduce import reproduce_command, with_places
+    from fewshot_bench.reproduce import reproduce_command
     from fewshot_bench.training import Interrupted
 
     made: list[tuple[Record, dict[str, Any]]] = []
@@ -141,7 +142,7 @@ def run(
     if as_json:
         print(json.dumps([record.content for record, _ in made], indent=1))
     else:
-        print(summary(made, lambda command: with_places(command, data_root, test_data_root)))
+        print(summary(made, Places(data_root, test_data_root)))
     return 0
 
 

@@ -1,9 +1,10 @@
 """What a run says at its end."""
 
-from collections.abc import Callable
 from typing import Any
 
+from fewshot_bench.again import Places, again
 from fewshot_bench.episode_size import EpisodeSize
+from fewshot_bench.printable import printable
 from fewshot_bench.records import Record
 from fewshot_bench.results import data_text, interval_text
 from fewshot_bench.statistics import Interval, score_interval, trials_of
@@ -11,17 +12,17 @@ from fewshot_bench.statistics import Interval, score_interval, trials_of
 BY_STEP_A_LINE = 3
 
 
-def summary(made: list[tuple[Record, dict[str, Any]]], here: Callable[[str], str] = str) -> str:
-    """The closing summary of one request's records (a seed each), each with the result that was asked for; `here` makes a
-    record's command, which names no folder of this machine, one for it."""
+def summary(made: list[tuple[Record, dict[str, Any]]], places: Places | None = None) -> str:
+    """The closing summary of one request's records (a seed each), each with the result that was asked for; with `places` the
+    commands, which name no folder of this machine, are for it."""
     records, results = [record for record, _ in made], [result for _, result in made]
     first, result = made[0]
     test = result["test"]
     scores = [record.scores(result["id"]) for record, result in made]
     interval = score_interval(scores, trials=trials_of(result), metric=result["metric"])
-    train_s = sum(record.content["cost"]["train_s"] for record in records)
-    test_s = sum(result["cost"]["test_s"] for result in results)
-    commands = [result.get("command", record.content["provenance"]["command"]) for record, result in made]
+    train_s = sum(record.content.get("cost", {}).get("train_s", 0) for record in records)
+    test_s = sum(result.get("cost", {}).get("test_s", 0) for result in results)
+    commands = [again(record.content, result, places) for record, result in made]
     regression = result["metric"] == "mse"
     unit = "" if regression else " %"
     task = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
@@ -29,17 +30,22 @@ def summary(made: list[tuple[Record, dict[str, Any]]], here: Callable[[str], str
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
         result["metric"]: f"{interval_text(interval, result['metric'])}{unit} ({interval.method})",
-        "method": f"{first.content['method']['title']} on {data_text(test)}, {task}",
-        "protocol": f"{test['protocol']}, {test['episodes']:,} {queries}, normalisation {test['normalisation']}",
+        "method": printable(f"{_title(first)} on {data_text(test)}, {task}"),
+        "protocol": f"{printable(test['protocol'])}, {test['episodes']:,} {queries}, normalisation {test['normalisation']}",
         **_by_step(results),
         "seeds": seeds,
         "time": f"{train_s:.0f} s training, {test_s:.1f} s testing",
         "record": "\n".join(str(record.folder) for record in records),
-        "again": "\n".join(map(here, commands)),
+        "again": "\n".join(commands),
     }
     width = max(map(len, lines)) + 2
     indent = "\n" + " " * width
     return "\n".join(f"{name:<{width}}{text.replace(chr(10), indent)}" for name, text in lines.items())
+
+
+def _title(record: Record) -> str:
+    method = record.content["method"]
+    return str(method.get("title") or method["name"])
 
 
 def _by_step(results: list[dict[str, Any]]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.printable import printable
 
 FORMATS = ("text", "markdown", "csv", "latex", "json")
 
@@ -22,12 +23,17 @@ def table(
     style = "json" if as_json else style
     if style not in FORMATS:
         raise unknown("format", style, FORMATS)
-    from fewshot_bench.records import find_records
-    from fewshot_bench.results import results_tables
+    from fewshot_bench.reading import Reading
+    from fewshot_bench.results import boards
     from fewshot_bench.tables import render
 
     roots = records or [Path("runs")]
-    found = find_records(roots)
-    if not found:
-        raise UsageError(f"No records in {', '.join(str(root) for root in roots)}. Make one: fsbench run --method maml")
-    print(render(results_tables(found), cast(Literal["text", "markdown", "csv", "latex", "json"], style)).rstrip("\n"))
+    reading = Reading.of(roots)
+    if not reading.records:
+        named = ", ".join(printable(str(root)) for root in roots)
+        raise UsageError(f"No records in {named}. Make one: fsbench run --method maml")
+    found, conflicts = boards(reading.records)
+    tables = [board.table for board in found]
+    if tables:
+        print(render(tables, cast(Literal["text", "markdown", "csv", "latex", "json"], style)).rstrip("\n"))
+    reading.end(conflicts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fewshot_bench.cli.run import (
+    ADVANCED,
     NUMBER,
     DataRoot,
     Device,
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from fewshot_bench.shards import Shard, Standing
 
 
+Method = Annotated[str | None, typer.Option(help="The run's method, if a file or module.", rich_help_panel=ADVANCED)]
+Backbone = Annotated[str | None, typer.Option(help="Its backbone, if a file or module.", rich_help_panel=ADVANCED)]
+TrainedOn = Annotated[
+    str | None, typer.Option("--dataset", help="What it trained on, if a file or module.", rich_help_panel=ADVANCED)
+]
+
+
 def test(
     run: Annotated[str, typer.Argument(help="A run: its folder, its name, or the start of its id.")],
     protocol: Protocol = None,
@@ -43,6 +51,9 @@ def test(
     device: Device = "auto",
     queries: Queries = None,
     episodes: Episodes = None,
+    method: Method = None,
+    backbone: Backbone = None,
+    dataset: TrainedOn = None,
 ) -> int:
     """Test a finished run under other conditions and add the result to its record.
 
@@ -56,7 +67,18 @@ def test(
     from fewshot_bench.resolve import TestRequest
 
     request = TestRequest(
-        protocol, ways, shots, queries, episodes, tuple(settings or ()), test_dataset, data_root, test_data_root
+        protocol=protocol,
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        episodes=episodes,
+        settings=tuple(settings or ()),
+        dataset=test_dataset,
+        data_root=data_root,
+        test_data_root=test_data_root,
+        method=method,
+        backbone=backbone,
+        trained_on=dataset,
     )
     if shard is not None:
         return _test_shard(shard, folder, request, device, as_json)
@@ -86,10 +108,10 @@ def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, as
 
 
 def _summary(record: "Record", result: dict[str, Any], request: "TestRequest") -> str:
+    from fewshot_bench.again import Places
     from fewshot_bench.cli.summary import summary
-    from fewshot_bench.reproduce import with_places
 
-    return summary([(record, result)], lambda command: with_places(command, request.data_root, request.test_data_root))
+    return summary([(record, result)], Places(request.data_root, request.test_data_root))
 
 
 def _standing_json(shard: "Shard", standing: "Standing") -> dict[str, Any]:

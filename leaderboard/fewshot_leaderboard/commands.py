@@ -17,10 +17,16 @@ def build(
 
     Example: fsbench leaderboard build leaderboard/results --out site
     """
-    from fewshot_bench.records import find_records
-    from fewshot_leaderboard.page import write_page
+    from fewshot_bench.reading import Reading
+    from fewshot_bench.results import boards
+    from fewshot_leaderboard.page import page_of, write_page
 
-    print(write_page(find_records(records or [Path("runs")]), out))
+    reading = Reading.of(records or [Path("runs")])
+    found, conflicts = boards(reading.records)
+    if not found:
+        reading.end(conflicts)
+    print(write_page(page_of(found, conflicts), out))
+    reading.end(conflicts)
 
 
 @app.command()
@@ -35,8 +41,14 @@ def methods(
 
     Example: fsbench leaderboard methods leaderboard/results --out methods/README.md
     """
-    from fewshot_bench.records import find_records
+    from fewshot_bench.pooling import conflicts_of
+    from fewshot_bench.reading import Reading
     from fewshot_leaderboard.methods_table import write_readme
 
-    write_readme(out, find_records(records or [Path("leaderboard/results")]), check)
+    reading = Reading.of(records or [Path("leaderboard/results")])
+    conflicts = conflicts_of(reading.records)
+    if check:  # without what is left out the text would be another
+        reading.end(conflicts)
+    write_readme(out, reading.records, check)
     print(out)
+    reading.end(conflicts)

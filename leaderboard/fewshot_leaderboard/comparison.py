@@ -5,7 +5,6 @@ half-widths. Where the paper prints no interval, a band of one point stands for 
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,13 +16,14 @@ from typing import Any
 import yaml
 
 from fewshot_bench import plugins
+from fewshot_bench.again import Asked
 from fewshot_bench.episode_size import MORE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
 from fewshot_bench.reproduce import request_of
 from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.results import results_tables
+from fewshot_bench.results import boards
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, TrainSpec
 from fewshot_bench.tables import Cell, Column, Table
 from fewshot_leaderboard.published import TRANSDUCTIVE, VARIANTS, Published, all_published, published, published_name
@@ -33,7 +33,7 @@ BAND = 0.01  # accuracy: how far a measured number may lie from a printed one th
 COLUMNS = (
     Column("method", "method", "Name of the plugin.", leads=True),
     Column("published", "published", "The printed number.", leads=True),
-    Column("conditions", "measured there", "The paper's test conditions and the source of the number."),
+    Column("conditions", "measured there", "The paper's test conditions and the source of the number.", links=True),
     Column("measured", "measured here", "Mean and 95 % interval.", leads=True),
     Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
     Column("recipe", "recipe", "What the training was asked for by."),
@@ -112,11 +112,10 @@ class Measured:
     def recipe(self) -> str:
         """Name of the recipe that the training was asked for by; whether a setting of it was changed, and whether this
         version's recipe or method is another by now."""
-        command = str(self.content["provenance"]["command"])
-        found = re.search(r"--recipe[ =](\S+)", command)
-        settings = {name for name in re.findall(r"--set[ =]([^\s=]+)", command) if (self.method, name) not in VARIANTS}
+        asked = Asked.of(self.content, self.content["results"][0])
+        settings = {name for name in asked.settings if (self.method, name) not in VARIANTS}
         earlier = ", earlier version" if made_by_another_version(self.content) else ""
-        return (found[1] if found else "default") + (", changed" if settings else "") + earlier
+        return (asked.recipe or "default") + (", changed" if settings else "") + earlier
 
     @property
     def images(self) -> int:
@@ -149,9 +148,10 @@ class Measured:
 
 
 def made_by_another_version(content: Mapping[str, Any]) -> bool:
-    """Whether a record's command would train otherwise now, or with other code; False where that cannot be said."""
-    with suppress(FewshotError, KeyError, ValueError):  # its plugin is not here, or it is no record of a run
-        now = resolve(replace(request_of(content["provenance"]["command"]), device="cpu"))
+    """Whether a record's recipe would train otherwise now, or with other code; False where that cannot be said. Nothing is
+    imported but what is installed under the names that the record says."""
+    with suppress(FewshotError, KeyError, ValueError), plugins.only_installed():
+        now = resolve(replace(request_of(content), device="cpu"))
         then = TrainSpec.model_validate(content["train"])
         same_code = now.source_sha256 == content["method"]["source_sha256"]
         return not same_code or now.train != then.model_copy(update={"device": "cpu"})
@@ -173,9 +173,12 @@ def comparison_tables(records: Sequence[Record]) -> list[Table]:
 
 
 def _measured(records: Sequence[Record]) -> list[Measured]:
-    contents = {record.run_id: record.content for record in records}
-    tables = [table for table in results_tables(records) if not MORE & table.about.keys()]
-    return [Measured(table.about, cells, contents[cells["runs"].value[0]]) for table in tables for cells in table.rows]
+    found = [board for board in boards(records)[0] if not MORE & board.table.about.keys()]
+    return [
+        Measured(board.table.about, cells, pooled.runs[0].record.content)
+        for board in found
+        for cells, pooled in zip(board.table.rows, board.rows, strict=True)
+    ]
 
 
 def _longest(rows: Iterable[Measured]) -> list[Measured]:
@@ -307,7 +310,7 @@ def _paper_recipe(row: Measured) -> str:
     dataset, ways, shots = row.benchmark
     if row.recipe == "paper":
         return ""
-    with suppress(FewshotError):  # the card has no such recipe
+    with suppress(FewshotError), plugins.only_installed():  # the card has no such recipe
         images = resolve(Request(row.method, dataset, ways, shots, recipe="paper")).train.images
         seen = "training images" if ways else "points in training"
         return f"to be run: the recipe paper, which sees {images:,} {seen} where this run saw {row.images:,}."

@@ -29,7 +29,7 @@ MODES = "A test whose normalisation is separate or joint is transductive, whatev
 
 COLUMNS = (
     Column("method", "method", "Name of the plugin.", leads=True),
-    Column("paper", "paper", "Where it is from."),
+    Column("paper", "paper", "Where it is from.", links=True),
     Column("learns", "learns from", "Episodes, batches of images of all training classes, or nothing.", leads=True),
     Column("transductive", "transductive", "Queries see each other, whatever the normalisation.", leads=True),
     Column("equivariant", "way-equivariant", "The names of the classes change no answer.", leads=True),

@@ -19,9 +19,11 @@ from markupsafe import Markup
 
 from fewshot_bench.episode_size import MORE
 from fewshot_bench.errors import UsageError
+from fewshot_bench.pooling import Conflict
+from fewshot_bench.printable import LONGEST, printable
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
-from fewshot_bench.results import results_tables
+from fewshot_bench.results import Board, boards
 from fewshot_bench.specs import short_hash
 from fewshot_bench.tables import EMPTY, Cell, Column, Table
 from fewshot_bench.writing import atomic
@@ -67,7 +69,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Board:
+class _Shown:
     """One table for the template."""
 
     id: str
@@ -78,13 +80,8 @@ class _Board:
     """The table's values as a data URI."""
 
 
-def write_page(records: Sequence[Record], folder: Path) -> Path:
-    """Write `index.html` into `folder` (made where missing) and return its path.
-
-    Raises `UsageError` where there is no result, `DataError` for a damaged record, `FewshotError` where `folder`
-    refuses.
-    """
-    html = page(records)
+def write_page(html: str, folder: Path) -> Path:
+    """Write `index.html` into `folder` (made where missing) and return its path; raises `FewshotError` where it refuses."""
     path = folder / "index.html"
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
@@ -92,11 +89,16 @@ def write_page(records: Sequence[Record], folder: Path) -> Path:
 
 
 def page(records: Sequence[Record]) -> str:
-    """The page as HTML; raises `UsageError` where there is no result, `DataError` for a damaged record."""
-    boards = [_board(table) for table in sorted(results_tables(records), key=_order)]
-    if not boards:
+    """The page as HTML; raises `UsageError` where there is no result, `DataError` for damaged scores."""
+    return page_of(*boards(records))
+
+
+def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
+    """The page of some tables, and of records that stand in none; raises `UsageError` where there is no table."""
+    shown = [_board(board.table) for board in sorted(found, key=lambda board: _order(board.table))]
+    if not shown:
         raise UsageError("No records with results found. Make one: fsbench run --method maml --ways 5 --shots 1")
-    by_protocol = groupby(boards, key=lambda board: str(board.table.about["protocol"]))
+    by_protocol = groupby(shown, key=lambda board: str(board.table.about["protocol"]))
     style, script = _asset("style.css"), _asset("sort.js")
     environment = Environment(
         loader=PackageLoader("fewshot_leaderboard"),
@@ -108,9 +110,10 @@ def page(records: Sequence[Record]) -> str:
     )
     return environment.get_template("page.html").render(
         sections=[(name, _explained(name), list(group)) for name, group in by_protocol],
-        definitions={c.header: c.definition for board in boards for c in _columns(board)},
-        results=sum(len(board.rows) for board in boards),
-        runs=len({record.run_id for record in records}),
+        definitions={c.header: c.definition for board in shown for c in _columns(board)},
+        results=sum(len(board.rows) for board in shown),
+        runs=len({run.run_id for board in found for pooled in board.rows for run in pooled.runs}),
+        conflicts=[printable(conflict.text(whole=False), LONGEST) for conflict in conflicts],
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),
@@ -126,7 +129,7 @@ def _explained(protocol: str) -> str:
     return summary[:1].upper() + summary[1:].replace("`", "") + "."
 
 
-def _columns(board: _Board) -> list[Column]:
+def _columns(board: _Shown) -> list[Column]:
     """The page's columns: some of the table's own, the plot and, where there is one, the published number."""
     own = {column.key: column for column in board.table.visible()}
     printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
@@ -141,12 +144,12 @@ def _order(table: Table) -> tuple[Any, ...]:
     return place, about["protocol"], about["dataset"], about["ways"], about["shots"], about["metric"], table.title
 
 
-def _board(table: Table) -> _Board:
+def _board(table: Table) -> _Shown:
     scale = 100 if table.about["metric"] == "accuracy" else 1
     rows = [_row(dict(cells), table.about, scale) for cells in table.rows]
     axis = Axis.around([[row.mean, row.low, row.high, row.printed] for row in rows])
     csv = "data:text/csv;charset=utf-8," + quote(table.csv())
-    return _Board(f"table-{short_hash(dict(table.about))}", table, rows, axis, csv)
+    return _Shown(f"table-{short_hash(dict(table.about))}", table, rows, axis, csv)
 
 
 def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:

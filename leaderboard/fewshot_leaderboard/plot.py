@@ -39,7 +39,7 @@ class Axis:
 
     def x(self, value: float) -> float:
         """The horizontal pixel of a value, to a tenth of a pixel; of one off the scale, the nearer end's."""
-        share = min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+        share = min(max((value - self.low) / (self.high - self.low or 1.0), 0.0), 1.0)
         return round(MARGIN + (WIDTH - 2 * MARGIN) * share, 1)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import PIXELS, TINY, call, finished, only_run
+from command_line import NAMED, PIXELS, TINY, call, finished, only_run
 
 from fewshot_bench import plugins
 from fewshot_bench.records import find_records, load_record
@@ -22,7 +22,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished(*TINY, "--seeds", "0-1", "--out", folder)
     finished(*PIXELS, "--queries", "5", "--out", folder)
     seed0 = next(record for record in find_records([folder]) if record.content["train"]["updates"])
-    finished("test", seed0.folder, "--shots", "2")
+    finished("test", seed0.folder, *NAMED, "--shots", "2")
     return folder
 
 

@@ -5,11 +5,12 @@ import shlex
 from pathlib import Path
 
 import pytest
-from command_line import PIXELS, TINY, call, content, finished, only_run, snapshot
+from command_line import NAMED, PIXELS, TINY, call, content, finished, only_run, snapshot
 
 from fewshot_bench.cli.run import parse_seeds
 from fewshot_bench.errors import UsageError
-from fewshot_bench.records import find_records, load_record, read_scores
+from fewshot_bench.records import find_records, load_record
+from fewshot_bench.score_files import read_scores
 from fewshot_bench.statistics import score_interval
 
 
@@ -142,7 +143,7 @@ def test_overwriting_runs_again_and_leaves_one_result(tmp_path: Path) -> None:
     finished(*TINY, "--out", tmp_path)
     folder = only_run(tmp_path)
     before, weights = content(folder), (folder / "checkpoint.safetensors").read_bytes()
-    finished("test", folder, "--episodes", "9")
+    finished("test", folder, *NAMED, "--episodes", "9")
     (folder / "checkpoint.safetensors").write_bytes(b"damaged")
     finished(*TINY, "--out", tmp_path, "--on-existing", "overwrite")
     assert content(folder) == before
@@ -198,7 +199,7 @@ def test_a_data_set_is_named_by_its_file_too(tmp_path: Path, monkeypatch: pytest
     assert folder.parent == tmp_path / "runs"
     assert content(folder)["train"]["dataset"] == "stripes:Stripes"
     assert len(list(tmp_path.glob("cache/stripes-Stripes-*"))) == 1
-    finished("test", folder, "--ways", "2")
+    finished("test", folder, "--dataset", f"{file}:Stripes", "--ways", "2")
 
 
 def test_a_recipe_file_is_one_layer_between_defaults_and_settings(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """`fsbench test`: another result of the same checkpoint."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
-from command_line import PIXELS, TINY, Said, call, content, finished, only_run, snapshot
+from command_line import NAMED, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
 
 from fewshot_bench.records import load_record
 
@@ -33,7 +34,7 @@ def last_test(folder: Path) -> dict[str, object]:
 def test_a_result_is_added_and_the_earlier_one_and_the_checkpoint_stay(folder: Path) -> None:
     """Training is never touched."""
     before, files = content(folder), snapshot(folder)
-    said = finished("test", folder, "--shots", "5")
+    said = finished("test", folder, *NAMED, "--shots", "5")
     after = content(folder)
     assert after["results"][:1] == before["results"]
     assert {**after, "results": []} == {**before, "results": []}
@@ -47,7 +48,7 @@ def test_a_result_is_added_and_the_earlier_one_and_the_checkpoint_stay(folder: P
 
 def test_what_is_not_asked_stays_as_the_run_was_tested(folder: Path) -> None:
     """`--shots 5` changes the shots alone, and with them the episodes."""
-    finished("test", folder, "--shots", "5")
+    finished("test", folder, *NAMED, "--shots", "5")
     first, second = load_record(folder).results
     assert second["test"] == {**first["test"], "shots": 5}
     assert first["digest"] != second["digest"]
@@ -55,7 +56,7 @@ def test_what_is_not_asked_stays_as_the_run_was_tested(folder: Path) -> None:
 
 def test_another_protocol_brings_its_own_conditions(folder: Path) -> None:
     """2,000 episodes of 15 queries, whatever the run was tested on."""
-    finished("test", folder, "--protocol", "standard-transductive")
+    finished("test", folder, *NAMED, "--protocol", "standard-transductive")
     test = last_test(folder)
     assert (test["protocol"], test["episodes"], test["queries"]) == ("standard-transductive", 2000, 15)
     assert (test["ways"], test["shots"]) == (5, 1)
@@ -63,7 +64,7 @@ def test_another_protocol_brings_its_own_conditions(folder: Path) -> None:
 
 def test_settings_of_the_test_can_be_set(folder: Path) -> None:
     """The seed of the episodes makes other episodes."""
-    finished("test", folder, "--set", "test.seed=1")
+    finished("test", folder, *NAMED, "--set", "test.seed=1")
     first, second = load_record(folder).results
     assert second["test"] == {**first["test"], "seed": 1}
     assert first["digest"] != second["digest"]
@@ -71,31 +72,32 @@ def test_settings_of_the_test_can_be_set(folder: Path) -> None:
 
 def test_the_same_test_twice_is_one_result(folder: Path) -> None:
     """Nothing is written the second time."""
-    finished("test", folder, "--shots", "5")
+    finished("test", folder, *NAMED, "--shots", "5")
     before = snapshot(folder)
-    said = finished("test", folder, "--shots", "5")
+    said = finished("test", folder, *NAMED, "--shots", "5")
     assert snapshot(folder) == before
     assert "holds this result" in said.err
 
 
 def test_json_on_stdout_is_the_record_with_the_result(folder: Path) -> None:
     """And nothing else."""
-    said = finished("test", folder, "--ways", "3", "--json")
+    said = finished("test", folder, *NAMED, "--ways", "3", "--json")
     assert json.loads(said.out) == load_record(folder).content
 
 
 def test_the_result_says_the_commands_that_make_it(folder: Path) -> None:
     """The training's command, then the test's by run id."""
-    said = finished("test", folder, "--shots", "5", "--set", "test.seed=2")
+    said = finished("test", folder, *NAMED, "--shots", "5", "--set", "test.seed=2")
     record = load_record(folder)
     first, second = (result["command"] for result in record.results)
-    assert second == f"{first} && fsbench test {record.run_id} --shots 5 --set test.seed=2"
+    named = shlex.join(NAMED)
+    assert second == f"{first} && fsbench test {record.run_id} {named} --shots 5 --queries 5 --episodes 8 --set test.seed=2"
     assert second in said.out
 
 
 def test_a_test_of_a_loaded_checkpoint_equals_that_of_the_trained_model(folder: Path) -> None:
     """The weights on disk are those that were tested: the same episodes asked for again have the same scores."""
-    finished("test", folder, "--episodes", "12")
+    finished("test", folder, *NAMED, "--episodes", "12")
     record = load_record(folder)
     first, second = (record.scores(result["id"]) for result in record.results)
     assert (first == second[:8]).all()
@@ -116,7 +118,7 @@ def named(how: str, folder: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize("how", ["folder", "name", "id", "start of its id"])
 def test_a_run_is_named_by(how: str, folder: Path) -> None:
     """Its folder anywhere, or its name or id below `--out`."""
-    finished("test", *named(how, folder), "--ways", "2")
+    finished("test", *named(how, folder), *NAMED, "--ways", "2")
     assert last_test(folder)["ways"] == 2
 
 
@@ -132,7 +134,7 @@ def test_a_name_of_two_runs_is_refused(folder: Path) -> None:
     other = Path(shutil.copytree(folder, folder.parent / folder.name.replace(folder.name[-6:], "ffffff")))
     before = snapshot(folder.parent)
     common = load_record(folder).run_id[:4]
-    complaint = refused(call("test", common, "--out", folder.parent, "--ways", "2"))
+    complaint = refused(call("test", common, *NAMED, "--out", folder.parent, "--ways", "2"))
     assert "2 runs" in complaint
     assert folder.name in complaint
     assert other.name in complaint
@@ -142,17 +144,14 @@ def test_a_name_of_two_runs_is_refused(folder: Path) -> None:
 def test_a_run_that_is_not_finished_is_refused(folder: Path) -> None:
     """It has no record yet."""
     (folder / "record.json").unlink()
-    assert "No finished run" in refused(call("test", folder, "--out", folder.parent))
+    assert "No finished run" in refused(call("test", folder, *NAMED, "--out", folder.parent))
 
 
 def test_a_method_that_has_changed_since_is_tested_with_a_word_about_it(folder: Path, tmp_path: Path) -> None:
     """The new result carries the hash of the source that made it."""
     source = tmp_path / "linear_method.py"
     source.write_text(Path(TINY[2].rpartition(":")[0]).read_text() + "\nEDITED = True\n")
-    record = json.loads((folder / "record.json").read_text())
-    record["method"]["reference"] = f"{source}:Linear"
-    (folder / "record.json").write_text(json.dumps(record))
-    said = finished("test", folder, "--shots", "5")
+    said = finished("test", folder, "--method", f"{source}:Linear", "--shots", "5")
     assert "source" in said.err
     assert "has changed" in said.err
     results = load_record(folder).results
@@ -171,12 +170,14 @@ def summary_of(said: Said) -> list[str]:
 def test_shards_are_computed_in_any_order_and_the_last_one_merges_them(folder: Path, trained: Path, tmp_path: Path) -> None:
     """Until then it says which parts are missing, and the record is untouched; then it says what the whole test says."""
     before = (folder / "record.json").read_bytes()
-    assert finished("test", folder, *MANY, "--shard", "3/3").out.startswith("1 of 3 parts are there; missing: 1-2.\n")
-    assert finished("test", folder, *MANY, "--shard", "1/3").out.startswith("2 of 3 parts are there; missing: 2.\n")
+    assert finished("test", folder, *NAMED, *MANY, "--shard", "3/3").out.startswith(
+        "1 of 3 parts are there; missing: 1-2.\n"
+    )
+    assert finished("test", folder, *NAMED, *MANY, "--shard", "1/3").out.startswith("2 of 3 parts are there; missing: 2.\n")
     assert (folder / "record.json").read_bytes() == before
-    said = finished("test", folder, *MANY, "--shard", "2/3")
+    said = finished("test", folder, *NAMED, *MANY, "--shard", "2/3")
     whole = Path(shutil.copytree(trained, tmp_path / "whole"))
-    assert summary_of(said) == summary_of(finished("test", whole, *MANY))
+    assert summary_of(said) == summary_of(finished("test", whole, *NAMED, *MANY))
     assert content(folder) == content(whole)
     assert snapshot(folder).keys() == snapshot(whole).keys()
     assert "--shard" not in said.out
@@ -184,10 +185,10 @@ def test_shards_are_computed_in_any_order_and_the_last_one_merges_them(folder: P
 
 def test_a_shard_in_json_is_its_standing(folder: Path) -> None:
     """Nothing else on stdout; the record once it is merged, and when it was there already."""
-    first = json.loads(finished("test", folder, *MANY, "--shard", "2/2", "--json").out)
+    first = json.loads(finished("test", folder, *NAMED, *MANY, "--shard", "2/2", "--json").out)
     assert (first["shard"], first["done"], first["missing"], first["record"]) == ("2/2", [2], [1], None)
     for shard in ("1/2", "2/2"):
-        said = json.loads(finished("test", folder, *MANY, "--shard", shard, "--json").out)
+        said = json.loads(finished("test", folder, *NAMED, *MANY, "--shard", shard, "--json").out)
         assert (said["shard"], said["done"], said["missing"]) == (shard, [1, 2], [])
         assert said["record"] == load_record(folder).content
         assert said["result"] == first["result"] == load_record(folder).results[-1]["id"]
@@ -195,9 +196,9 @@ def test_a_shard_in_json_is_its_standing(folder: Path) -> None:
 
 def test_a_shard_that_is_there_is_not_computed_again(folder: Path) -> None:
     """A note says so; nothing is written."""
-    finished("test", folder, *MANY, "--shard", "2/3")
+    finished("test", folder, *NAMED, *MANY, "--shard", "2/3")
     before = snapshot(folder)
-    said = finished("test", folder, *MANY, "--shard", "2/3")
+    said = finished("test", folder, *NAMED, *MANY, "--shard", "2/3")
     assert "Already there: part 2/3." in said.err
     assert snapshot(folder) == before
 
@@ -205,7 +206,7 @@ def test_a_shard_that_is_there_is_not_computed_again(folder: Path) -> None:
 def test_a_result_that_is_there_has_no_shards(folder: Path) -> None:
     """The run's own test is done; nothing is written."""
     before = snapshot(folder)
-    said = finished("test", folder, "--shard", "1/2")
+    said = finished("test", folder, *NAMED, "--shard", "1/2")
     assert "holds this result" in said.err
     assert "5-way 1-shot" in said.out
     assert snapshot(folder) == before
@@ -233,7 +234,7 @@ def test_a_shard_that_cannot_be_is_refused(name: str, folder: Path) -> None:
     """In one to three lines, before any episode; nothing is written."""
     arguments, *words = BAD_SHARDS[name]
     before = snapshot(folder)
-    said = call("test", folder, *arguments)
+    said = call("test", folder, *NAMED, *arguments)
     complaint = refused(said)
     assert 1 <= len(complaint.splitlines()) <= 3
     assert "Traceback" not in said.err

@@ -1,10 +1,8 @@
 """`make.py --papers` trains each recipe `paper` once and tests it as the paper does."""
 
 import importlib.util
-import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,8 +10,7 @@ from typing import Any
 import pytest
 
 from fewshot_bench import plugins
-from fewshot_bench.reproduce import request_of
-from fewshot_bench.resolve import Resolved, TestRequest, another_test, resolve
+from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve
 from fewshot_leaderboard.published import published
 
 MAKE = Path(__file__).parents[2] / "leaderboard" / "results" / "make.py"
@@ -39,16 +36,20 @@ def jobs(make: ModuleType) -> list[list[Resolved]]:
 
 def carried_out(job: Any) -> list[Resolved]:
     """What a job's commands would do."""
-    run = resolve(replace(request_of(shlex.join(["fsbench", "run", *job.arguments])), device="cpu"))
+    run = resolve(Request(**options_of(job.arguments), device="cpu"))
     return [run, *(another_test(run, asked_by(words), run.test) for words in job.tests)]
 
 
 def asked_by(words: tuple[str, ...]) -> TestRequest:
     """The request of `fsbench test RUN` with these options."""
-    options = dict(zip(words[::2], words[1::2], strict=True))
-    settings, protocol = (options.pop("--set"),), options.pop("--protocol")
-    numbers: dict[str, Any] = {name[2:]: int(number) for name, number in options.items()}
-    return TestRequest(protocol, settings=settings, **numbers)
+    options = options_of(words)
+    return TestRequest(settings=(options.pop("set"),), **options)
+
+
+def options_of(words: tuple[str, ...]) -> dict[str, Any]:
+    """`--name value ...` by name, whole numbers as such."""
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return {name.removeprefix("--"): int(value) if value.isdecimal() else value for name, value in pairs}
 
 
 def in_full(run: Resolved) -> tuple[str, str]:

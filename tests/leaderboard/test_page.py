@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_is_named(records: list[Record], tmp_pat
     """A file in the way of the output folder is an error that names the path."""
     (tmp_path / "site").write_text("in the way")
     with pytest.raises(FewshotError, match=r"site.index\.html"):
-        write_page(records, tmp_path / "site")
+        write_page(page(records), tmp_path / "site")
 
 
 def test_the_command_prints_where_the_page_is(records: list[Record], tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def browser_page(records: list[Record], tmp_path: Path) -> Iterator[object]:
         assert os.environ.get("FSBENCH_REQUIRE_BROWSER") != "1", "FSBENCH_REQUIRE_BROWSER is set: install chromium"
         pytest.skip("no chromium on the PATH")
     playwright = pytest.importorskip("playwright.sync_api")
-    path = write_page(records, tmp_path / "site")
+    path = write_page(page(records), tmp_path / "site")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
