@@ -21,6 +21,8 @@ import torch
 from fewshot_bench import plugins
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.execution import reopen, resolve_test
+from fewshot_bench.inductive import is_inductive
+from fewshot_bench.locks import one_thread_at_a_time
 from fewshot_bench.method import Method
 from fewshot_bench.records import Record, Scores, add_result, load_record, part_files, remove_parts
 from fewshot_bench.reproduce import test_command
@@ -136,6 +138,7 @@ class Parts:
         return part
 
 
+@one_thread_at_a_time()
 def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, listener: Listener) -> Standing:
     """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
     record, resolved, spec = resolve_test(folder, request, device)
@@ -189,6 +192,7 @@ def _origin(session: Session, spec: TestSpec, record: Record) -> dict[str, Any]:
         "run": record.run_id,
         "result": result_id(session.resolved),
         "digest": session.test_source(spec).sampler.digest(spec.episodes),
+        "checked": is_inductive(spec, type(session.method)),
         "source_sha256": session.resolved.source_sha256,
         "weights": _weights_sha256(session.method),
         "pixels": session.tested.fingerprint,
