@@ -12,7 +12,7 @@ from fewshot_bench.again import Asked, again
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError
-from fewshot_bench.locks import only_one
+from fewshot_bench.locks import one_thread_at_a_time, only_one
 from fewshot_bench.long_work import long_test, long_work
 from fewshot_bench.named_again import names_of
 from fewshot_bench.plan import Plan
@@ -35,6 +35,7 @@ MANY = 100_000
 OnExisting = Literal["reuse", "error", "overwrite"]
 
 
+@one_thread_at_a_time()
 def run(
     method: str,
     ways: int | None = None,
@@ -57,8 +58,9 @@ def run(
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
-    `settings` are the `--set` keys; `images` is the most images that the training sees. Raises `UsageError` for a request
-    that cannot be met, `DataError` for data that is missing or damaged, `FewshotError` where the run fails.
+    `settings` are the `--set` keys; `images` is the most images that the training sees. A second thread of this process
+    waits until the first one's run is done. Raises `UsageError` for a request that cannot be met, `DataError` for data that
+    is missing or damaged, `FewshotError` where the run fails.
     """
     request = Request(
         method=method,
@@ -81,6 +83,7 @@ def run(
         return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
 
 
+@one_thread_at_a_time()
 def execute(
     request: Request, resolved: Resolved, out: Path, on_existing: OnExisting, listener: Listener
 ) -> tuple[Record, dict[str, Any]]:
@@ -167,6 +170,7 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     return load_record(folder)
 
 
+@one_thread_at_a_time()
 def test_run(folder: Path, request: TestRequest, device: str, listener: Listener) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
     record, resolved, spec = resolve_test(folder, request, device)

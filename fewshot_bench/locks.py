@@ -1,5 +1,7 @@
-"""One process at a time makes a folder: prepared images, or a run."""
+"""One process at a time makes a folder (prepared images, or a run), and one thread of a process computes."""
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,3 +27,24 @@ def only_one(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterat
         yield
     finally:
         lock.release()
+
+
+_turn = threading.RLock()
+
+
+def _renewed() -> None:
+    """In a forked process, where the thread that holds the lock is none of its threads."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renewed)
+
+
+@contextmanager
+def one_thread_at_a_time() -> Iterator[None]:
+    """Let no other thread of this process compute meanwhile: torch's generator, its number of threads, its precision and the
+    choice of kernels are the process's. A thread may enter twice. Locks of folders are taken inside, never around it."""
+    with _turn:
+        yield

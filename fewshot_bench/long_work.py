@@ -17,7 +17,7 @@ from torch import Tensor
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.plan import Plan, blank_task
-from fewshot_bench.randomness import ForkedGenerator
+from fewshot_bench.randomness import seeded
 from fewshot_bench.rehearsal import BATCH, QUERIES, SHOTS, Rehearsed
 from fewshot_bench.specs import TestSpec, TrainSpec, Validation
 from fewshot_bench.tasks import Tasks
@@ -112,7 +112,7 @@ def _timed(device: torch.device, work: Callable[[], object]) -> float:
     """Seconds of a piece of work that was done once before, so that what is made at first use does not count."""
     seconds = LONG_S
     for _ in range(2):
-        with ForkedGenerator(0, device).active():
+        with seeded(0, device):
             started = time.perf_counter()
             work()
             if device.type == "cuda":

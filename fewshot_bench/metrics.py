@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from fewshot_bench.errors import FewshotError
@@ -32,22 +34,39 @@ METRICS: Mapping[Kind, Metric] = {"classification": Metric("accuracy", "max"), "
 
 
 def episode_scores_of(outputs: Tensor, tasks: Tasks) -> Scores:
-    """Score of each task [T] from its outputs [T, Q, N or D]: the accuracy, or the mean squared error.
+    """Score of each task [T] from its outputs [T, Q, N or D]: the accuracy, or the mean squared error; NaN where an output
+    is no answer (`check_finite`). Raises `FewshotError` for outputs of another shape.
 
-    Raises `FewshotError` for outputs of another shape, and where not one of them is a number.
+    No answer is NaN, an infinity, or for a query a score of -inf for every way; -inf for some of its ways rules them out.
     """
     expected = (*tasks.targets.shape, tasks.ways) if tasks.kind == "classification" else tuple(tasks.targets.shape)
     if tuple(outputs.shape) != expected:
         raise FewshotError(f"The method's outputs have shape {list(outputs.shape)}, where {list(expected)} was expected.")
-    if outputs.isnan().all():
-        raise FewshotError("None of the method's outputs is a number: it has diverged, or divides by zero.")
     if tasks.kind == "regression":
-        return task_losses(outputs, tasks.targets, "regression").double().cpu().numpy()
-    return accuracies(outputs, tasks.targets)
+        scores = task_losses(outputs, tasks.targets, "regression").double().cpu().numpy()
+    else:
+        scores = accuracies(outputs, tasks.targets)
+    return np.where(_answered(outputs, tasks.kind).cpu().numpy() & np.isfinite(scores), scores, np.nan)
 
 
 def accuracies(scores: Tensor, labels: Tensor) -> Scores:
     """Share of queries whose highest score [T, Q, N] is that of their label [T, Q]: [T]. A tie goes to the first way,
-    which the shuffled labels make a random one; a query with a score that is not a number is answered wrongly."""
-    right = (scores.argmax(-1) == labels) & ~scores.isnan().any(-1)
-    return right.double().mean(-1).cpu().numpy()
+    which the shuffled labels make a random one."""
+    return (scores.argmax(-1) == labels).double().mean(-1).cpu().numpy()
+
+
+def check_finite(scores: Scores, what: str) -> None:
+    """Refuse scores of `what` (the episodes of a test) of which some are no numbers; raises `FewshotError`."""
+    if bad := int((~np.isfinite(scores)).sum()):
+        raise FewshotError(
+            f"In {bad:,} of {len(scores):,} {what} the method's outputs are NaN or infinite: no score is recorded.\n"
+            "It has diverged (lower the learning rates, --set lr=...), or predict divides by zero."
+        )
+
+
+def _answered(outputs: Tensor, kind: Kind) -> Tensor:
+    """Whether every output of a task is an answer [T]."""
+    if kind == "regression":
+        return outputs.isfinite().flatten(1).all(1)
+    no_score = outputs.isnan() | (outputs == torch.inf)
+    return ~no_score.flatten(1).any(1) & outputs.isfinite().any(-1).all(-1)

@@ -18,7 +18,7 @@ from fewshot_bench import kernels
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.method import Conditions, Method, MethodInfo
-from fewshot_bench.randomness import ForkedGenerator
+from fewshot_bench.randomness import seeded
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import Tasks
 
@@ -76,8 +76,7 @@ def kept_bytes(method: Method, spec: TrainSpec) -> int:
         return tensor.detach()  # with its graph, what an operation saves of its own result would keep itself for ever
 
     task = blank_task(method.info, EpisodeSize.of(spec), next(method.parameters()))
-    generator = ForkedGenerator(0, task.support_x.device)  # for dropout and its like
-    with generator.active(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+    with seeded(0, task.support_x.device), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         loss = trial.loss(task)
     del loss
     return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())

@@ -1,10 +1,13 @@
-"""Where random numbers come from: a torch generator forked from the spec's seed, and a task's own key."""
+"""Where random numbers come from: generators forked from the spec's seed, and a task's own key."""
 
+# ruff: noqa: NPY002 -- numpy's global state is handled here so that nothing else depends on it
 import hashlib
 import math
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,34 +57,62 @@ class ForkedGenerator:
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.device = device
-        self.states: list[Tensor] = []
-        with self._preserved():
-            torch.manual_seed(seed)
-            self.states = self._read()
+        kinds = {"cpu", device.type}
+        self.states = [torch.Generator(kind).manual_seed(seed).get_state() for kind in sorted(kinds, key="cpu".__ne__)]
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Draw from this generator inside the block."""
-        with self._preserved():
-            self._write(self.states)
-            try:
-                yield
-            finally:
-                self.states = self._read()
-
-    @contextmanager
-    def _preserved(self) -> Iterator[None]:
-        before = self._read()
+        before = _read(self.device)
+        _write(self.states, self.device)
         try:
             yield
         finally:
-            self._write(before)
+            self.states = _read(self.device)
+            _write(before, self.device)
 
-    def _read(self) -> list[Tensor]:
-        accelerator = [torch.get_device_module(self.device).get_rng_state()] if self.device.type != "cpu" else []
-        return [torch.get_rng_state(), *accelerator]
 
-    def _write(self, states: list[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).set_rng_state(states[1])
+@contextmanager
+def host_generators() -> Iterator[Callable[[int], None]]:
+    """numpy's and Python's own global generators, from which a plugin may draw: inside they are what the yielded function
+    seeds them with, afterwards what they were."""
+    outside = np.random.get_state(), random.getstate()
+
+    def seed_with(seed: int) -> None:
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+
+    try:
+        yield seed_with
+    finally:
+        np.random.set_state(outside[0])
+        random.setstate(outside[1])
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[Callable[[], bool]]:
+    """All global generators (torch's, numpy's, Python's) from a seed of our own, and afterwards as they were; yields whether
+    any was drawn from so far."""
+    generator = ForkedGenerator(seed, device)
+    with generator.active(), host_generators() as seed_with:
+        seed_with(seed)
+        _, words, *place = np.random.get_state()
+        python = random.getstate()
+
+        def drew() -> bool:
+            _, words_now, *place_now = np.random.get_state()
+            numpy_drew = place_now != place or not np.array_equal(words_now, words)
+            return numpy_drew or random.getstate() != python or not all(map(torch.equal, _read(device), generator.states))
+
+        yield drew
+
+
+def _read(device: torch.device) -> list[Tensor]:
+    accelerator = [torch.get_device_module(device).get_rng_state()] if device.type != "cpu" else []
+    return [torch.get_rng_state(), *accelerator]
+
+
+def _write(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1])

@@ -22,7 +22,7 @@ from fewshot_bench.errors import PluginError, UsageError
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.normalisation import Statistics
 from fewshot_bench.plan import blank_task
-from fewshot_bench.randomness import ForkedGenerator
+from fewshot_bench.randomness import seeded
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.tasks import Tasks
 
@@ -47,8 +47,7 @@ def rehearse(resolved: Resolved, training_classes: int) -> Rehearsed:
     """Let the method answer, on the CPU; raises `UsageError` or `PluginError` for an answer that is none, for a
     normalisation that is not the declared one, and where the run cannot fit in memory."""
     check_memory(resolved, training_classes)
-    generator = ForkedGenerator(0, torch.device("cpu"))
-    with generator.active():
+    with seeded(0, torch.device("cpu")):
         method = resolved.build(resolved.dataset.shape, training_classes)
         method = method.to(getattr(torch, resolved.train.dtype)).train()
         check_layers(method)
@@ -144,7 +143,7 @@ def check_normalisation(name: str, network: Backbone, shape: tuple[int, ...]) ->
 def embedded(name: str, network: Backbone, x: Tensor, given: Statistics | None = None) -> tuple[Tensor, Statistics]:
     """What a backbone makes of x [T, n, ...], always by the same random numbers; raises `PluginError` where that is not
     embeddings [T, n, D] and the statistics of its layers."""
-    with torch.no_grad(), ForkedGenerator(0, x.device).active():  # the same dropout
+    with torch.no_grad(), seeded(0, x.device):  # the same dropout
         answer: Any = network.embed(x, dict(network.named_parameters()), given)
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], Tensor)):
         raise PluginError(

@@ -15,19 +15,20 @@ from fewshot_bench.batches import BatchSource
 from fewshot_bench.dataset import Progress
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.functions import FunctionData, FunctionSampler, FunctionSource
+from fewshot_bench.inductive import InductiveCheck, is_inductive
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.method import Conditions, Method
-from fewshot_bench.metrics import METRICS
+from fewshot_bench.metrics import METRICS, check_finite
 from fewshot_bench.plan import Plan, choose_plan
 from fewshot_bench.prepare import Prepared
-from fewshot_bench.randomness import ForkedGenerator, derive_seed
+from fewshot_bench.randomness import ForkedGenerator, derive_seed, host_generators
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.score_files import Scores
 from fewshot_bench.several import MixedSource, banks_of, resident
 from fewshot_bench.specs import TestSpec, short_hash
 from fewshot_bench.statistics import score_interval, trials_of
 from fewshot_bench.tasks import Sampler, Source, TaskSource, VaryingShots
-from fewshot_bench.testing import batch_size, episode_scores, scores_by_step
+from fewshot_bench.testing import Ask, batch_size, episode_scores, prediction, scores_by_step, steps
 from fewshot_bench.training import Progressed, Trainer
 from fewshot_bench.varying import VaryingSampler, sampler_of
 
@@ -92,7 +93,8 @@ class Session:
             chosen = replace(chosen, kernels=False)
             device = chosen.apply()
         generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
-        with generator.active():
+        with generator.active(), host_generators() as seed_host:
+            seed_host(derive_seed(train.seed, "host"))
             classes = prepared.training_classes(train.split) if train.updates else 0
             method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
         if plan is None:
@@ -162,12 +164,20 @@ class Session:
     def score(self, spec: TestSpec, part: range, listener: Listener) -> tuple[Scores, float]:
         """Score of each episode of `part`, which begins and ends between batches (`batch_size`), and the time taken [s]."""
         source, conditions = self.test_source(spec), _conditions(spec)
+        check = self._inductive(spec, source, part)
         listener.testing(len(part))
         started, scores = time.perf_counter(), np.empty(0)
-        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk, part):
+        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk, part, check):
             scores = np.concatenate([scores, block])
             listener.tested(scores)
+        check_finite(scores, "test episodes")
         return scores, time.perf_counter() - started
+
+    def _inductive(
+        self, spec: TestSpec, source: Source, part: range | None = None, ask: Ask = prediction
+    ) -> InductiveCheck | None:
+        """What refuses answers that depend on other queries or tasks; None where the test promises nothing of the kind."""
+        return InductiveCheck(self.method, spec, source, part, ask) if is_inductive(spec, type(self.method)) else None
 
     def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
         """The result of all episodes' scores, for the record."""
@@ -205,8 +215,12 @@ class Session:
         """For regression, the mean after each inner step and its interval."""
         if self.method.info.kind != "regression":
             return {}
-        steps = scores_by_step(self.method, self.test_source(spec), _conditions(spec), spec.episodes, self.plan.test_chunk)
-        intervals = [] if steps is None else [score_interval([scores], trials=0, metric="mse") for scores in steps]
+        source, conditions = self.test_source(spec), _conditions(spec)
+        check = self._inductive(spec, source, ask=steps)
+        found = scores_by_step(self.method, source, conditions, spec.episodes, self.plan.test_chunk, check)
+        for step, scores in enumerate([] if found is None else found, 1):
+            check_finite(scores, f"test episodes after inner step {step}")
+        intervals = [] if found is None else [score_interval([scores], trials=0, metric="mse") for scores in found]
         rows = [{"inner_steps": i, "mean": at.mean, "low": at.low, "high": at.high} for i, at in enumerate(intervals, 1)]
         return {"by_step": rows}
 

@@ -22,6 +22,8 @@ from fewshot_bench import plugins
 from fewshot_bench.again import Asked
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.execution import reopen, resolve_test, with_command
+from fewshot_bench.inductive import is_inductive
+from fewshot_bench.locks import one_thread_at_a_time
 from fewshot_bench.method import Method
 from fewshot_bench.printable import printable
 from fewshot_bench.records import Record, add_result, load_record, part_files, remove_parts
@@ -138,6 +140,7 @@ class Parts:
         return part
 
 
+@one_thread_at_a_time()
 def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, listener: Listener) -> Standing:
     """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
     record, resolved, spec = resolve_test(folder, request, device, str(shard))
@@ -191,6 +194,7 @@ def _origin(session: Session, spec: TestSpec, record: Record) -> dict[str, Any]:
         "run": record.run_id,
         "result": result_id(session.resolved),
         "digest": session.test_source(spec).sampler.digest(spec.episodes),
+        "checked": is_inductive(spec, type(session.method)),
         "source_sha256": session.resolved.source_sha256,
         "weights": _weights_sha256(session.method),
         "pixels": session.tested.fingerprint,

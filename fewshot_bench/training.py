@@ -7,7 +7,7 @@ a run killed at any moment goes on from the last one and ends as an uninterrupte
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,11 +21,11 @@ from fewshot_bench.batches import BatchSource
 from fewshot_bench.checkpoint import load_tensors, prefixed, save_tensors, under
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, Method
-from fewshot_bench.metrics import METRICS
+from fewshot_bench.metrics import METRICS, check_finite
 from fewshot_bench.optimisers import learning_rate, optimiser_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.precision import products_in
-from fewshot_bench.randomness import ForkedGenerator
+from fewshot_bench.randomness import ForkedGenerator, derive_seed, host_generators
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.tasks import Source
 from fewshot_bench.testing import episode_scores
@@ -119,12 +119,22 @@ class Trainer:
     def train(self, watcher: Watcher) -> None:
         """Train to the end; raises `Interrupted` where the watcher asks to stop, `FewshotError` where the loss is not
         finite (the last saved state stays)."""
+        with host_generators() as seed_host:
+            self._train(watcher, seed_host)
+        if self.spec.selection == "last":
+            self.best, self.at.best_update = self._weights(), self.spec.updates
+        self.save()
+        self.method.load_state_dict(self.best)
+
+    def _train(self, watcher: Watcher, seed_host: Callable[[int], None]) -> None:
+        """All updates that are left; numpy's and Python's generators, whose state is not saved, start anew in each."""
         spec = self.spec
         every = spec.validation.every if spec.validation else LOG_EVERY
         started = saved = time.perf_counter()
         before = self.at.train_s
         while self.at.update < spec.updates:
             with self.generator.active():
+                seed_host(derive_seed(spec.seed, f"host, update {self.at.update}"))
                 loss = self._update()
             self.at.update += 1
             self.at.loss_sum, self.at.losses = self.at.loss_sum + loss, self.at.losses + 1
@@ -138,10 +148,6 @@ class Trainer:
                 saved = time.perf_counter()
             if stop:
                 raise Interrupted(self.at.update)
-        if spec.selection == "last":
-            self.best, self.at.best_update = self._weights(), spec.updates
-        self.save()
-        self.method.load_state_dict(self.best)
 
     def _update(self) -> float:
         """One update from `meta_batch_size` tasks or from a batch; returns their mean loss."""
@@ -186,9 +192,9 @@ class Trainer:
         assert rules is not None and self.validation is not None
         conditions = Conditions(rules.normalisation, rules.inner_steps)
         blocks = episode_scores(self.method, self.validation, conditions, rules.episodes, self.plan.test_chunk)
-        score = self.at.last_score = float(np.concatenate(list(blocks)).mean())
-        if not math.isfinite(score):
-            raise _diverged("validation score", score, self.at.update)
+        scores = np.concatenate(list(blocks))
+        check_finite(scores, f"validation episodes after update {self.at.update:,}")
+        score = self.at.last_score = float(scores.mean())
         metric = METRICS[self.method.info.kind]
         if not self.at.best_update or metric.better(score, than=self.at.best_score):
             self.at.best_score, self.at.best_update, self.best = score, self.at.update, self._weights()

@@ -6,8 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from tiny import blobs, tasks_of
+from torch import Tensor
+
+from fewshot_bench.tasks import Tasks
 
 README = Path(__file__).parents[1] / "README.md"
 HEADING = "## Write your own method"
@@ -93,3 +99,19 @@ def test_the_other_commands_know_the_plugin(installed: Path, cache: Path, tmp_pa
     """The README's `list` and `show` commands print the plugin's title."""
     [command] = commands(words)
     assert "Cosine prototypes" in fsbench(*command.split()[1:], cwd=tmp_path, cache=cache, packages=installed)
+
+
+def test_the_draws_of_a_task_are_its_own_wherever_it_stands() -> None:
+    """The README's example draws alike for a task alone and among others, and otherwise for each."""
+    [example] = [block for block in re.findall(r"^```python\n(.*?)^```$", section(), re.M | re.S) if "tasks.key" in block]
+
+    def drawn(tasks: Tasks) -> tuple[Tensor, Tensor]:
+        names: dict[str, Any] = {"tasks": tasks}
+        exec(example, names)
+        return names["noise"], names["order"]
+
+    tasks = tasks_of(blobs())
+    for together, alone in zip(drawn(tasks), drawn(tasks.some(slice(2, 3))), strict=True):
+        assert together.shape[2] == 8
+        assert torch.equal(together[2:3], alone)
+        assert not torch.equal(together[1:2], alone)

@@ -17,7 +17,7 @@ from fewshot_bench import testing
 from fewshot_bench.bank import MemmapBank
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo, NoHparams, build_hparams
-from fewshot_bench.metrics import accuracies, episode_scores_of
+from fewshot_bench.metrics import accuracies, check_finite, episode_scores_of
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.tasks import Tasks, TaskSource
 from fewshot_bench.testing import batch_size, embedded, episode_scores, used_images
@@ -177,12 +177,51 @@ def test_accuracies_of_known_scores_are_known() -> None:
     assert accuracies(torch.nn.functional.one_hot(answers, 3).float(), labels).tolist() == [1.0, 0.75, 0.0]
 
 
-@pytest.mark.parametrize("where", [0, 1, slice(None)], ids=["at the label", "beside the label", "everywhere"])
-def test_a_score_that_is_not_a_number_is_a_wrong_answer(where: Any) -> None:
-    """A query with NaN among its scores counts as wrong, wherever it stands; the other queries count as they are."""
-    scores = torch.tensor([[[2.0, 1.0], [2.0, 1.0]]])
-    scores[0, 0, where] = torch.nan
-    assert accuracies(scores, torch.tensor([[0, 0]])).tolist() == [0.5]
+NAN, INF = torch.nan, torch.inf
+NO_ANSWERS = {
+    "NaN at the label": [NAN, 1.0],
+    "NaN beside the label": [2.0, NAN],
+    "NaN everywhere": [NAN, NAN],
+    "infinite": [INF, 1.0],
+    "infinite everywhere": [INF, INF],
+    "every way ruled out": [-INF, -INF],
+}
+
+
+@pytest.mark.parametrize("scores", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_an_episode_with_a_query_that_is_not_answered_has_no_score(scores: list[float]) -> None:
+    """However the other queries are answered; the other episodes keep theirs."""
+    outputs = torch.tensor([[[2.0, 1.0], scores], [[2.0, 1.0], [1.0, 2.0]]])
+    assert np.array_equal(episode_scores_of(outputs, two_way(2)), [np.nan, 0.5], equal_nan=True)
+
+
+def test_a_way_may_be_ruled_out() -> None:
+    """Minus infinity for some ways is the lowest score."""
+    outputs = torch.tensor([[[2.0, -INF], [-INF, 1.0]]])
+    assert episode_scores_of(outputs, two_way(1)).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_scores_of_any_real_type_are_compared(dtype: torch.dtype) -> None:
+    """However few digits they have."""
+    outputs = torch.tensor([[[1, 0], [0, 1]]]).to(dtype)
+    assert episode_scores_of(outputs, two_way(1)).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF, 1e30])
+def test_a_function_with_a_value_that_is_no_number_has_no_score(value: float) -> None:
+    """Nor one whose squared error is none."""
+    zeros = torch.zeros(2, 3, 1)
+    tasks = Tasks(zeros, zeros, zeros, zeros, 1, torch.zeros(2, dtype=torch.int64), "regression")
+    outputs = zeros.clone()
+    outputs[0, 1] = value
+    assert np.array_equal(episode_scores_of(outputs, tasks), [np.nan, 0.0], equal_nan=True)
+
+
+def two_way(count: int) -> Tasks:
+    """Tasks of two queries, of the first way both."""
+    zeros, labels = torch.zeros(count, 2, 1), torch.zeros(count, 2, dtype=torch.int64)
+    return Tasks(zeros, labels, zeros, labels, 2, torch.zeros(count, dtype=torch.int64))
 
 
 def test_an_answer_without_an_opinion_is_right_by_chance(noisy: npt.NDArray[np.uint8]) -> None:
@@ -223,14 +262,11 @@ def test_outputs_of_another_shape_are_refused(noisy: npt.NDArray[np.uint8], shap
         episode_scores_of(torch.zeros(shape), tasks)
 
 
-def test_outputs_without_a_number_are_refused(noisy: npt.NDArray[np.uint8]) -> None:
-    """Not counted as all wrong: nothing was answered."""
-    tasks = make_source(noisy).tasks(0, 2)
-    outputs = torch.full((2, tasks.targets.shape[1], WAYS), torch.nan)
-    with pytest.raises(FewshotError, match="is a number"):
-        episode_scores_of(outputs, tasks)
-    outputs[0, 0] = 0.0
-    assert episode_scores_of(outputs, tasks).max() <= 1
+def test_scores_that_are_no_numbers_are_counted() -> None:
+    """And those that are pass."""
+    check_finite(np.array([0.5, 0.0]), "test episodes")
+    with pytest.raises(FewshotError, match="In 2 of 3 test episodes the method's outputs are NaN or infinite"):
+        check_finite(np.array([0.5, np.nan, np.inf]), "test episodes")
 
 
 @pytest.mark.parametrize(("numbers", "chunk", "episodes"), [(2**27, 1, 256), (7 * 20 * SIDE**2, 1, 7), (1, 3, 3)])

@@ -1,8 +1,10 @@
 """The trainer's own rules; interruptions are in test_resume.py."""
 
 import json
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import SHAPE, blobs, build
@@ -142,3 +144,30 @@ def test_initial_weights_come_from_the_seed_and_leave_the_global_state_alone() -
             draws.append(torch.rand(SHAPE))
     assert torch.equal(draws[0], draws[1])
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_draws_from_numpy_and_python_resume_as_torchs_do(tmp_path: Path) -> None:
+    """A loss that draws from all three is the same in a training that was stopped, whatever was drawn meanwhile."""
+
+    def noisy(folder: Path) -> Trainer:
+        run = trainer(folder, validate=False, selection="last", split="train+val")
+        loss = run.method.loss
+        run.method.loss = lambda tasks: loss(tasks) * (torch.rand(()) + np.random.rand() + random.random())  # type: ignore # noqa: NPY002
+        return run
+
+    class Stop(Listener):
+        def stopped(self) -> bool:
+            return first.at.update == 3
+
+    first = noisy(tmp_path)
+    with pytest.raises(Interrupted):
+        first.train(Stop())
+    second, whole = noisy(tmp_path), noisy(tmp_path / "whole")
+    second.resume()
+    random.random(), np.random.rand()  # noqa: NPY002
+    (tmp_path / "whole").mkdir()
+    for run in (second, whole):
+        run.train(Listener())
+    for key, value in whole.method.state_dict().items():
+        assert torch.equal(value, second.method.state_dict()[key]), key
+    assert whole.log[-1].split('"train_s"')[0] == second.log[-1].split('"train_s"')[0]

@@ -20,7 +20,7 @@ list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=
 
 HYPER = "hyper-parameters"
 
-Check = Annotated[bool, typer.Option("--check", help="Import each and say which fail.")]
+Check = Annotated[bool, typer.Option("--check", help="Import each, try out methods, and say which fail.")]
 
 
 @list_app.command()
@@ -125,7 +125,7 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
             if missing := plugin.missing():
                 row["missing"] = missing
             elif check:
-                plugin.load()
+                _try_out(group, plugin.load())
         except FewshotError as error:
             row["error"] = str(error)
         rows.append(row)
@@ -138,6 +138,14 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
             for line in (row[key] for key in ("missing", "error") if key in row):
                 print(f"{'':<{width}}{line}")
     return 1 if any("error" in row for row in rows) else 0
+
+
+def _try_out(group: plugins.Group, loaded: Any) -> None:
+    """Raises `FewshotError` for a method that declares nothing and answers queries by each other."""
+    if group == "methods":
+        from fewshot_bench.trial import check_inductive  # slow to import
+
+        check_inductive(loaded)
 
 
 def _result_text(record: "Record", result: dict[str, Any], *, disputed: bool) -> str:

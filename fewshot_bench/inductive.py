@@ -1,0 +1,293 @@
+"""Whether a test is inductive: some of its episodes are scored again before its result is filed, and must score the same.
+
+An inductive method answers a query from the support of its task and from nothing else. So what it said in the test must be
+what a copy of it, taken before the test, says of
+
+- the first 16 episodes with other queries and in other company: half of each task's queries are replaced, and every other
+  task of its chunk is; twice, so that each task stays once. Numbers and places stay, so that rounding stays;
+- tasks and queries in the opposite order, single queries of tasks alone, and tasks with other queries whose images are
+  changed by a rounding, so that nothing which was kept of them is met again;
+- episodes in which an image of the support and a query are embedded alone, where the test embeds each image once, in calls
+  with hundreds of others (`embed_images`);
+- another chunk of the test and its last one, replaced as above: what is gathered over episodes shows there.
+
+That are 65 to 115 episodes more, of 2,000; of a chunk at most 16 tasks are scored again.
+
+The bound is a thousandth of the spread of a query's own scores, and where those hardly differ 64 roundings of the largest.
+In float32 each registered method, in each inductive mode, with kernels and without, was within 1.4e-4 of the spread, and
+where only content was replaced mostly equal bit for bit. But inner steps are not continuous: a value passes a ReLU or wins a
+pooling window by less than its rounding, and elsewhere single tasks moved by 0.07. So where a score moves, both sides are
+computed in float64, in which no rounding (1e-16) is likely to meet such a place: an honest method then agrees within a
+millionth.
+
+A method that draws from a global generator is asked about one task at a time (`testing.answers`), and its draws change with
+the number and the order of queries: of it nothing but replacing is asked.
+
+What this cannot find is code that goes out of its way to recognise it.
+
+Legend: T tasks, Q query images in all, N ways.
+"""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_bench.errors import FewshotError
+from fewshot_bench.method import Conditions, Method
+from fewshot_bench.philox import key_of, one_below, words
+from fewshot_bench.protocols import PROTOCOLS
+from fewshot_bench.randomness import seeded
+from fewshot_bench.rescoring import (
+    BOUND,
+    BOUND_64,
+    CAUSES,
+    Again,
+    alone,
+    copied,
+    differing,
+    in_float64,
+    nudged,
+    replaced,
+    turned,
+)
+from fewshot_bench.specs import TRANSDUCTIVE_MODES, TestSpec
+from fewshot_bench.tasks import Source, Tasks, TaskSource
+from fewshot_bench.testing import Ask, answers, embed, embedded_together, prediction
+
+FIRST = 16
+"""So many episodes from the first on are scored again, and at most so many tasks of a chunk."""
+ALONE = 4
+"""Of so many tasks of a chunk one query is asked about alone."""
+EMBEDDED = 8
+"""Of so many tasks of a chunk an image of the support and a query are embedded alone."""
+RARELY = 4
+"""So many tasks, or half of all, may move in the dtype of the test and agree in float64."""
+
+
+def is_inductive(spec: TestSpec, method: type[Method]) -> bool:
+    """Whether a test promises that queries do not see each other."""
+    declared = PROTOCOLS[spec.protocol].transductive
+    if declared is None:
+        return not method.transductive and spec.normalisation not in TRANSDUCTIVE_MODES
+    return not declared
+
+
+class InductiveCheck:
+    """Watches a test of `images` or points (`testing.Watch`), of whose episodes `part` is computed here.
+
+    Raises `FewshotError` as soon as a score is not the same again.
+    """
+
+    def __init__(
+        self, method: Method, spec: TestSpec, images: Source, part: range | None = None, ask: Ask = prediction
+    ) -> None:
+        self.original, self.spec, self.images, self.ask = _copied(method), spec, images, ask
+        self.part = range(spec.episodes) if part is None else part
+        self.key = key_of("inductive", spec.model_dump())
+        self.chunk = 0
+        self.compared = self.moved = 0
+        """Tasks that were compared in place, and that moved there."""
+
+    def __call__(self, source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
+        """Check a block of the test, if it is one of those that are checked."""
+        self.chunk = self.chunk or len(tasks)
+        another = self.chunk * one_below(-(-self.spec.episodes // self.chunk), self.key, 0)
+        last = first + len(tasks) == self.spec.episodes
+        if first < FIRST or last or first == another:
+            anew = source.tasks(first, len(tasks)).without_query_labels()  # the method may have overwritten the others
+            _Block(self, source, first, anew, outputs).check(thoroughly=first < FIRST)
+
+    def fresh(self) -> Method:
+        """The method as it was before the test."""
+        method = _copied(self.original).eval()
+        method.conditions = Conditions(self.spec.normalisation, self.spec.inner_steps)
+        return method
+
+
+class _Block:
+    """A block of a test, from episode `first` on, of which at most `FIRST` tasks are scored again."""
+
+    def __init__(self, parent: InductiveCheck, source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
+        self.parent, self.source, self.first, self.whole = parent, source, first, tasks
+        self.tasks = tasks.some(slice(FIRST))
+        self.size, self.queries = self.tasks.query_x.shape[:2]
+        self.before = self._flat(outputs[:FIRST])
+        precisions = [torch.finfo(x.dtype).eps for x in (self.before, tasks.query_x) if x.is_floating_point()]
+        self.precision = max(precisions)
+
+    def check(self, *, thoroughly: bool) -> None:
+        """Score it again in each way; one of a later chunk is only replaced."""
+        others = self._others()
+        for turn in (0, 1) if thoroughly else (0,):
+            again = replaced(self.tasks, others, self._kept(turn))
+            if again.kept.any() and (found := self._unlike(again)) is not None:
+                raise self._refusal(*self._why(others, again, found))
+        if not thoroughly:
+            return
+        if self.source is not self.parent.images and (found := self._unlike_embedded()) is not None:
+            raise self._refusal("embedding", *found)
+        moves = {"order": [turned(self.tasks)]} if self.first + self.size <= FIRST else {}
+        moves["alone"] = [alone(self.tasks, i, self._one(self.queries, i)) for i in range(min(ALONE, self.size))]
+        halves = self._kept(0) | self._kept(1) if self.size > 1 else self._kept(0)
+        moves["kept"] = [nudged(self.tasks, others.some(slice(ALONE)), halves)]
+        for cause, several in moves.items():
+            for again in several:
+                if (found := self._unlike(again)) is not None:
+                    raise self._refusal(cause, *found)
+
+    def _kept(self, turn: int) -> Tensor:
+        """Which queries stay [T, Q]: a half, drawn for each task, of every other task; of a task alone each half in turn."""
+        drawn = words(key_of("queries", self.parent.key, self.first), self.size * self.queries)
+        rank = drawn.reshape(self.size, self.queries).argsort(1).argsort(1)
+        first_half = rank < (self.queries + 1) // 2
+        if self.size == 1:
+            kept = first_half if turn == 0 else ~first_half
+        else:
+            kept = first_half & (np.arange(self.size) % 2 == turn)[:, None]
+        return torch.from_numpy(kept).to(self.tasks.key.device)
+
+    def _others(self) -> Tasks:
+        """As many tasks of the same test, others wherever there are others, moved on by one task and one query."""
+        part = self.parent.part
+        start = part.start + self._one(max(1, len(part) - self.size + 1), 0)
+        if start == self.first and self.first + 2 * self.size <= part.stop:
+            start += self.size
+        found = self.source.tasks(start, self.size).without_query_labels()
+        held = {name: x.roll(1, 0) for name, x in vars(found).items() if isinstance(x, Tensor)}
+        held["query_x"] = held["query_x"].roll(1, 1)
+        return replace(found, **held)  # type: ignore[arg-type]
+
+    def _one(self, limit: int, number: int) -> int:
+        """An integer below `limit`, drawn for this block."""
+        return one_below(limit, self.parent.key, 1 + self.first * (FIRST + 1) + number)
+
+    def _unlike(self, again: Again) -> tuple[Tensor, Tensor] | None:
+        """Queries [T, Q] that are answered otherwise, and their outputs; None where all are as they were, or where that is
+        rounding's doing."""
+        after = again.back(self._asked(self.parent.fresh(), again.tasks))
+        unlike = self._differing(self.before, after, again.kept, self.precision, BOUND)
+        self.parent.compared += int(again.kept.any(1).sum()) if again.in_place else 0
+        return (unlike, after) if unlike.any() and not self._is_rounding(again, unlike) else None
+
+    def _is_rounding(self, again: Again, unlike: Tensor) -> bool:
+        """Whether what differs does not differ in float64, nor when the chunk is scored as it was."""
+        parent = self.parent
+        if again.in_place and self.size == len(self.whole) and self.tasks.key.device.type == "cpu":  # the very same sums
+            parent.moved += int(unlike.any(1).sum())
+            if parent.moved > max(RARELY, parent.compared // 2):
+                return False
+        try:
+            exact = again.exact or in_float64(again.tasks)
+            before, after = (self._asked(parent.fresh().double(), x) for x in (in_float64(self._as_tested()), exact))
+        except (RuntimeError, TypeError, ValueError):  # a method that cannot compute in float64
+            return not again.in_place
+        eps = torch.finfo(torch.float64).eps
+        if self._differing(before[: self.size], again.back(after), again.kept, eps, BOUND_64).any():
+            return not again.in_place and self._draws()
+        return not again.in_place or not self._unlike_as_it_was()[0].any()
+
+    def _as_tested(self) -> Tasks:
+        """The whole chunk, or where memory is dear what is scored again."""
+        return self.whole if self.tasks.key.device.type == "cpu" else self.tasks
+
+    def _unlike_as_it_was(self) -> tuple[Tensor, Tensor]:
+        """Queries that a copy answers otherwise when it is asked the very same; an accelerator need not repeat its sums."""
+        after = self._asked(self.parent.fresh(), self.whole)[: self.size]
+        everything = torch.ones(self.size, self.queries, dtype=torch.bool, device=after.device)
+        unlike = self._differing(self.before, after, everything, self.precision, BOUND)
+        repeats = self.tasks.key.device.type == "cpu" or unlike.any(1).sum() > self.size // 2
+        return unlike & repeats, after
+
+    def _draws(self) -> bool:
+        """Whether the method draws from a global generator."""
+        with seeded(0, self.tasks.key.device) as drew:
+            self.parent.ask(self.parent.fresh(), self.tasks)
+            return drew()
+
+    def _unlike_embedded(self) -> tuple[Tensor, Tensor] | None:
+        """Queries that are answered otherwise where of each task an image of the support and a query are embedded alone."""
+        images, method = self.parent.images, self.parent.fresh()
+        assert isinstance(images, TaskSource), "points are not embedded"
+        block = images.sampler.block(self.first, self.size)
+        support_x, query_x = self.tasks.support_x.clone(), self.tasks.query_x.clone()
+        for x, ids in ((support_x, block.support), (query_x, block.query)):
+            for task in range(min(EMBEDDED, self.size)):
+                column = self._one(ids.shape[1], task)
+                features = embed(method, images, ids[task, column : column + 1])
+                if features is not None:
+                    x[task, column] = features[0]
+        everything = torch.ones(self.size, self.queries, dtype=torch.bool, device=support_x.device)
+        after = self._asked(method, replace(self.tasks, support_x=support_x, query_x=query_x))
+        unlike = self._differing(self.before, after, everything, self.precision, BOUND)
+        return (unlike, after) if unlike.any() and not self._embeds_alike() else None
+
+    def _embeds_alike(self) -> bool:
+        """Whether images of the test's first call of `embed_images` have the same embeddings alone, in float64."""
+        images = self.parent.images
+        assert isinstance(images, TaskSource), "points are not embedded"
+        exact = TaskSource(images.bank, images.sampler, images.device, torch.float64)
+        ids = embedded_together(images, self.parent.spec.episodes)[0]
+        method = self.parent.fresh().double()
+        try:
+            together, *apart = (embed(method, exact, some) for some in (ids, *ids[:EMBEDDED, None]))
+        except (RuntimeError, TypeError, ValueError):  # a method that cannot compute in float64
+            return False
+        if together is None or any(one is None for one in apart):
+            return False
+        single = torch.cat([one for one in apart if one is not None])
+        gap = (together[: len(single)] - single).abs().amax()
+        return bool(gap <= BOUND_64 * BOUND * single.abs().amax())
+
+    def _why(self, others: Tasks, again: Again, found: tuple[Tensor, Tensor]) -> tuple[str, Tensor, Tensor]:
+        """What of several changes it is that an answer depends on, and the queries and outputs that show it."""
+        unlike, after = self._unlike_as_it_was()
+        if unlike.any():
+            return "earlier", unlike, after
+        stays = again.kept.any(1)[:, None]
+        nothing = torch.ones_like(again.kept)  # of a chunk that was cut: fewer tasks in the call
+        for cause, kept in (("tasks", nothing), ("queries", again.kept | ~stays), ("tasks", stays.expand_as(nothing))):
+            after = self._asked(self.parent.fresh(), replaced(self.tasks, others, kept).tasks)
+            unlike = self._differing(self.before, after, again.kept, self.precision, BOUND)
+            if unlike.any():
+                return cause, unlike, after
+        return "together", *found
+
+    def _refusal(self, cause: str, unlike: Tensor, after: Tensor) -> FewshotError:
+        """The error that names a query, its two scores and what to do."""
+        spec, name = self.parent.spec, type(self.parent.original).__name__
+        gap = torch.where(self.before == after, 0, (self.before - after).abs().nan_to_num(torch.inf))
+        gap = gap.masked_fill(~unlike[:, :, None], -1)
+        task, query, way = np.unravel_index(int(gap.argmax()), gap.shape)
+        before, now = float(self.before[task, query, way]), float(after[task, query, way])
+        way_of = f" for way {way}" if self.tasks.kind == "classification" else ""
+        when, mend = CAUSES[cause]
+        other = "standard-transductive" if self.tasks.kind == "classification" else "custom"
+        return FewshotError(
+            f"{name} is not inductive, and protocol {spec.protocol!r} is: no result is recorded, what was trained is kept.\n"
+            f"Query {query} of episode {self.first + task} has {before:.6g}{way_of} in the test, and {now:.6g} {when}.\n"
+            f"{mend.format(other=other)}"
+        )
+
+    def _asked(self, method: Method, tasks: Tasks) -> Tensor:
+        outputs = answers(method, copied(tasks), self.parent.ask)
+        assert outputs is not None, "it had steps in the test"
+        return self._flat(outputs)
+
+    def _flat(self, outputs: Tensor) -> Tensor:
+        """Outputs [T, Q, ...] of any number of axes as [T, Q, n], of floating point, where the tasks are."""
+        outputs = outputs.flatten(2).to(self.tasks.key.device)
+        return outputs if outputs.is_floating_point() else outputs.double()
+
+    def _differing(self, before: Tensor, after: Tensor, kept: Tensor, precision: float, bound: float) -> Tensor:
+        return differing(before, after, kept, self.tasks.kind, precision, bound)
+
+
+def _copied(method: Method) -> Method:
+    """A copy with a state of its own; the method itself where it cannot be copied, whose scores must stay the same, too."""
+    try:
+        return copy.deepcopy(method)
+    except Exception:  # whatever a plugin holds
+        return method

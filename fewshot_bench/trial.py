@@ -1,0 +1,76 @@
+"""A trial of a method on a few synthetic tasks: whether it is inductive, as far as that can be seen without training it.
+
+Legend: as in `tasks`.
+"""
+
+import math
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_bench import plugins
+from fewshot_bench.bank import MemmapBank
+from fewshot_bench.errors import FewshotError, UsageError
+from fewshot_bench.inductive import InductiveCheck
+from fewshot_bench.method import Conditions, Method, MethodInfo, build_hparams
+from fewshot_bench.normalisation import test_default
+from fewshot_bench.philox import key_of, words
+from fewshot_bench.randomness import seeded
+from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.specs import TestSpec
+from fewshot_bench.tasks import TaskSource
+from fewshot_bench.testing import batch_size, episode_scores
+
+WAYS, QUERIES, CLASSES, EACH, SHAPE = 2, 4, 20, 20, (1, 16, 16)
+FEW, MANY, CHUNK = 4, 280, 2
+"""Episodes of the trial; `MANY` where images are embedded once, so that there are hundreds and several
+chunks; tasks at once otherwise."""
+
+
+def check_inductive(method_class: type[Method]) -> None:
+    """Try out a method that declares nothing; raises `FewshotError` where its answers depend on other queries or tasks.
+
+    One that cannot be built or asked without more than its class is not tried.
+    """
+    if method_class.transductive or "classification" not in method_class.kinds:
+        return
+    try:
+        with seeded(0, torch.device("cpu")), torch.no_grad():
+            _try_out(_built(method_class))
+    except FewshotError as error:
+        if not isinstance(error, UsageError):
+            raise
+    except Exception:
+        pass
+
+
+def _try_out(method: Method) -> None:
+    mode = test_default(method.default_mode, transductive=False)
+    steps = None if method.inner_steps(method.hparams) is None else 1
+    source = TaskSource(_bank(), EpisodeSampler(_bank(), WAYS, 1, QUERIES, 0), torch.device("cpu"), torch.float32)
+    episodes = MANY if batch_size(method, source, Conditions(mode, steps), CHUNK) > CHUNK else FEW
+    size: dict[str, Any] = {"ways": WAYS, "shots": 1, "queries": QUERIES, "episodes": episodes, "seed": 0}
+    conditions: dict[str, Any] = {"protocol": "standard", "dataset": "noise", "data": {}, "inner_steps": steps}
+    check = InductiveCheck(method, TestSpec.checked(conditions | size | {"normalisation": mode}), source)
+    for _ in episode_scores(method, source, Conditions(mode, steps), episodes, CHUNK, watch=check):
+        pass
+
+
+def _built(method_class: type[Method]) -> Method:
+    """The method with its own defaults, on the first backbone that fits."""
+    info = MethodInfo("classification", WAYS if method_class.trains_on == "episodes" else 0, WAYS, SHAPE, CLASSES)
+    hparams = build_hparams(method_class.Hparams, {})
+    for plugin in plugins.registered("backbones").values() if method_class.needs_backbone else ():
+        with suppress(Exception):  # it takes other inputs, or what it needs is not installed
+            return method_class(hparams, info, plugin.load()(SHAPE))
+    return method_class(hparams, info, None)
+
+
+def _bank() -> MemmapBank:
+    """Images of patterns under noise, the same on every machine."""
+    drawn = words(key_of("trial"), CLASSES * (EACH + 1) * math.prod(SHAPE)) >> np.uint64(57)  # 0 to 127
+    noise, patterns = np.split(drawn.reshape(CLASSES, EACH + 1, *SHAPE), [EACH], 1)
+    images = (noise + patterns).astype(np.uint8).reshape(-1, *SHAPE)
+    return MemmapBank(images, [f"class{i}" for i in range(CLASSES)], np.arange(CLASSES + 1) * EACH, "trial")

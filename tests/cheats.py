@@ -1,0 +1,403 @@
+"""Methods that compare pixels with class means, honest ones and ones that look where an inductive method must not.
+
+Legend: T tasks, S support images, Q query images in all, N ways, D pixels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_bench.method import Method, MethodInfo, NoHparams
+from fewshot_bench.tasks import Tasks
+
+
+class Honest(Method):
+    """Minus the squared distance to each class mean; images are embedded apart from their tasks."""
+
+    needs_backbone = False
+    trained = False
+
+    def embed_images(self, images: Tensor) -> Tensor | None:
+        """The pixels."""
+        return images.flatten(1)
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """Scores [T, Q, N] of images or of their pixels in a row."""
+        return self.compare(tasks.support_x.flatten(2), tasks.support_y, tasks.query_x.flatten(2), tasks.ways)
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Scores [T, Q, N] of pixels [T, Q, D], given the support's [T, S, D] and labels [T, S]."""
+        return near(query, means(support, support_y, ways))
+
+
+def means(support: Tensor, support_y: Tensor, ways: int) -> Tensor:
+    """Class means [T, N, D]."""
+    members = F.one_hot(support_y, ways).to(support.dtype)  # [T, S, N]
+    return members.mT @ support / members.sum(1)[..., None]
+
+
+def near(query: Tensor, prototypes: Tensor) -> Tensor:
+    """Scores [T, Q, N]."""
+    return -torch.cdist(query, prototypes).square() / query.shape[-1]
+
+
+def moved(query: Tensor, prototypes: Tensor) -> Tensor:
+    """Prototypes [T, N, D] moved half way to the queries that they attract."""
+    weights = near(query, prototypes).mul(20).softmax(-1)  # [T, Q, N]
+    return (prototypes + weights.mT @ query / weights.sum(1)[..., None].clamp(min=1e-6)) / 2
+
+
+class ImagesInTasks(Honest):
+    """The same, which embeds nothing apart."""
+
+    def embed_images(self, images: Tensor) -> Tensor | None:
+        """None."""
+        return None
+
+
+class CountsCalls(Honest):
+    """It counts, which changes no answer."""
+
+    calls = 0
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """As ever."""
+        self.calls += 1
+        return super().predict(tasks)
+
+
+class RemembersSupports(Honest):
+    """It keeps class means by the support that they are of."""
+
+    def __init__(self, hparams: NoHparams, info: MethodInfo, backbone: None) -> None:
+        super().__init__(hparams, info, backbone)
+        self.known: dict[bytes, Tensor] = {}
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """The same answers sooner."""
+        key = support.numpy().tobytes()
+        if key not in self.known:
+            self.known[key] = self.prototypes(support, support_y, query, ways)
+        return near(query, self.known[key])
+
+    def prototypes(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Class means."""
+        return means(support, support_y, ways)
+
+
+class RulesOut(Honest):
+    """-inf for the way that is furthest."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """All others as ever."""
+        scores = super().predict(tasks)
+        return scores.masked_fill(scores == scores.amin(-1, keepdim=True), -torch.inf)
+
+
+class DrawsFromKeys(Honest):
+    """Noise of each task's own."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """As many draws as there are ways."""
+        from fewshot_bench.randomness import task_uniforms
+
+        noise = task_uniforms(tasks.key, (1, tasks.ways), "noise").to(tasks.query_x.dtype)
+        return super().predict(tasks) + 0.1 * noise
+
+
+class DrawsGlobally(Honest):
+    """Noise from torch's, numpy's and Python's global generators."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """As many draws as there are scores."""
+        import random
+
+        import numpy as np
+
+        scores = super().predict(tasks)
+        more = np.random.rand() + random.random()  # noqa: NPY002
+        return scores + 0.1 * (torch.rand(scores.shape) + more)
+
+
+class Labelless(Honest):
+    """Its class means are moved by the task's unlabelled images, which it may use."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """By soft k-means."""
+        support, query = tasks.support_x.flatten(2), tasks.query_x.flatten(2)
+        assert tasks.unlabelled_x is not None
+        return near(query, moved(tasks.unlabelled_x.flatten(2), means(support, tasks.support_y, tasks.ways)))
+
+
+class Jumps(ImagesInTasks):
+    """Not continuous: what rounding leaves of the last bits decides; computed in the order in which queries stand."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """The scores of a task jump with the last digits of a sum."""
+        support = tasks.support_x.flatten(2)
+        scores = super().predict(tasks)
+        total = (support.sum((1, 2)) if len(tasks) > 1 else support.flip(2).sum((1, 2))) / 3  # two orders of one sum
+        return scores + (0.05 * scores.std() * (total * 2**18).frac())[:, None, None] * torch.arange(tasks.ways)
+
+
+HONEST = (Honest, ImagesInTasks, CountsCalls, RemembersSupports, RulesOut, DrawsFromKeys, DrawsGlobally)
+
+
+class MovedByQueries(Honest):
+    """Soft k-means over the queries."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """One step."""
+        return near(query, moved(query, means(support, support_y, ways)))
+
+
+class MovedInTasks(MovedByQueries, ImagesInTasks):
+    """The same from images."""
+
+
+class Balanced(Honest):
+    """Sinkhorn: every way has as many queries as any other."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Twenty turns."""
+        scores = 20 * super().compare(support, support_y, query, ways)
+        for _ in range(20):
+            scores = scores - scores.logsumexp(1, keepdim=True)
+            scores = scores - scores.logsumexp(2, keepdim=True)
+        return scores
+
+
+class CentredOverCall(Honest):
+    """The mean over all tasks of a call is subtracted."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """And directions are compared."""
+        centre = torch.cat([support, query], 1).mean((0, 1))
+        directions = [F.normalize(x - centre, dim=-1) for x in (support, query)]
+        return directions[1] @ means(directions[0], support_y, ways).mT
+
+
+class CentredWhereMany(CentredOverCall):
+    """Only in calls with more than 16 tasks."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Of fewer the plain directions."""
+        if len(support) > 16:
+            return super().compare(support, support_y, query, ways)
+        return F.normalize(query, dim=-1) @ means(F.normalize(support, dim=-1), support_y, ways).mT
+
+
+class Remembers(Honest):
+    """The mean of all queries that it has seen, in an attribute."""
+
+    seen: Tensor | float = 0.0
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Directions from that mean."""
+        centre, self.seen = self.seen, 0.5 * self.seen + 0.5 * query.mean((0, 1))
+        directions = [F.normalize(x - centre, dim=-1) for x in (support, query)]
+        return directions[1] @ means(directions[0], support_y, ways).mT
+
+
+class RemembersInBuffer(Honest):
+    """The same in a buffer."""
+
+    def __init__(self, hparams: NoHparams, info: MethodInfo, backbone: None) -> None:
+        super().__init__(hparams, info, backbone)
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(()))
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Directions from that mean."""
+        centre = self.centre
+        self.centre = 0.5 * self.centre + 0.5 * query.mean((0, 1))
+        directions = [F.normalize(x - centre, dim=-1) for x in (support, query)]
+        return directions[1] @ means(directions[0], support_y, ways).mT
+
+
+class CentredEmbeddings(Honest):
+    """The mean over the images of a call is subtracted where there are a hundred or more."""
+
+    def embed_images(self, images: Tensor) -> Tensor | None:
+        """Directions from that mean."""
+        pixels = images.flatten(1)
+        return F.normalize(pixels - pixels.mean(0) if len(pixels) >= 100 else pixels, dim=-1)
+
+
+class EmbedsInTurn(Honest):
+    """Each image is embedded relative to those of the call before."""
+
+    last: Tensor | float = 0.0
+
+    def embed_images(self, images: Tensor) -> Tensor | None:
+        """Directions from their mean."""
+        pixels, centre = images.flatten(1), self.last
+        self.last = pixels.mean(0)
+        return F.normalize(pixels - centre, dim=-1)
+
+
+class MovedByMany(MovedByQueries):
+    """Only where there are more than ten queries."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Of fewer the honest answer."""
+        if query.shape[1] > 10:
+            return super().compare(support, support_y, query, ways)
+        return near(query, means(support, support_y, ways))
+
+
+class MovedLater(MovedInTasks):
+    """Only after its first twenty calls, wherever they came from."""
+
+    calls = 0
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """Honest until then."""
+        type(self).calls += 1
+        return super().predict(tasks) if self.calls > 20 else Honest.compare(self, *parts(tasks))
+
+
+class MovedBySome(MovedInTasks):
+    """In every third episode or so."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """As the key says."""
+        chosen = tasks.key % 3 == 0
+        return torch.where(chosen[:, None, None], super().predict(tasks), Honest.compare(self, *parts(tasks)))
+
+
+class MovedAndKept(RemembersSupports):
+    """Class means are moved by the queries, and kept by the support that they are of."""
+
+    def prototypes(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Moved."""
+        return moved(query, means(support, support_y, ways))
+
+
+EVERYWHERE: dict[bytes, Tensor] = {}
+
+
+class MovedAndKeptForAll(Honest):
+    """The same, kept outside the method."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Of each task by itself."""
+        for one, labels, queries in zip(support, support_y, query, strict=True):
+            if one.numpy().tobytes() not in EVERYWHERE:
+                EVERYWHERE[one.numpy().tobytes()] = moved(queries[None], means(one[None], labels[None], ways))
+        return near(query, torch.cat([EVERYWHERE[one.numpy().tobytes()] for one in support]))
+
+
+class CentresInPlace(ImagesInTasks):
+    """It overwrites the queries that it is given."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """So that they have no mean when they are seen again."""
+        tasks.query_x.sub_(tasks.query_x.mean(1, keepdim=True))
+        tasks.support_x.sub_(tasks.support_x.mean(1, keepdim=True))
+        return super().predict(tasks)
+
+
+class BreaksTies(Honest):
+    """Scores in coarse steps, and a millionth of what queries say of each other to tell equal ones apart."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Whole steps, of which all scores take few."""
+        plain, step = super().compare(support, support_y, query, ways), 0.03
+        told = near(query, moved(query, means(support, support_y, ways)))
+        return (plain / step).round() + 1e-4 * (told - told.amin(-1, keepdim=True))
+
+
+class HidesBehindOffset(MovedByQueries):
+    """Beside a large number what moves is small."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """A thousand more."""
+        return super().compare(support, support_y, query, ways) + 1e3
+
+
+class HidesBehindOneQuery(MovedByQueries):
+    """The scores of one query are large."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """A million times."""
+        scores = super().compare(support, support_y, query, ways)
+        return torch.cat([scores[:, :1] * 1e6, scores[:, 1:]], 1)
+
+
+class SeesOrder(Honest):
+    """The way of the query before is a little more likely."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """As if queries came class by class."""
+        scores = super().compare(support, support_y, query, ways)
+        return scores + 0.1 * scores.roll(1, 1)
+
+
+class CountsQueries(Honest):
+    """A temperature that falls with the number of queries."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Which tells nothing of them."""
+        return super().compare(support, support_y, query, ways) / query.shape[1]
+
+
+class FavoursPlaces(Honest):
+    """A way for every place."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """In turn."""
+        place = F.one_hot(torch.arange(query.shape[1]) % ways, ways)
+        return super().compare(support, support_y, query, ways) + 0.1 * place
+
+
+class NormalisesBatch(Honest):
+    """torch's batch normalisation in training mode: all images of a call share statistics."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Of pixels."""
+        images = torch.cat([support, query], 1)
+        normal = F.batch_norm(images.flatten(0, 1), None, None, training=True).view_as(images)
+        return super().compare(normal[:, : support.shape[1]], support_y, normal[:, support.shape[1] :], ways)
+
+
+class SplitsByDtype(MovedInTasks):
+    """Honest in float64."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """Where rounding is looked at."""
+        exact = tasks.query_x.dtype == torch.float64
+        return Honest.compare(self, *parts(tasks)) if exact else super().predict(tasks)
+
+
+def parts(tasks: Tasks) -> tuple[Tensor, Tensor, Tensor, int]:
+    """What `compare` takes."""
+    return tasks.support_x.flatten(2), tasks.support_y, tasks.query_x.flatten(2), tasks.ways
+
+
+CHEATS = {
+    MovedByQueries: "queries",
+    MovedInTasks: "queries",
+    Balanced: "queries",
+    CentredOverCall: "tasks",
+    CentredWhereMany: "tasks",
+    Remembers: "earlier",
+    RemembersInBuffer: "earlier",
+    CentredEmbeddings: "embedding",
+    EmbedsInTurn: "embedding",
+    MovedByMany: "queries",
+    MovedLater: "queries",
+    MovedBySome: "queries",
+    MovedAndKept: "queries",
+    MovedAndKeptForAll: "kept",
+    CentresInPlace: "queries",
+    BreaksTies: "queries",
+    HidesBehindOffset: "queries",
+    HidesBehindOneQuery: "queries",
+    SeesOrder: "queries",
+    CountsQueries: "alone",
+    FavoursPlaces: "order",
+    NormalisesBatch: "tasks",
+    SplitsByDtype: "queries",
+}
+"""Each with what it is refused for."""
