@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
 from fewshot_bench.writing import atomic, write_json
 
 SCHEMA = 3
@@ -92,6 +92,7 @@ def load_record(folder: Path) -> Record:
     return Record(folder, content)
 
 
+@system_errors()
 def find_records(roots: Iterable[Path]) -> list[Record]:
     """Every record in or below `roots`, sorted by folder; a root that does not exist raises `UsageError`."""
     folders: set[Path] = set()
@@ -109,7 +110,8 @@ def read_scores(folder: Path) -> dict[str, Scores]:
 
     path = folder / "episodes.parquet"
     try:
-        table = pq.read_table(path, columns=["result", "score"])
+        with path.open("rb") as file:  # pyarrow would read `exp:1/…` as an address
+            table = pq.read_table(file, columns=["result", "score"])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}".split("\n")[0]) from None
     results = np.asarray(table["result"].to_pylist())
@@ -129,8 +131,8 @@ def write_scores(folder: Path, scores: dict[str, Scores]) -> None:
             "score": pa.array(np.concatenate(list(scores.values()))),
         }
     )
-    with atomic(folder / "episodes.parquet") as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with atomic(folder / "episodes.parquet") as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def add_result(record: Record, result: dict[str, Any], scores: Scores) -> Record:

@@ -33,6 +33,7 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
         "--images": request.images,
         "--seeds": request.seed if seeds is None else seeds,
         "--device": None if request.device == "auto" else request.device,
+        "--threads": request.threads,
         **here,
     }
     return _join("run", options, request.settings)
@@ -51,7 +52,7 @@ def request_of(command: str) -> Request:
     for option in ("method", "dataset", "test-dataset", "protocol", "recipe", "device"):
         parser.add_argument(f"--{option}", default=argparse.SUPPRESS)
     parser.add_argument("--test-data-root", type=Path, default=argparse.SUPPRESS)
-    for option in ("ways", "shots", "queries", "episodes", "images"):
+    for option in ("ways", "shots", "queries", "episodes", "images", "threads"):
         parser.add_argument(f"--{option}", type=int, default=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, dest="seed", default=argparse.SUPPRESS)
     parser.add_argument("--set", action="append", dest="settings", default=[])
@@ -79,6 +80,7 @@ def test_command(record: Record, request: TestRequest) -> str:
         "--ways": request.ways,
         "--shots": request.shots,
         **_test_options(request),
+        "--threads": request.threads,
     }
     again = _join(f"test {record.run_id}", options, request.settings)
     return f"{record.content['provenance']['command']} && {again}"

@@ -20,7 +20,7 @@ import torch
 
 from fewshot_bench import plugins
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.execution import reopen, resolve_test
+from fewshot_bench.execution import check_writable_test, reopen, resolve_test
 from fewshot_bench.method import Method
 from fewshot_bench.records import Record, Scores, add_result, load_record, part_files, remove_parts
 from fewshot_bench.reproduce import test_command
@@ -111,8 +111,8 @@ class Parts:
         about = self.about(index) | {"test_s": part.test_s}
         episodes = np.arange(*about["episodes"], dtype=np.int32)
         table = pa.table({"episode": episodes, "score": part.scores}, metadata={"about": json.dumps(about)})
-        with atomic(self.path(index)) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        with atomic(self.path(index)) as temporary, temporary.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
 
     def read(self, index: int) -> Part | None:
         """Part `index`, or None where it is not there; raises `DataError` for one that is damaged or not of this test."""
@@ -121,7 +121,8 @@ class Parts:
 
         path, wanted = self.path(index), self.about(index)
         try:
-            table = pq.read_table(path)
+            with path.open("rb") as file:
+                table = pq.read_table(file)
             about = dict(json.loads(table.schema.metadata[b"about"]))
             part = Part(np.asarray(table["score"], np.float64), float(about["test_s"]))
         except FileNotFoundError:
@@ -144,7 +145,8 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         listener.note(f"Already done: {folder} holds this result.")
         remove_parts(folder, wanted)
         return Standing(record, wanted, [])
-    session = reopen(record, resolved, spec, listener)
+    check_writable_test(folder, spec)
+    session = reopen(record, resolved, spec, listener, request.threads)
     episodes = shard.part(spec.episodes, batch := session.batch_size(spec))
     parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count)
     if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:

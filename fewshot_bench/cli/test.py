@@ -19,6 +19,7 @@ from fewshot_bench.cli.run import (
     Settings,
     TestDataRoot,
     TestDataset,
+    Threads,
 )
 from fewshot_bench.errors import UsageError
 
@@ -41,6 +42,7 @@ def test(
     test_dataset: TestDataset = None,
     test_data_root: TestDataRoot = None,
     device: Device = "auto",
+    threads: Threads = None,
     queries: Queries = None,
     episodes: Episodes = None,
 ) -> int:
@@ -56,7 +58,7 @@ def test(
     from fewshot_bench.resolve import TestRequest
 
     request = TestRequest(
-        protocol, ways, shots, queries, episodes, tuple(settings or ()), test_dataset, data_root, test_data_root
+        protocol, ways, shots, queries, episodes, tuple(settings or ()), test_dataset, data_root, test_data_root, threads
     )
     if shard is not None:
         return _test_shard(shard, folder, request, device, as_json)

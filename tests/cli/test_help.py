@@ -87,7 +87,15 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
     assert {"--method", "--dataset", "--ways", "--shots", "--seeds", "--set", "--json", "--dry-run"} <= set(options)
     assert len([option for option in options if option != "--help"]) <= 12
     shown = re.findall(r"^  (--[a-z-]+)", advanced, re.MULTILINE)
-    assert shown == ["--test-dataset", "--test-data-root", "--device", "--queries", "--episodes", "--on-existing"]
+    assert shown == [
+        "--test-dataset",
+        "--test-data-root",
+        "--device",
+        "--threads",
+        "--queries",
+        "--episodes",
+        "--on-existing",
+    ]
 
 
 def test_every_option_has_a_help_text() -> None:
