@@ -40,6 +40,7 @@ def untried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process that has not asked for the kernels yet, on a machine that has not compiled them."""
     before = kernels._used
     monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "cache")
+    kernels.use(False)
     build._found.cache_clear()
     yield
     monkeypatch.undo()
@@ -206,6 +207,7 @@ def test_a_run_begun_with_kernels_does_not_go_on_without(tmp_path: Path, monkeyp
             execute(REQUEST, resolve(REQUEST), tmp_path / "runs", "reuse", Stop())
     (state,) = (tmp_path / "runs").glob("*/state.safetensors")
     before = state.read_bytes()
+    kernels.use(False)
     build._found.cache_clear()
     with monkeypatch.context() as patch:
         no_compiler(tmp_path, patch)
