@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from fewshot_bench.errors import DataError
+from fewshot_bench.errors import DataError, reason_of
 from fewshot_bench.regular import check_regular
 from fewshot_bench.writing import atomic
 
@@ -17,22 +17,29 @@ from fewshot_bench.writing import atomic
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-able `about` in one atomic step."""
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}  # none share memory
+    content = save(plain, metadata={"about": json.dumps(about)})
     with atomic(path) as temporary:
-        try:
-            save_file(plain, temporary, metadata={"about": json.dumps(about)})
-        except SafetensorError as error:  # its way to say that the disk is full
-            raise OSError(str(error)) from error
+        temporary.write_bytes(content)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote; raises `DataError` where the file is missing or damaged."""
+    """Read what `save_tensors` wrote; raises `DataError` where the file is missing, unreadable or damaged."""
     try:
         check_regular(path)
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is missing or damaged: {error}.") from None
+        content = path.read_bytes()
+        tensors = load(content)  # checks that the header is whole, and that all it tells of is there
+        return tensors, json.loads(_header(content)["__metadata__"]["about"])
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from None
+
+
+def _header(content: bytes) -> Any:
+    """The header of a safetensors file: its length in 8 bytes, then JSON."""
+    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

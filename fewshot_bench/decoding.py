@@ -28,6 +28,7 @@ from fewshot_bench.errors import DataError, FewshotError, few
 from fewshot_bench.files import BROKEN, LARGEST_FILE, Files
 from fewshot_bench.kinds import kind_of
 from fewshot_bench.remarks import Remarks, heard, pass_on, remark_moving, remark_see_through
+from fewshot_bench.threads import cores
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 LARGEST = 100_000_000
@@ -276,9 +277,9 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _cores() -> int:
-    from joblib import cpu_count  # those of this process's affinity and control group
+    from joblib import cpu_count  # those of this process's affinity, or LOKY_MAX_CPU_COUNT
 
-    return int(cpu_count())
+    return min(int(cpu_count()), cores())
 
 
 @contextmanager

@@ -1,9 +1,17 @@
 """Errors that a user can cause or meet: one to three lines of text and an exit code, never a traceback."""
 
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
+from fewshot_bench.cache import cache_folder
 from fewshot_bench.printable import LONGEST, printable
+
+NOT_WRITTEN = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What the system says only of writing."""
 
 
 class FewshotError(Exception):
@@ -38,6 +46,32 @@ class DataError(FewshotError):
     def __init__(self, text: str, damaged: Iterable[str] = ()) -> None:
         super().__init__(text)
         self.damaged = tuple(damaged)
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, in a few words on one line."""
+    return " ".join((error.strerror or str(error) or type(error).__name__).split())
+
+
+def of_system(error: OSError) -> FewshotError:
+    """The error of ours for what the system refused and nothing nearer explains: its path, and why.
+
+    Each writer of files has words of its own, so what is left was mostly read.
+    """
+    paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes | os.PathLike)]
+    what = f"{' and '.join(paths) or 'a file'}: {reason_of(error)}."
+    if any(Path(path).is_relative_to(cache_folder()) for path in paths):
+        what += " Set FSBENCH_CACHE to another folder."
+    return FewshotError(f"Cannot write {what}") if error.errno in NOT_WRITTEN else DataError(f"Cannot read {what}")
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Raise whatever the system refuses in the block as an error of ours; also a decorator."""
+    try:
+        yield
+    except OSError as error:
+        raise of_system(error) from error
 
 
 def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> UsageError:

@@ -1,7 +1,6 @@
 """A run from request to record: train or resume, test, write. What `fsbench run` and `fsbench test` stand on."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any, Literal, get_args
 from fewshot_bench.again import Asked, again
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.cost import check_image, check_memory
-from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.errors import DataError, FewshotError, UsageError, reason_of, system_errors
 from fewshot_bench.locks import one_thread_at_a_time, only_one
 from fewshot_bench.long_work import long_test, long_work
 from fewshot_bench.named_again import names_of
@@ -27,15 +26,20 @@ from fewshot_bench.run_data import Data, check_data, open_data, write_splits
 from fewshot_bench.score_files import Scores, read_scores, write_scores
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.threads import threads as threads_for
+from fewshot_bench.threads import told
 from fewshot_bench.training import STATE, Progressed
-from fewshot_bench.writing import atomic, write_json
+from fewshot_bench.writing import atomic, check_writable, write_json
 
 MANY = 100_000
 """Test episodes that can take a day: no task takes a second, but where one step is for a large network."""
+BYTES_AN_EPISODE = 8
+"""About, of the scores on disk."""
 OnExisting = Literal["reuse", "error", "overwrite"]
 
 
 @one_thread_at_a_time()
+@system_errors()
 def run(
     method: str,
     ways: int | None = None,
@@ -55,12 +59,14 @@ def run(
     test_dataset: str | None = None,
     test_data_root: Path | str | None = None,
     images: int | None = None,
+    threads: int | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
-    `settings` are the `--set` keys; `images` is the most images that the training sees. A second thread of this process
-    waits until the first one's run is done. Raises `UsageError` for a request that cannot be met, `DataError` for data that
-    is missing or damaged, `FewshotError` where the run fails.
+    `settings` are the `--set` keys; `images` is the most images that the training sees. `threads` None takes what
+    `OMP_NUM_THREADS` says, or every core; processes that are forked afterwards compute with one. A second thread of this
+    process waits until the first one's run is done. Raises `UsageError` for a request that cannot be met, `DataError` for
+    data that is missing or damaged, `FewshotError` where the run fails.
     """
     request = Request(
         method=method,
@@ -78,8 +84,9 @@ def run(
         test_dataset=test_dataset,
         test_data_root=Path(test_data_root) if test_data_root is not None else None,
         images=images,
+        threads=threads,
     )
-    with plugin_faults_told():
+    with plugin_faults_told(), system_errors():
         return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
 
 
@@ -102,7 +109,7 @@ def execute(
         rehearsed = rehearse(resolved, classes)
         _check_recordable([], resolved.test)
         plan = _stored_plan(folder)
-        session = Session.open(resolved, prepared, plan, listener, tested)  # refuses a network that does not fit the data
+        session = Session.open(resolved, prepared, plan, listener, tested, request.threads)  # refuses an unfit network
         if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
             listener.note(long)
         with _alone(folder, listener):
@@ -112,7 +119,7 @@ def execute(
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
     else:
-        record = _test_again(record, resolved, resolved.test, _asked(request), listener)
+        record = _test_again(record, resolved, resolved.test, _asked(request), listener, request.threads)
     return _with_result(record, resolved)
 
 
@@ -132,7 +139,10 @@ def _asked(request: Request) -> Asked:
 
 def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
     """Whether there is a finished run to be reused; raises `UsageError` where it must not be there."""
-    finished = (folder / "record.json").is_file() and not (folder / STATE).is_file()  # with a state: it is being overwritten
+    try:
+        finished = (folder / "record.json").is_file() and not (folder / STATE).is_file()  # with one: it is being overwritten
+    except OSError as error:  # a folder that may not be entered, or a name that is too long
+        raise FewshotError(f"Cannot write {folder}: {reason_of(error)}. Choose another folder with --out.") from error
     if finished and on_existing == "error":
         raise UsageError(f"{folder} exists already; --on-existing reuse takes it, overwrite replaces it.")
     return finished and on_existing == "reuse"
@@ -150,7 +160,7 @@ def _alone(folder: Path, listener: Listener) -> Iterator[None]:
 def _make(request: Request, session: Session, folder: Path, listener: Listener) -> Record:
     """Train, from where an interrupted training stands, and test, and write the record."""
     started, resolved, state = now(), session.resolved, folder / STATE
-    _check_writable(folder)
+    check_writable(folder, _sizes(session))
     if (stored := _stored_plan(folder)) not in (None, session.plan):  # begun meanwhile by a process that was killed
         session = Session.open(resolved, session.prepared, stored, listener, session.tested)
     if stored not in (None, session.plan):
@@ -158,6 +168,8 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
             f"{folder} was begun with the fast kernels: without them it would end with another record.\n"
             f"Delete {state.name} there to train from the start."
         )
+    if stored is not None:
+        _tell_threads(stored, request.threads, listener)
     at, log = _train(session, folder, listener)
     result, scores = session.test(resolved.test, listener)
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
@@ -177,7 +189,8 @@ def test_run(folder: Path, request: TestRequest, device: str, listener: Listener
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} holds this result.")
     else:
-        record = _test_again(record, resolved, spec, Asked.by_settings("test", None, request.settings), listener)
+        asked = Asked.by_settings("test", None, request.settings)
+        record = _test_again(record, resolved, spec, asked, listener, request.threads)
     return _with_result(record, resolved)
 
 
@@ -201,6 +214,12 @@ def resolve_test(
     if request.data_root is not None and record.find(result_id(asked)) is not None:
         _check_same_images(record, asked)
     return record, asked, asked.test
+
+
+def _tell_threads(plan: Plan, asked: int | None, listener: Listener) -> None:
+    """Say so where a training goes on with other threads than it would be begun with: with others it would end otherwise."""
+    if plan.threads != (now := threads_for(asked)):
+        listener.note(f"It was begun with {plan.threads} threads and goes on with as many, not {now}: the plan is kept.")
 
 
 def _with_result(record: Record, resolved: Resolved) -> tuple[Record, dict[str, Any]]:
@@ -230,8 +249,9 @@ def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progress
     return trainer.at, trainer.log
 
 
-def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener) -> Session:
-    """A finished run with its data open and its weights loaded, for the test `spec`."""
+def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener, threads: int | None = None) -> Session:
+    """A finished run with its data open and its weights loaded, for the test `spec`, on the threads that are asked for
+    (`told`) or else on those of its plan."""
     if resolved.source_sha256 != record.content["method"]["source_sha256"]:
         listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
     prepared, tested = open_data(resolved, listener)
@@ -243,7 +263,8 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         name = resolved.train.dataset
         listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
-    plan = Plan(**(record.content["plan"] | {"device": resolved.device}))
+    asked = told(threads)
+    plan = Plan(**(record.content["plan"] | {"device": resolved.device} | ({"threads": asked} if asked else {})))
     session = Session.open(resolved, prepared, plan, listener, tested)
     if session.method.trained:
         tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
@@ -265,8 +286,11 @@ def _check_unchanged(record: Record, prepared: Data) -> None:
         )
 
 
-def _test_again(record: Record, resolved: Resolved, spec: TestSpec, asked: Asked, listener: Listener) -> Record:
-    result, scores = reopen(record, resolved, spec, listener).test(spec, listener)
+def _test_again(
+    record: Record, resolved: Resolved, spec: TestSpec, asked: Asked, listener: Listener, threads: int | None
+) -> Record:
+    check_writable_test(record.folder, spec)
+    result, scores = reopen(record, resolved, spec, listener, threads).test(spec, listener)
     write_splits(record.folder, resolved)
     return add_result(record, with_command(record.content, result, asked), scores)
 
@@ -275,6 +299,20 @@ def with_command(content: Mapping[str, Any], result: dict[str, Any], asked: Aske
     """A result that is added to a record, with what it was asked for by and the command that makes it again."""
     result = result | {"asked": asked.as_json()}
     return result | {"command": again(content, result)}
+
+
+def check_writable_test(folder: Path, spec: TestSpec) -> None:
+    """Find out before a test whether its result can be written; raises `FewshotError`."""
+    check_writable(folder, {"record.json": 1, "episodes.parquet": BYTES_AN_EPISODE * spec.episodes})
+
+
+def _sizes(session: Session) -> dict[str, int]:
+    """The files that a run writes, and about how many bytes each has."""
+    resolved = session.resolved
+    weights = sum(tensor.untyped_storage().nbytes() for tensor in session.method.state_dict().values())
+    state = {STATE: 4 * weights, "log.jsonl": 1} if session.method.trained else {}  # best weights too, and two moments
+    written = {"checkpoint.safetensors": weights, "episodes.parquet": BYTES_AN_EPISODE * resolved.test.episodes}
+    return state | written | {"record.json": 1, f"split-{result_id(resolved)}.csv": 1}
 
 
 def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
@@ -320,16 +358,6 @@ def _stored_plan(folder: Path) -> Plan | None:
         return Plan(**load_tensors(state)[1]["plan"]) if state.is_file() else None
     except DataError as error:
         raise DataError(f"{error}\nDelete it to train from the start.") from None
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError as error:
-        raise FewshotError(f"Cannot write {folder}: {error.strerror}. Choose another folder with --out.") from error
-    if not writable:
-        raise FewshotError(f"Cannot write {folder}: permission denied. Choose another folder with --out.")
 
 
 def _replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:

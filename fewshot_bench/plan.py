@@ -6,7 +6,6 @@ from what is the same on every machine of a kind: how much memory a task needs i
 
 import copy
 import ctypes
-import os
 import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewshot_bench import kernels
+from fewshot_bench import kernels, threads
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.method import Conditions, Method, MethodInfo
@@ -39,8 +38,9 @@ class Plan:
     kernels: bool = False
 
     def apply(self) -> torch.device:
-        """Set the process up for this plan and return its device; raises `kernels.Unavailable`."""
-        torch.set_num_threads(self.threads)
+        """Set the process up for this plan and return its device; raises `kernels.Unavailable`, and `FewshotError` for
+        threads that it cannot have."""
+        threads.use(self.threads)
         kernels.use(self.kernels)
         keep_freed_memory()
         return torch.device(self.device)
@@ -57,11 +57,12 @@ class Plan:
         return replace(self, train_chunk=max(1, min(spec.meta_batch_size, room // max(1, kept_bytes(method, spec)))))
 
 
-def choose_plan(device: str, test_images: int) -> Plan:
-    """A plan for tests of `test_images` images a task; one task at once in training (see `with_chunk_for`)."""
+def choose_plan(device: str, test_images: int, asked: int | None = None) -> Plan:
+    """A plan for tests of `test_images` images a task, of the threads that are `asked` for or may be had; one task at once
+    in training (see `with_chunk_for`)."""
     kind = torch.device(device).type
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Plan(device, cores, 1, max(1, IMAGES_AT_ONCE[kind] // test_images), kernels=kind == "cpu")
+    chunk = max(1, IMAGES_AT_ONCE[kind] // test_images)
+    return Plan(device, threads.threads(asked), 1, chunk, kernels=kind == "cpu")
 
 
 def kept_bytes(method: Method, spec: TrainSpec) -> int:

@@ -8,11 +8,11 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, reduce
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +109,7 @@ def registered(group: Group) -> dict[str, Plugin]:
     """Every installed plugin of a group, by name, sorted."""
     found: dict[str, Plugin] = {}
     label = cache(_label)  # it parses a distribution's metadata, and a distribution may bring many plugins
-    for point in sorted(entry_points(group=f"fewshot_bench.{group}"), key=lambda point: point.name):
+    for point in sorted(_entry_points(f"fewshot_bench.{group}"), key=lambda point: point.name):
         plugin = _from_entry_point(point, group, label(point.dist))
         if rival := found.get(plugin.name):
             plugin = replace(rival, distribution=f"{rival.distribution} and {plugin.distribution}", ambiguous=True)
@@ -177,11 +177,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def _entry_points(group: str) -> list[EntryPoint]:
+    """The entry points of a group; an installation that is damaged hides its own alone."""
+    try:
+        return list(entry_points(group=group))
+    except Exception:  # of whatever parses the files of all that is installed
+        found: dict[tuple[str, str], EntryPoint] = {}
+        for distribution in distributions():
+            with suppress(Exception):
+                found |= {(point.name, point.value): point for point in distribution.entry_points if point.group == group}
+        return list(found.values())
+
+
 def _label(distribution: Distribution | None) -> str:
-    if distribution is None:
+    try:
+        return (
+            f"{distribution.metadata['Name']} {distribution.metadata['Version']}" if distribution else "unknown distribution"
+        )
+    except Exception:  # there is none, or it is damaged: it only says where a plugin comes from
         return "unknown distribution"
-    metadata = distribution.metadata
-    return f"{metadata['Name']} {metadata['Version']}"
 
 
 def _from_entry_point(point: EntryPoint, group: Group, distribution: str) -> Plugin:
@@ -239,6 +253,6 @@ def version() -> str:
     from importlib.metadata import version as installed
 
     try:
-        return installed("fewshot-bench")
-    except PackageNotFoundError:
+        return str(installed("fewshot-bench"))
+    except Exception:  # it is not installed, or that is damaged
         return "0 (not installed)"

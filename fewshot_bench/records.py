@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
 from fewshot_bench.printable import printable
 from fewshot_bench.record_models import LARGEST_ERROR, checked
 from fewshot_bench.score_files import Scores, read_scores, write_scores
@@ -145,6 +145,7 @@ def _refuse(error: DataError) -> None:
     raise error
 
 
+@system_errors()
 def find_records(roots: Iterable[Folder], leave_out: Callable[[DataError], None] = _refuse) -> list[Record]:
     """Every record in or below `roots`, sorted by folder, its scores checked.
 

@@ -32,6 +32,7 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
         "--images": request.images,
         "--seeds": request.seed if seeds is None else seeds,
         "--device": None if request.device == "auto" else request.device,
+        "--threads": request.threads,
         "--data-root": request.data_root,
         "--out": out,
     }
@@ -53,6 +54,7 @@ def test_command(run: Path, request: TestRequest, device: str, shard: str | None
         "--queries": request.queries,
         "--episodes": request.episodes,
         "--device": None if device == "auto" else device,
+        "--threads": request.threads,
         "--shard": shard,
     }
     return ["fsbench", "test", str(run), *_words(options, request.settings)]

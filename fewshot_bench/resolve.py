@@ -24,6 +24,7 @@ from fewshot_bench.plan import resolve_device
 from fewshot_bench.recipes import DEFAULTS, apply_settings, merge, recipe_sections
 from fewshot_bench.source import source_sha256
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec, run_id
+from fewshot_bench.threads import told
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Request:
     """Where that lies; None: in the data root."""
     images: int | None = None
     """The most images that a training sees, in place of the recipe's number of updates."""
+    threads: int | None = None
+    """Of the execution plan; None: as many as may be had."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class TestRequest:
     backbone: str | None = None
     trained_on: str | None = None
     """The data set that the run was trained on."""
+    threads: int | None = None
+    """Of the execution plan; None: those of the run."""
 
 
 def resolve(request: Request) -> Resolved:
@@ -142,6 +147,7 @@ def resolve(request: Request) -> Resolved:
     for name, given in (("ways", request.ways), ("shots", request.shots)):
         if (given is not None or name == "shots") and (not isinstance(given, int) or given < 1):
             raise UsageError(f"--{name} must be a whole number of at least 1, got {given!r}.")
+    told(request.threads)  # refused here where it is no number of them
     plugin = plugins.find("methods", request.method)
     data = DataChoice.of(request.dataset)
     method_class: type[Method] = plugin.load()

@@ -76,8 +76,8 @@ def write_scores(folder: Path, scores: Mapping[str, Scores]) -> None:
             "score": pa.array(np.concatenate(list(scores.values()))),
         }
     )
-    with atomic(folder / NAME) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with atomic(folder / NAME) as temporary, temporary.open("wb") as file:  # pyarrow would read `~` and `exp:1/` in a path
+        pq.write_table(table, file, compression="zstd")
 
 
 def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":

@@ -82,10 +82,12 @@ class Session:
         plan: Plan | None,
         listener: Listener | None = None,
         tested: Prepared | FunctionData | None = None,
+        threads: int | None = None,
     ) -> "Session":
-        """Build the method with fresh parameters under `plan`, or under one chosen now; `tested` None: on `prepared`."""
+        """Build the method with fresh parameters under `plan`, or under one chosen now, of `threads` where they are given;
+        `tested` None: on `prepared`."""
         train, test = resolved.train, resolved.test
-        chosen = plan or choose_plan(resolved.device, EpisodeSize.of(test).images)
+        chosen = plan or choose_plan(resolved.device, EpisodeSize.of(test).images, threads)
         try:
             device = chosen.apply()
         except Unavailable as error:

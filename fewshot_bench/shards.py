@@ -21,7 +21,7 @@ import torch
 from fewshot_bench import plugins
 from fewshot_bench.again import Asked
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.execution import reopen, resolve_test, with_command
+from fewshot_bench.execution import check_writable_test, reopen, resolve_test, with_command
 from fewshot_bench.inductive import is_inductive
 from fewshot_bench.locks import one_thread_at_a_time
 from fewshot_bench.method import Method
@@ -116,8 +116,8 @@ class Parts:
         about = self.about(index) | {"test_s": part.test_s}
         episodes = np.arange(*about["episodes"], dtype=np.int32)
         table = pa.table({"episode": episodes, "score": part.scores}, metadata={"about": json.dumps(about)})
-        with atomic(self.path(index)) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        with atomic(self.path(index)) as temporary, temporary.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
 
     def read(self, index: int) -> Part | None:
         """Part `index`, or None where it is not there; raises `DataError` for one that is damaged or not of this test."""
@@ -149,7 +149,8 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         listener.note(f"Already done: {folder} holds this result.")
         remove_parts(folder, wanted)
         return Standing(record, wanted, [])
-    session = reopen(record, resolved, spec, listener)
+    check_writable_test(folder, spec)
+    session = reopen(record, resolved, spec, listener, request.threads)
     episodes = shard.part(spec.episodes, batch := session.batch_size(spec))
     parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count)
     if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:

@@ -59,11 +59,21 @@ def one_thread() -> Iterator[None]:
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else None
     try:
-        with mock.patch("os.sched_getaffinity", lambda pid: {0}, create=True):
+        with mock.patch("os.sched_getaffinity", lambda pid: {0}, create=True), mock.patch.dict(os.environ):
+            os.environ.pop("OMP_NUM_THREADS", None)
             yield
     finally:
         if torch and before:
             torch.set_num_threads(before)
+
+
+def assert_refused(said: Said, code: int, *words: str) -> None:
+    """The manners of every refusal."""
+    assert said.code == code, said.err
+    assert said.out == ""
+    assert 1 <= len(said.complaint.splitlines()) <= 3, said.err
+    assert "Traceback" not in said.err
+    assert [word for word in words if word not in said.complaint] == [], said.complaint
 
 
 def only_run(out: Path) -> Path:

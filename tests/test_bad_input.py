@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from command_line import LINEAR, NAMED, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
+from command_line import LINEAR, NAMED, PIXELS, TINY, assert_refused, call, content, finished, only_run, snapshot
 from picture_files import pack, plain
 
 from fewshot_bench.records import SCHEMA, load_record
@@ -29,15 +29,6 @@ class Tiny(Method):
     def predict(self, tasks):
         return tasks.query_x.new_zeros(*tasks.query_x.shape[:2], tasks.ways)
 """
-
-
-def assert_refused(said: Said, code: int, *words: str) -> None:
-    """The manners of every refusal."""
-    assert said.code == code, said.err
-    assert said.out == ""
-    assert 1 <= len(said.complaint.splitlines()) <= 3, said.err
-    assert "Traceback" not in said.err
-    assert [word for word in words if word not in said.complaint] == [], said.complaint
 
 
 UNKNOWN = {

@@ -1,8 +1,10 @@
 """The kernels are compiled once for a machine; where they cannot be had a run says why, in a line, and torch computes."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,6 +40,7 @@ def untried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process that has not asked for the kernels yet, on a machine that has not compiled them."""
     before = kernels._used
     monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "cache")
+    kernels.use(False)
     build._found.cache_clear()
     yield
     monkeypatch.undo()
@@ -99,11 +102,19 @@ def slow_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "TIMEOUT_S", 0.1)
 
 
+def idle_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that all is well, and makes nothing."""
+    monkeypatch.setenv("CXX", "true")
+
+
 def corrupt_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lies in the cache under the right name is no library."""
-    monkeypatch.setenv("CXX", "c++")
-    (folder / "cache" / "kernels").mkdir(parents=True)
-    (folder / "cache" / "kernels" / f"kernels-{build._key('c++')}.so").write_bytes(b"not a library")
+    """What the compiler makes is no library."""
+    monkeypatch.setenv("CXX", str(script(folder / "odd", "#!/bin/sh\necho 'not a library' >kernels.so\n")))
+
+
+def babbling_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It complains in no UTF-8."""
+    monkeypatch.setenv("CXX", str(script(folder / "babbling", "#!/bin/sh\nprintf '\\377 no\\n' >&2\nexit 3\n")))
 
 
 def unwritable_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +132,9 @@ OBSTACLES: dict[Obstacle, str] = {
     failing_compiler: "failing fails: no such flag$",
     silent_compiler: "silent fails: exit code 3$",
     slow_compiler: "slow cannot be run: .*timed out",
+    idle_compiler: "true makes no library",
     corrupt_library: "does not load: .*kernels-",
+    babbling_compiler: "babbling fails: . no",
     unwritable_cache: "cache/kernels cannot be written: .*exists",
 }
 """What can go wrong, and what is said of it."""
@@ -194,6 +207,7 @@ def test_a_run_begun_with_kernels_does_not_go_on_without(tmp_path: Path, monkeyp
             execute(REQUEST, resolve(REQUEST), tmp_path / "runs", "reuse", Stop())
     (state,) = (tmp_path / "runs").glob("*/state.safetensors")
     before = state.read_bytes()
+    kernels.use(False)
     build._found.cache_clear()
     with monkeypatch.context() as patch:
         no_compiler(tmp_path, patch)
@@ -217,10 +231,78 @@ def test_what_was_compiled_is_loaded_again(small_source: Path, tmp_path: Path, m
     """A second process needs no compiler: the file is there, and nothing else is."""
     monkeypatch.setenv("CXX", "c++")
     assert library().answer() == 42
-    monkeypatch.setattr(build, "_compile", lambda compiler, path: pytest.fail("compiled twice"))
+    monkeypatch.setattr(build, "_compile", lambda *arguments: pytest.fail("compiled twice"))
     build._found.cache_clear()
     assert library().answer() == 42
     assert len(compiled_files(tmp_path)) == 1
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut to a page": lambda path: os.truncate(path, 4096),
+    "cut by a byte": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "empty": lambda path: os.truncate(path, 0),
+    "rubbish": lambda path: path.write_bytes(b"not a library"),
+    "of another function": lambda path: shutil.copyfile(torch._C.__file__, path),
+    "changed": lambda path: path.write_bytes(path.read_bytes().replace(b"answer", b"beggar")),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nothing")),
+}
+"""What may have become of the library in the cache; a process that loaded one cut to a page would be killed (SIGBUS)."""
+
+
+@pytest.mark.usefixtures("compiled", "small_source")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_library_that_is_not_what_was_compiled_is_made_anew(damage: str, tmp_path: Path) -> None:
+    """It is never loaded, and the next process finds a whole one."""
+    library()
+    folder = tmp_path / "cache" / "kernels"
+    (name,) = compiled_files(tmp_path)
+    path, whole = folder / name, (folder / name).read_bytes()
+    path.unlink()
+    path.write_bytes(whole)  # another file: this process has mapped the first
+    DAMAGES[damage](path)
+    build._found.cache_clear()
+    if damage == "a folder":
+        with pytest.raises(Unavailable, match="cannot be written: Is a directory"):
+            library()
+        return
+    assert library().answer() == 42
+    assert compiled_files(tmp_path) == [name]
+    assert (folder / name).read_bytes() == whole
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_library_without_a_function_is_refused(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything asks for that function: torch computes, and the run says why."""
+    small_source.write_text(ANSWER.format(42) + '\n// extern "C" int question(); extern "C" int more_##Real(int x) {}\n')
+    with pytest.raises(Unavailable, match="has no function question"):
+        library()
+
+
+@pytest.mark.usefixtures("compiled", "small_source")
+def test_what_a_killed_compiler_left_is_deleted(tmp_path: Path) -> None:
+    """Once it is older than any compiler runs; one that may be at work stays."""
+    for name, age_s in {".compiling-old": 10**5, ".compiling-new": 0}.items():
+        work = tmp_path / "cache" / "kernels" / name
+        work.mkdir(parents=True)
+        (work / "half.o").touch()
+        os.utime(work, (time.time() - age_s,) * 2)
+    library()
+    assert [name for name in compiled_files(tmp_path) if name.startswith(".")] == [".compiling-new"]
+
+
+def test_every_kernel_is_looked_for_before_a_library_counts() -> None:
+    """The names that the sources declare, of both types."""
+    names = set(build._functions())
+    assert names >= {
+        "draw_episodes",
+        "first_forward_float",
+        "first_forward_double",
+        "winograd_float",
+        "grad_gradient_double",
+    }
+    assert len(names) == 25
 
 
 @pytest.mark.usefixtures("compiled")

@@ -106,6 +106,25 @@ def test_a_run_killed_from_outside_at_any_moment_ends_the_same(tmp_path: Path) -
     assert_same_run(only_run(tmp_path / "killed"), only_run(tmp_path / "whole"))
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1"])
+def test_whatever_asks_a_training_to_end_loses_nothing_of_it(name: str, tmp_path: Path) -> None:
+    """A scheduler, a terminal that is closed, a limit on processor time: exit 130, and every update is kept."""
+    stopped = interrupt("before the first save", signal.Signals[name], *TINY, "--out", tmp_path)
+    assert stopped.code == 130, stopped.err
+    assert "Stopped after update 4; saved." in stopped.err
+    assert "Traceback" not in stopped.err
+    assert "Going on from update 4." in finished(*TINY, "--out", tmp_path).err
+
+
+def test_under_nohup_a_terminal_may_be_closed(tmp_path: Path) -> None:
+    """What ignores SIGHUP when it starts goes on ignoring it."""
+    driver = [sys.executable, str(DRIVER), "training", "SIGHUP", *TINY, "--out", str(tmp_path)]
+    command = ["bash", "-c", 'trap "" HUP; exec "$@"', "bash", *driver]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    assert only_run(tmp_path)
+
+
 def test_ctrl_c_in_training_saves_and_prints_the_command_that_goes_on(whole: Path, tmp_path: Path) -> None:
     """Exit 130 after the present update; the printed command itself, run as it stands, ends as the whole run did."""
     stopped = interrupt("training", signal.SIGINT, *TINY, "--out", tmp_path / "my runs")
@@ -147,7 +166,7 @@ def test_a_damaged_state_is_named_with_the_way_out(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:1000])
     said = call(*TINY, "--out", tmp_path)
     assert said.code == 3
-    assert f"{state} is missing or damaged" in said.complaint
+    assert f"{state} is damaged" in said.complaint
     assert "Delete it to train from the start." in said.complaint
     state.unlink()
     finished(*TINY, "--out", tmp_path)

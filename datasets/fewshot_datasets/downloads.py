@@ -30,8 +30,9 @@ class Download:
         """Its path, after it was fetched unless it is there whole; raises `DataError` where that fails."""
         import pooch  # here, because it takes a moment and every run imports this module
 
+        place = self.place().absolute()  # in one that begins with `~` pooch would read a home
         try:
-            kept = pooch.retrieve(self.url, f"md5:{self.md5}", self.name, self.place(), progressbar=True)
+            kept = pooch.retrieve(self.url, f"md5:{self.md5}", self.name, place, progressbar=True)
         except (OSError, ValueError) as error:  # no network, a full disk; another file than expected
             reason = " ".join(str(error).split())[:160]
             raise DataError(

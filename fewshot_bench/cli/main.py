@@ -1,105 +1,47 @@
-"""`fsbench`: its commands and its manners: results on stdout, all else on stderr, errors in one to three lines."""
+"""`fsbench`: its manners: results on stdout, all else on stderr, errors in one to three lines, an exit code.
 
-import os
-import sys
-from typing import Annotated
-
-import typer
-
-from fewshot_bench import plugins
-from fewshot_bench.cli.bench import bench
-from fewshot_bench.cli.data import data_app
-from fewshot_bench.cli.help import Command
-from fewshot_bench.cli.listing import list_app, show
-from fewshot_bench.cli.run import run
-from fewshot_bench.cli.table import table
-from fewshot_bench.cli.test import test
-from fewshot_bench.errors import FewshotError
-from fewshot_bench.printable import LONGEST, printable
-
-HELP = """A benchmark harness for few-shot learning: every method sees the same episodes, every number can be traced.
-
-Examples:
-
-  fsbench run --method maml --ways 5 --shots 1
-
-  fsbench run --method prototypical-networks --dataset omniglot --data-root DATA --seeds 0-4
-
-  fsbench table runs
-
-  fsbench list methods
+Next to nothing is imported before Ctrl-C and the output are taken care of; the commands are in app.py.
 """
 
-BadUse = typer.BadParameter.__bases__[0]  # click's UsageError, whether typer depends on click or carries it
-BadCommandLine: type[Exception] = BadUse.__bases__[0]  # click's ClickException
+import sys
 
-app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-app.command(cls=Command)(run)
-app.command(cls=Command)(test)
-app.add_typer(list_app, name="list")
-app.add_typer(data_app, name="data")
-app.command(cls=Command)(show)
-app.command(cls=Command)(table)
-app.command(cls=Command)(bench)
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        print(f"fewshot-bench {plugins.version()}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
-]
-
-
-@app.callback()
-def _options(version: Version = False) -> None: ...
+from fewshot_bench.cli import interrupts, streams
 
 
 def main() -> None:
     """Run the command line and exit with its code: 0 ok, 1 failed, 2 usage, 3 data, 130 interrupted."""
-    sys.exit(_main(sys.argv[1:]))
+    interrupts.arrange()
+    output = streams.guard()
+    code = _main(sys.argv[1:])
+    if (failed := output.end()) is not None:
+        code = _complain(f"Cannot write the output: {failed}.", code or 1)
+    interrupts.leave_with(code)
+    sys.exit(code)
 
 
 def _main(arguments: list[str]) -> int:
     try:
-        _add_commands()
-        result = app(arguments, prog_name="fsbench", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except FewshotError as error:
-        return _complain(str(error), error.exit_code)
-    except BadCommandLine as error:
-        context = getattr(error, "ctx", None)
-        if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
-            print(context.get_help(), file=sys.stderr)
-            return 2
-        path = context.command_path if context else "fsbench"
-        return _complain(f"{error.format_message()}\nSee: {path} --help", 2)  # type: ignore[attr-defined]
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("Interrupted.", 130)
-    except BrokenPipeError:  # the reader of a pipe has gone: nothing more to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (Exception, SystemExit) as error:
-        from fewshot_bench.plugin_faults import told_fault
+        from fewshot_bench.cli.app import call
+        from fewshot_bench.errors import FewshotError, system_errors
 
-        if (told := told_fault(error)) is None:  # a fault of ours, whose traceback is needed
-            raise
-        return _complain(str(told), told.exit_code)
+        try:
+            with system_errors():
+                return call(arguments)
+        except FewshotError as error:
+            return _complain(str(error), error.exit_code)
+        except (Exception, SystemExit) as error:
+            from fewshot_bench.plugin_faults import told_fault
 
-
-def _add_commands() -> None:
-    for plugin in plugins.registered("commands").values():
-        if plugin.name not in {group.name for group in app.registered_groups}:
-            try:
-                app.add_typer(plugin.load(), name=plugin.name)
-            except FewshotError as error:  # a broken plugin is reported and breaks nothing else
-                print(f"fsbench: {error}", file=sys.stderr)
+            if (told := told_fault(error)) is None:  # a fault of ours, whose traceback is needed
+                raise
+            return _complain(str(told), told.exit_code)
+    except KeyboardInterrupt:
+        return _complain("Interrupted.", interrupts.INTERRUPTED)
 
 
 def _complain(text: str, code: int) -> int:
+    from fewshot_bench.printable import LONGEST, printable
+
     shown = "\n".join(printable(line, LONGEST) for line in text.split("\n"))  # a record or a file's name may stand in it
     print(f"fsbench: {shown}", file=sys.stderr)
     return code

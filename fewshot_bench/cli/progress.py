@@ -1,15 +1,20 @@
-"""Progress on stderr: bars in a terminal, a line now and then elsewhere. Ctrl-C asks training to stop and save."""
+"""Progress on stderr: bars in a terminal, a line now and then elsewhere. Ctrl-C asks training to stop and save.
 
-import signal
+Whatever keeps it from being shown ends no run.
+"""
+
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from fewshot_bench.cli import interrupts
 from fewshot_bench.dataset import Progress as Made
 from fewshot_bench.printable import LONGEST, printable
 from fewshot_bench.score_files import Scores
@@ -17,10 +22,12 @@ from fewshot_bench.session import Listener
 from fewshot_bench.training import Progressed
 
 LINE_EVERY_S = 10.0
+T = TypeVar("T")
 
 
 class Bars(Listener):
-    """Shows a run; as a context it also turns the first Ctrl-C or SIGTERM of a training into a request to stop."""
+    """Shows a run; as a context it also turns the first Ctrl-C of a training, or whatever else asks it to end
+    (`interrupts.STOPPING`), into a request to stop."""
 
     def __init__(self, title: str) -> None:
         self.title = printable(title)
@@ -30,18 +37,16 @@ class Bars(Listener):
         self.bar: TaskID | None = None
         self.asked = self.in_training = False
         self.line_at = time.monotonic()
-        self.handlers: dict[int, Any] = {}
+        self.handlers = ExitStack()
 
     def __enter__(self) -> Self:
-        self.bars.start()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.handlers[number] = signal.signal(number, self._signalled)
+        self.handlers.enter_context(interrupts.handled_by(self._signalled))
+        _shown(self.bars.start)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        self.bars.stop()
+        self.handlers.close()
+        _shown(self.bars.stop)
 
     def preparing(self, name: str, doing: str = "preparing") -> Made:
         """A bar of images."""
@@ -50,7 +55,7 @@ class Bars(Listener):
 
         def made(done: int, total: int) -> None:
             if self.bar is not None:
-                self.bars.update(self.bar, completed=done, total=total)
+                _shown(self.bars.update, self.bar, completed=done, total=total)
 
         return made
 
@@ -66,7 +71,7 @@ class Bars(Listener):
         validation = "" if at.last_score is None else f"  validation {at.last_score:.4f} (best {at.best_score:.4f})"
         text = f"{self.title}  loss {loss:.4f}{validation}"
         if self.bar is not None:
-            self.bars.update(self.bar, completed=at.update, description=text)
+            _shown(self.bars.update, self.bar, completed=at.update, description=text)
         left = at.train_s / at.update * (self.updates - at.update)
         self._line(f"{text}  update {at.update:,}/{self.updates:,}  {left:.0f} s left", now=at.update == self.updates)
         self.in_training = at.update < self.updates
@@ -85,14 +90,17 @@ class Bars(Listener):
         half = 1.96 * np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
         if self.bar is not None:
             text = f"testing  {scores.mean():.4f} ± {half:.4f}"
-            self.bars.update(self.bar, completed=len(scores), description=text)
+            _shown(self.bars.update, self.bar, completed=len(scores), description=text)
 
     def note(self, text: str) -> None:
         """A line above the bars."""
         shown = "\n".join(printable(line, LONGEST) for line in text.split("\n"))
-        self.console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        _shown(self.console.print, shown, markup=False, highlight=False, soft_wrap=True)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if interrupts.importing(frame):
+            _shown(self.bars.stop)  # a terminal has its cursor again
+            interrupts.leave()
         if not self.in_training or self.asked:
             raise KeyboardInterrupt
         self.asked = True
@@ -100,10 +108,17 @@ class Bars(Listener):
 
     def _start(self, text: str, total: int | None, completed: int = 0) -> None:
         if self.bar is not None:
-            self.bars.remove_task(self.bar)
-        self.bar = self.bars.add_task(text, total=total, completed=completed)
+            _shown(self.bars.remove_task, self.bar)
+        self.bar = _shown(self.bars.add_task, text, total=total, completed=completed)
 
     def _line(self, text: str, now: bool = False) -> None:
         if not self.console.is_terminal and (now or time.monotonic() - self.line_at > LINE_EVERY_S):
             self.line_at = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+            _shown(print, text, file=sys.stderr, flush=True)
+
+
+def _shown(show: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
+    """What showing something brings, or None where that fails: the run goes on."""
+    with suppress(Exception):
+        return show(*arguments, **named)
+    return None

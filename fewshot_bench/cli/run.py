@@ -58,6 +58,10 @@ Protocol = Annotated[
 Queries = Annotated[
     int | None, typer.Option(help="Test queries a class (protocol custom).", rich_help_panel=ADVANCED, **NUMBER)
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads (else OMP_NUM_THREADS, else the cores).", rich_help_panel=ADVANCED, **NUMBER),
+]
 Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol custom).", rich_help_panel=ADVANCED, **NUMBER)]
 
 Images = Annotated[
@@ -84,6 +88,7 @@ def run(
     test_dataset: TestDataset = None,
     test_data_root: TestDataRoot = None,
     device: Device = "auto",
+    threads: Threads = None,
     queries: Queries = None,
     episodes: Episodes = None,
     images: Images = None,
@@ -115,6 +120,7 @@ def run(
         test_dataset=test_dataset,
         test_data_root=test_data_root,
         images=images,
+        threads=threads,
     )
     runs = resolve_seeds(request, numbers)
     if dry_run:

@@ -20,6 +20,7 @@ from fewshot_bench.cli.run import (
     Settings,
     TestDataRoot,
     TestDataset,
+    Threads,
 )
 from fewshot_bench.errors import UsageError
 
@@ -49,6 +50,7 @@ def test(
     test_dataset: TestDataset = None,
     test_data_root: TestDataRoot = None,
     device: Device = "auto",
+    threads: Threads = None,
     queries: Queries = None,
     episodes: Episodes = None,
     method: Method = None,
@@ -79,6 +81,7 @@ def test(
         method=method,
         backbone=backbone,
         trained_on=dataset,
+        threads=threads,
     )
     if shard is not None:
         return _test_shard(shard, folder, request, device, as_json)

@@ -91,6 +91,7 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
         "--test-dataset",
         "--test-data-root",
         "--device",
+        "--threads",
         "--queries",
         "--episodes",
         "--images",

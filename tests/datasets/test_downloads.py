@@ -108,3 +108,16 @@ def test_a_root_is_a_folder_or_a_file(tmp_path: Path) -> None:
         check_root(root)
     with pytest.raises(DataError, match="absent does not exist"):
         check_root(tmp_path / "absent")
+
+
+def test_a_cache_whose_name_begins_like_a_home_is_that_folder(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library that fetches would read `~` as a home, and the archive would be looked for in vain."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FSBENCH_CACHE", "~/cache")
+    archive = Download("odd", "archive.zip", f"{address}/archive.zip", md5(CONTENT).hexdigest())
+    assert archive.fetch().is_relative_to(tmp_path / "~" / "cache")
+    assert (archive.place() / "archive.zip").read_bytes() == CONTENT
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,64 @@
+"""Ctrl-C and what else asks a program to stop, from its first moment to its last: a line at the most, and exit code 130."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+INTERRUPTED = 130
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+"""What a training is asked to stop by, as far as a system has it: Ctrl-C, a scheduler, a terminal that is closed, a limit on
+processor time, what a cluster was told to send before the end of a job. Each would end the process at once. SIGQUIT
+(Ctrl-\\) is left alone: it ends what hangs."""
+
+
+def arrange() -> None:
+    """Have Ctrl-C end the process without a traceback from now on."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background of a script
+        signal.signal(signal.SIGINT, interrupted)
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, or leave at once while a module is imported: many turn it into an error of their own."""
+    if importing(frame):
+        leave()
+    raise KeyboardInterrupt
+
+
+def importing(frame: FrameType | None) -> bool:
+    """Whether a frame is within an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def leave() -> None:
+    """End the process now, with a line on stderr."""
+    with suppress(OSError):
+        os.write(2, b"fsbench: Interrupted.\n")
+    os._exit(INTERRUPTED)
+
+
+def leave_with(code: int) -> None:
+    """Have Ctrl-C end a process that has done its work with the code that it ends with anyway."""
+    if signal.getsignal(signal.SIGINT) is interrupted:
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(code))
+
+
+@contextmanager
+def handled_by(handler: Any) -> Iterator[None]:
+    """Give each signal that asks to stop to `handler` within the block; one that is ignored (`nohup`) stays so."""
+    before = {}
+    for number in (getattr(signal, name) for name in STOPPING if hasattr(signal, name)):
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            with suppress(ValueError):  # not in the main thread, where signals are never handled
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
