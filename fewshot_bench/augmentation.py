@@ -67,11 +67,13 @@ def check_augmentation(names: Sequence[str], shape: tuple[int, ...]) -> None:
         if name not in OPERATIONS:
             raise unknown("augmentation", name, OPERATIONS)
     if names and len(shape) != 3:
-        raise UsageError(f"augment={names[0]} is of images, which functions have not: leave augment out.")
+        raise UsageError(
+            f"augment={names[0]} applies only to images; this data set is a family of functions. Leave augment out."
+        )
     if "rotate" in names and shape[1] != shape[2]:
         raise UsageError(f"augment=rotate turns square images, not {shape[1]} x {shape[2]} pixels: leave rotate out.")
     if "jitter" in names and shape[0] not in (1, 3):
-        raise UsageError(f"augment=jitter is of grey or RGB images, not of {shape[0]} channels: leave jitter out.")
+        raise UsageError(f"augment=jitter needs grey or RGB images, not {shape[0]} channels: leave jitter out.")
 
 
 def crop(images: Tensor, draws: Tensor) -> Tensor:

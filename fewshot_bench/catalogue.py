@@ -96,7 +96,7 @@ def standing(plugin: Plugin, dataset: Dataset) -> tuple[State, str]:
     if found:
         return "here", str(found)
     if type(dataset).download is not Dataset.download:
-        return "to download", f"fsbench data get {plugin.name}"
+        return "to download", f"fsbench data get {plugin.said}"
     return ("built in", "") if _needs_no_files(dataset) else ("to import", how_to_import(plugin))
 
 
@@ -109,7 +109,7 @@ def _needs_no_files(dataset: Dataset) -> bool:
 
 def how_to_import(plugin: Plugin) -> str:
     """How to get a data set that no program may download, as its card says."""
-    return _plain(plugin.card().get("get") or f"fsbench data import {plugin.name} PATH")
+    return _plain(plugin.card().get("get") or f"fsbench data import {plugin.said} PATH")
 
 
 def refuse_download(plugin: Plugin) -> UsageError:

@@ -1,5 +1,6 @@
 """Which data set a request names, and how it is built: one, several joined by `+`, or another for the test alone."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,9 @@ class DataChoice:
     types: tuple[type[Data], ...]
 
     @classmethod
-    def of(cls, reference: str) -> "DataChoice":
-        """The choice that a reference names; raises `UsageError`."""
-        parts = reference.split("+") if is_several(reference) else [reference]
+    def of(cls, reference: str, given: type | None = None) -> "DataChoice":
+        """The choice that a reference names, or that is the class `given`; raises `UsageError`."""
+        parts = [given] if given else reference.split("+") if is_several(reference) else [reference]
         found = [plugins.find("datasets", part) for part in parts]
         return cls("+".join(one.name for one in found), reference, tuple(one.load() for one in found))
 
@@ -83,18 +84,24 @@ class DataChoice:
         return dataset
 
 
-def other_data(reference: str | None, trained: DataChoice, *, elsewhere: bool = False) -> DataChoice | None:
+def other_data(
+    reference: str | None, trained: DataChoice, *, elsewhere: bool = False, given: type | None = None
+) -> DataChoice | None:
     """The data set to test on where it is not the one that is trained on, be it one of that name which lies `elsewhere`;
     raises `UsageError` where it does not fit."""
     if reference is None or reference == trained.reference:
         if elsewhere and len(trained.types) == 1:
             return trained
         if len(trained.types) > 1:
-            raise UsageError(f"Trained on {trained.name}, tested on which? --test-dataset {trained.reference.split('+')[0]}")
+            first = shlex.quote(trained.reference.split("+")[0])
+            raise UsageError(f"Trained on {trained.name}, tested on which? Add --test-dataset {first}")
         return None
-    other = DataChoice.of(reference)
+    other = DataChoice.of(reference, given)
     if other.kind != trained.kind:
-        raise UsageError(f"{trained.name} is {trained.kind}, {other.name} is {other.kind}: a method learns one of them.")
+        raise UsageError(
+            f"{trained.name} is {trained.kind}, {other.name} is {other.kind}: a method learns one of them.\n"
+            "Leave --test-dataset out."
+        )
     return other
 
 

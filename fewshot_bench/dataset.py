@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fewshot_bench.errors import DataError, UsageError, unknown
 from fewshot_bench.files import ARCHIVES
+from fewshot_bench.given import path as given_path
 from fewshot_bench.regular import check_regular
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a decimal number,
 
 def checked_options(defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
     """All options of a data set, its defaults unless given; raises `UsageError` for an unknown or ill-typed one."""
+    if not isinstance(given, Mapping | None):
+        raise UsageError(f"Options of a data set must be a mapping of keys to values, got {given!r}.")
     for key, value in (given or {}).items():
         if key not in defaults:
             raise unknown("data option", key, defaults)
@@ -70,7 +73,7 @@ class Dataset(ABC):
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         self.options = checked_options(self.defaults, options)
-        self.root = root
+        self.root = None if root is None else given_path("root", root)
 
     @property
     def stated(self) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def check_accepted(name: str, method: "type[Method]", kind: "Kind", train: "Trai
     tested = EpisodeSize.of(test)
     trained = EpisodeSize.of(train) if train.ways is not None else None
     if method.balanced_support and any(size.imbalanced for size in (tested, trained) if size):
-        raise UsageError(f"{name} needs as many support images of each class as of any other: leave imbalanced out.")
+        raise UsageError(f"{name} needs equally many support images of each class: leave imbalanced out.")
     if trained is None:
         return
     if method.fixed_ways and (varying := trained.max_ways or tested.max_ways):
@@ -100,7 +100,8 @@ def check_accepted(name: str, method: "type[Method]", kind: "Kind", train: "Trai
         )
     if method.fixed_ways and trained.ways != tested.ways:
         raise UsageError(
-            f"{name} has one output for each way: trained {train.ways}-way, it cannot be tested {test.ways}-way."
+            f"{name} has one output for each way: trained {train.ways}-way, it cannot be tested {test.ways}-way.\n"
+            f"Set both with --ways {train.ways}, or leave train.ways out."
         )
     if method.fixed_support and tested.largest_shots > trained.largest_shots:
         raise UsageError(

@@ -76,11 +76,29 @@ def system_errors() -> Iterator[None]:
 
 def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> UsageError:
     """The error for a name that does not exist: what was given, the nearest valid names, the command that lists them."""
-    names = sorted(valid)
-    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    given, names = str(given), sorted(map(str, valid))
+    near = _nearest(given, names)
     hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     known = "" if near and see else f"\nValid: {', '.join(names) or 'none'}."
     return UsageError(f"Unknown {kind} {given!r}.{hint}{known}" + (f"\nSee: {see}" if see else ""))
+
+
+def _nearest(given: str, names: list[str]) -> list[str]:
+    """The names that may be meant, at most three: the same but for case and hyphens, those that hold what was given, those
+    that are spelt alike."""
+    plain = {name: _plain(name) for name in names}
+    wanted = _plain(given)
+    if same := [name for name in names if plain[name] == wanted]:
+        return same[:3]
+    holding = [name for name in names if len(wanted) > 2 and (wanted in plain[name] or plain[name] in wanted)]
+    holding.sort(key=lambda name: (not plain[name].startswith(wanted), len(name)))
+    alike = get_close_matches(wanted, plain.values(), n=3, cutoff=0.6)
+    near = [*holding, *sorted((name for name in names if plain[name] in alike), key=lambda name: alike.index(plain[name]))]
+    return list(dict.fromkeys(near))[:3]
+
+
+def _plain(name: str) -> str:
+    return "".join(one for one in name.casefold() if one not in "-_ ")
 
 
 def few(names: Iterable[str]) -> str:

@@ -4,15 +4,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, SupportsIndex, get_args
 
+import torch
+
+from fewshot_bench import given, plugins
 from fewshot_bench.again import Asked, again
 from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.errors import DataError, FewshotError, UsageError, reason_of, system_errors
 from fewshot_bench.locks import one_thread_at_a_time, only_one
 from fewshot_bench.long_work import long_test, long_work
+from fewshot_bench.method import Method
 from fewshot_bench.named_again import names_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.plugin_faults import plugin_faults_told
@@ -25,6 +30,7 @@ from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, 
 from fewshot_bench.run_data import Data, check_data, open_data, write_splits
 from fewshot_bench.score_files import Scores, read_scores, write_scores
 from fewshot_bench.session import Listener, Session, result_id
+from fewshot_bench.several import SEPARATOR
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.threads import threads as threads_for
 from fewshot_bench.threads import told
@@ -41,53 +47,81 @@ OnExisting = Literal["reuse", "error", "overwrite"]
 @one_thread_at_a_time()
 @system_errors()
 def run(
-    method: str,
-    ways: int | None = None,
-    shots: int = 1,
+    method: str | type[Method],
+    ways: SupportsIndex | None = None,
+    shots: SupportsIndex = 1,
     *,
-    dataset: str = "glyphs",
+    dataset: str | type | Sequence[str] = "glyphs",
     protocol: str | None = None,
-    recipe: str | None = None,
-    settings: dict[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    data_root: Path | str | None = None,
-    out: Path | str = "runs",
+    recipe: str | PathLike[str] | None = None,
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    seed: SupportsIndex = 0,
+    device: str | torch.device = "auto",
+    data_root: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "runs",
     on_existing: OnExisting = "reuse",
-    queries: int | None = None,
-    episodes: int | None = None,
-    test_dataset: str | None = None,
-    test_data_root: Path | str | None = None,
-    images: int | None = None,
-    threads: int | None = None,
+    queries: SupportsIndex | None = None,
+    episodes: SupportsIndex | None = None,
+    test_dataset: str | type | None = None,
+    test_data_root: str | PathLike[str] | None = None,
+    images: SupportsIndex | None = None,
+    threads: SupportsIndex | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
-    `settings` are the `--set` keys; `images` is the most images that the training sees. `threads` None takes what
+    `method`, `dataset` and `test_dataset` are names, `file.py:Class`, or classes; several names of data sets are trained on
+    together. A class of a notebook is identified by its source, but no command can make its run again: its record says so.
+    `settings` are the `--set` keys, as `{"train.updates": 3}`, `{"train": {"updates": 3}}` or `["train.updates=3"]`; values
+    may be numbers and arrays of numpy or torch, lists, tuples and paths. Whole numbers may be numpy's, paths texts or
+    `Path`s, the device torch's. `images` is the most images that the training sees. `threads` None takes what
     `OMP_NUM_THREADS` says, or every core; processes that are forked afterwards compute with one. A second thread of this
-    process waits until the first one's run is done. Raises `UsageError` for a request that cannot be met, `DataError` for
-    data that is missing or damaged, `FewshotError` where the run fails.
+    process waits until the first one's run is done.
+
+    Raises `UsageError` for a request that cannot be met, `DataError` for data that is missing or damaged, `FewshotError`
+    where the run fails.
     """
+    if not isinstance(dataset, str | type) and isinstance(dataset, Sequence):
+        dataset = SEPARATOR.join(given.word("a name in dataset", one) for one in dataset)
+    classes = {"method": method, "dataset": dataset, "test_dataset": test_dataset}
+    classes = {name: one for name, one in classes.items() if isinstance(one, type)}
     request = Request(
-        method=method,
-        dataset=dataset,
-        ways=ways,
-        shots=shots,
-        protocol=protocol,
-        queries=queries,
-        episodes=episodes,
-        recipe=recipe,
-        settings=tuple(f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()),
-        seed=seed,
-        device=device,
-        data_root=Path(data_root) if data_root is not None else None,
-        test_dataset=test_dataset,
-        test_data_root=Path(test_data_root) if test_data_root is not None else None,
-        images=images,
-        threads=threads,
+        method=_reference("method", method),
+        dataset=_reference("dataset", dataset),
+        ways=None if ways is None else given.whole("ways", ways),
+        shots=given.whole("shots", shots),
+        protocol=None if protocol is None else given.word("protocol", protocol),
+        queries=None if queries is None else given.whole("queries", queries),
+        episodes=None if episodes is None else given.whole("episodes", episodes),
+        recipe=None if recipe is None else str(given.path("recipe", recipe)),
+        settings=given.settings(settings),
+        seed=given.whole("seed", seed),
+        device=_device(device),
+        data_root=None if data_root is None else given.path("data_root", data_root),
+        test_dataset=None if test_dataset is None else _reference("test_dataset", test_dataset),
+        test_data_root=None if test_data_root is None else given.path("test_data_root", test_data_root),
+        images=None if images is None else given.whole("images", images),
+        threads=None if threads is None else given.whole("threads", threads),
+        classes=classes,  # type: ignore[arg-type]
     )
     with plugin_faults_told(), system_errors():
-        return execute(request, resolve(request), Path(out), on_existing, Listener())[0]
+        return execute(request, resolve(request), given.path("out", out), on_existing, Listener())[0]
+
+
+def _device(one: Any) -> str:
+    """The name of a device; there is one CPU, whatever number torch gives it."""
+    if isinstance(one, torch.device):
+        return str(one) if one.type == "cuda" else one.type
+    return given.word("device", one)
+
+
+def _reference(name: str, one: Any) -> str:
+    """How a record names a method or data set that was given by name or as a class."""
+    if isinstance(one, type):
+        plugin = plugins.find("methods" if name == "method" else "datasets", one)
+        return plugin.reference if ":" in plugin.name else plugin.name
+    if not isinstance(one, str | PathLike):
+        raise UsageError(f"{name} must be a name or a class, got {given.shown(one)}.")
+    return str(one)
 
 
 @one_thread_at_a_time()
@@ -104,7 +138,8 @@ def execute(
     if not _is_finished(folder, on_existing):
         check_image(resolved)
         prepared, tested = open_data(resolved, listener)
-        check_data(prepared, resolved.train, resolved.test, tested, listener.note)
+        fixed = resolved.method_class.fixed_ways
+        check_data(prepared, resolved.train, resolved.test, tested, listener.note, fixed_ways=fixed)
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
         rehearsed = rehearse(resolved, classes)
         _check_recordable([], resolved.test)

@@ -38,7 +38,9 @@ def expand_test(
     asked = {key: wanted.get(key) for key in ("queries", "episodes", "seed")}
     rules = conditions(str(wanted["protocol"]), kind_of(dataset), name, wanted["shots"], **asked)
     protocol = PROTOCOLS[wanted["protocol"]]
-    mode = wanted.get("normalisation") or test_default(trained, transductive=bool(protocol.transductive))
+    mode = wanted.get("normalisation")
+    if mode is None:
+        mode = test_default(trained, transductive=bool(protocol.transductive))
     spec = TestSpec.checked(
         {
             "protocol": protocol.name,
@@ -49,7 +51,7 @@ def expand_test(
             **{name: wanted[name] for name in MORE if wanted.get(name) is not None},
             **rules,
             "normalisation": mode,
-            "inner_steps": wanted.get("inner_steps") or method_class.inner_steps(hparams),
+            "inner_steps": method_class.inner_steps(hparams) if wanted.get("inner_steps") is None else wanted["inner_steps"],
         }
     )
     check_episodes(protocol.name, EpisodeSize.of(spec))
@@ -57,8 +59,8 @@ def expand_test(
         allowed = ", ".join(sorted(method_class.modes))
         raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")
     if spec.inner_steps is not None and method_class.inner_steps(hparams) is None:
-        raise UsageError("test.inner_steps is for methods that take inner steps; this one takes none.")
-    check_test_mode(spec.normalisation, protocol.name, transductive=protocol.transductive is not False)
+        raise UsageError("test.inner_steps is for methods that take inner steps; this one takes none: leave it out.")
+    check_test_mode(spec.normalisation, protocol.name, protocol.transductive is not False, method_class.modes)
     if method_class.transductive and protocol.transductive is False:
         raise UsageError(f"The method is transductive; protocol {protocol.name!r} is not: --protocol standard-transductive.")
     return spec
@@ -85,6 +87,8 @@ def expand_train(
         validation = Validation.checked(same | sections["validation"])
     if not method_class.needs_backbone:
         train["backbone"] = None
+    if method_class.trains_on == "episodes" and train.get("batch_size") is not None:
+        raise UsageError(f"{plugin.name} trains on episodes, meta_batch_size of them an update: leave batch_size out.")
     if method_class.trains_on == "classes":
         train |= {"ways": None, "shots": None, "queries": None, "batch_size": train.get("batch_size", 128)}
     spec = TrainSpec.checked(

@@ -12,7 +12,7 @@ modes are then a matter of which pass's statistics are handed to which (`Embeddi
 Legend: G groups that share statistics (tasks), M values of a channel in a group (images times places), C channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -113,10 +113,15 @@ def test_default(trained: Normalisation, transductive: bool) -> Normalisation:
     return "running" if trained == "joint" else "support"
 
 
-def check_test_mode(mode: Normalisation, protocol: str, transductive: bool) -> None:
-    """Refuse a mode that lets queries see each other under an inductive protocol; raises `UsageError`."""
+def check_test_mode(
+    mode: Normalisation, protocol: str, transductive: bool, modes: Collection[Normalisation] = ("running", "support")
+) -> None:
+    """Refuse a mode that lets queries see each other under an inductive protocol; raises `UsageError` that names those of
+    a method's `modes` that do not."""
     if mode in TRANSDUCTIVE_MODES and not transductive:
+        known: tuple[Normalisation, ...] = ("running", "support", "support+1")
+        inductive = " or ".join(f"--set test.normalisation={one}" for one in known if one in modes)
         raise UsageError(
             f"Normalisation {mode!r} lets the queries of an episode see each other; protocol {protocol!r} is inductive.\n"
-            "Use --set test.normalisation=support (or running), or --protocol standard-transductive."
+            f"Use {inductive}, or --protocol standard-transductive."
         )

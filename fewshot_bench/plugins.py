@@ -6,6 +6,7 @@ A card (`<module>.yaml` beside the code) is found where Python would find the co
 
 import hashlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +17,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions, entry_po
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from fewshot_bench import plain_yaml
 from fewshot_bench.declarations import check_backbone, check_card, check_command, check_method
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.printable import printable
@@ -27,6 +27,11 @@ Group = Literal["methods", "datasets", "backbones", "commands"]
 
 LARGEST_YAML = 2**20
 """Bytes of a card or a recipe: what is longer is another file, and takes minutes to read."""
+NOWHERE = "__main__"
+"""The module of what is defined in a notebook or session, and of the script that is run."""
+PREFIX = "fewshot_plugin_"
+"""Of the names of modules that are imported from files."""
+
 BASES = {
     "methods": ("fewshot_bench.method:Method",),
     "datasets": ("fewshot_bench.dataset:Dataset", "fewshot_bench.functions:FunctionFamily"),
@@ -49,6 +54,13 @@ class Plugin:
     card_path: Path | None = field(compare=False, default=None)
     ambiguous: bool = False
     """Whether several distributions register this name."""
+    given: type | None = field(compare=False, default=None)
+    """The class itself, where it was given in place of its name."""
+
+    @property
+    def said(self) -> str:
+        """How a command names it."""
+        return shlex.quote(self.reference if ":" in self.name else self.name)
 
     def card(self) -> dict[str, Any]:
         """The card's content, {} where there is none; raises `UsageError` where it is no card."""
@@ -79,7 +91,7 @@ class Plugin:
         if missing := self.missing():
             raise UsageError(f"The {self.group[:-1]} {self.name!r} ({self.distribution}) {missing}")
         try:
-            found = _resolve(self.reference)
+            found = self.given or _resolve(self.reference)
         except (Exception, SystemExit) as error:  # whatever a plugin raises is its reason, and no fault of the user's
             reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
             hint = f"\nIt needs {needs[0]}: {needs[1]}" if (needs := self.needs()) else ""
@@ -145,14 +157,18 @@ def name_of(reference: str) -> str:
     return f"{Path(module).stem}:{attribute}" if module.endswith(".py") else reference
 
 
-def find(group: Group, name: str) -> Plugin:
-    """The plugin of that name, or the one at `file.py:Class` or `package.module:Class`; raises `UsageError`."""
+def find(group: Group, name: str | type) -> Plugin:
+    """The plugin of that name, the one at `file.py:Class` or `package.module:Class`, or that of a class; raises
+    `UsageError`."""
+    if isinstance(name, type):
+        return _of_class(group, name)
+    _refuse_nowhere(group, name)
     if _ONLY_INSTALLED.get() and is_uninstalled(name):
         raise NotInstalled(f"{printable(name)} is not installed: what a record names is imported only where you name it.")
     if ":" in name:
         return _uninstalled(group, name)
     if name.endswith(".py"):
-        raise UsageError(f"Which class of {name}? Name it: {name}:Class.")
+        raise UsageError(f"Which class of {name}? Name it: {shlex.quote(f'{name}:Class')}.")
     plugins = registered(group)
     if name not in plugins:
         see = f"fsbench list {group}" if group in ("methods", "datasets") else ""
@@ -163,15 +179,10 @@ def find(group: Group, name: str) -> Plugin:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; raises `UsageError` that says what it is instead."""
     try:
-        content = yaml.load(
-            read_regular(path, LARGEST_YAML).decode("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
+        text = read_regular(path, LARGEST_YAML).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise UsageError(f"{path} is not YAML{where}: {getattr(error, 'problem', error)}.") from None
+    content = plain_yaml.read(text, str(path))
     if not isinstance(content, dict):
         raise UsageError(f"{path} must hold a mapping of keys to values, not {type(content).__name__}.")
     return content
@@ -201,6 +212,42 @@ def _label(distribution: Distribution | None) -> str:
 def _from_entry_point(point: EntryPoint, group: Group, distribution: str) -> Plugin:
     reference = point.value.partition("[")[0].strip()  # without extras
     return Plugin(point.name, group, reference, distribution, _card_path(reference.partition(":")[0]))
+
+
+def _of_class(group: Group, given: type) -> Plugin:
+    """The plugin that a class is: a registered one, or one at the reference by which a command would find it."""
+    module, name = given.__module__, given.__qualname__
+    for plugin in registered(group).values():
+        if plugin.reference == f"{module}:{name}" and not plugin.ambiguous:
+            return replace(plugin, given=given)
+    home = sys.modules.get(module)
+    file = str(getattr(home, "__file__", None) or "")
+    held: Any = reduce(lambda one, part: getattr(one, part, None), name.split("."), home)
+    is_held = held is given
+    if is_held and module != NOWHERE and not module.startswith(PREFIX):
+        return replace(_uninstalled(group, f"{module}:{name}"), given=given)
+    if is_held and file.endswith(".py") and _codes_file(given) in (None, file) and Path(file).is_file():
+        place = Path(file)
+        shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+        return replace(_uninstalled(group, f"{shown}:{name}"), given=given)
+    reference = f"{NOWHERE}:{given.__name__}"
+    return Plugin(reference, group, reference, "a class of a session, which no command can name", given=given)
+
+
+def _codes_file(given: type) -> str | None:
+    """Where the functions of a class were compiled; None for a class without any."""
+    codes = (getattr(one, "__code__", None) for one in vars(given).values())
+    return next((code.co_filename for code in codes if code is not None), None)
+
+
+def _refuse_nowhere(group: Group, reference: str) -> None:
+    """Raises `UsageError` for the reference of a class that was given from a notebook."""
+    module, _, name = reference.rpartition(":")
+    if module == NOWHERE:
+        raise UsageError(
+            f"The {group[:-1]} {printable(name)!r} was a class of a notebook or session, which no command can name.\n"
+            f"Save it in a file and name it there: FILE.py:{printable(name)}."
+        )
 
 
 def _uninstalled(group: Group, reference: str) -> Plugin:
@@ -239,7 +286,7 @@ def _resolve(reference: str) -> Any:
 
 def _import_file(path: str) -> Any:
     place = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:12]
-    name = f"fewshot_plugin_{place}_{Path(path).stem}"  # two files of one name are two modules
+    name = f"{PREFIX}{place}_{Path(path).stem}"  # two files of one name are two modules
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -98,18 +98,21 @@ def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | N
     protocol = PROTOCOLS[name]
     if protocol.kind not in (None, kind):
         fitting = ", ".join(other.name for other in PROTOCOLS.values() if other.kind in (None, kind))
-        raise UsageError(f"Protocol {name!r} is for {protocol.kind}, and {dataset} is {kind}: --protocol {fitting}.")
+        raise UsageError(
+            f"Protocol {name!r} is for {protocol.kind}, and {dataset} is {kind}: give --protocol one of {fitting}."
+        )
     queries = shots if protocol.queries == "shots" else protocol.queries
     fixes = {"queries": queries, "episodes": protocol.episodes_on.get(dataset, protocol.episodes), "seed": protocol.seed}
-    found = {}
-    for key, fixed in fixes.items():
-        wanted = asked.get(key)
-        if fixed is not None and wanted not in (None, fixed):
-            raise UsageError(
-                f"Protocol {name!r} has {fixed:,} {key}, not {wanted}. For a test of your own add --protocol custom."
-            )
-        found[key] = fixed if fixed is not None else wanted if wanted is not None else FREE[key]
-    return found
+    wanted = {key: asked.get(key) for key in fixes}
+    broken = {key: fixed for key, fixed in fixes.items() if fixed is not None and wanted[key] not in (None, fixed)}
+    if broken:
+        has = " and ".join(f"seed {fixed}" if key == "seed" else f"{fixed:,} {key}" for key, fixed in broken.items())
+        text = f"Protocol {name!r} has {has}, not {' and '.join(str(wanted[key]) for key in broken)}."
+        if broken.keys() - {"seed"}:
+            raise UsageError(f"{text} For a test of your own add --protocol custom.")
+        raise UsageError(f"{text} This seed is of the test's episodes; that of the training is --seeds {wanted['seed']}.")
+    free = {key: FREE[key] if value is None else value for key, value in wanted.items()}
+    return {key: free[key] if fixed is None else fixed for key, fixed in fixes.items()}
 
 
 def check_episodes(name: str, size: EpisodeSize) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fewshot_bench import plain_yaml
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.plugins import Plugin, read_yaml
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec, Validation
@@ -47,12 +46,25 @@ KEYS = {
 
 OPTIONS = {
     "train.seed": "--seeds",  # `seed` alone is the test's
-    "train.device": "--device",
-    "device": "--device",
-    "train.dataset": "--dataset",
-    "dataset": "--dataset",
+    "seeds": "--seeds",
+    **dict.fromkeys(("device", "train.device"), "--device"),
+    **dict.fromkeys(("dataset", "train.dataset"), "--dataset"),
+    **dict.fromkeys(("method", "train.method"), "--method"),
+    **{key.replace("-", mark): f"--{key}" for mark in "-_" for key in ("test-dataset", "data-root", "test-data-root")},
+    **dict.fromkeys(("test.dataset",), "--test-dataset"),
+    **{key: f"--{key}" for key in ("recipe", "out")},
 }
 """What is said by an option of the command."""
+
+
+MEANS = {"method": " (the hyper-parameter)", "data": " (the data set's)", "test_data": " (the test's data set's)"}
+EVERYWHERE = {
+    "ways": "; --ways sets all of them",
+    "shots": "; --shots sets all of them",
+    "queries": "; --queries is the test's",
+    "episodes": "; --episodes is the test's",
+}
+"""Beside which option a key stands."""
 
 
 def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int, shots: int) -> Sections:
@@ -66,7 +78,7 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
     if recipe is None and not recipes:
         return {}
     name, _, like = (recipe or "default").partition("@")
-    see = f"fsbench show {plugin.name}"
+    see = f"fsbench show {plugin.said}"
     if name not in recipes:
         raise unknown(f"recipe of {plugin.name}", name, recipes, see=see)
     asked = {"dataset": like or dataset, "ways": ways, "shots": shots}
@@ -94,17 +106,37 @@ def describe_for(entry: Mapping[str, Any]) -> str:
     return " ".join(filter(None, [wanted.get("dataset", "any data set"), size]))
 
 
-def apply_settings(sections: Sections, settings: Iterable[str], own: Mapping[str, Iterable[str]]) -> Sections:
-    """`--set key=value` over the sections; `own` holds the keys of `method` and `data`.
+def apply_settings(
+    sections: Sections, settings: Iterable[str], own: Mapping[str, Iterable[str]], options: Mapping[str, Any] | None = None
+) -> Sections:
+    """`--set key=value` over the sections, and over both the `options` of section `test` that are not None; `own` holds the
+    keys of `method` and `data`.
 
-    A key is `section.key`, or `key` alone where one section has it. Raises `UsageError` with the nearest valid keys.
+    A key is `section.key`, or `key` alone where one section has it. Raises `UsageError` with the nearest valid keys, or
+    where an option and a setting differ.
     """
+    said = {key: value for key, value in (options or {}).items() if value is not None}
     keys = {**KEYS, **{name: set(names) for name, names in own.items()}}
-    for setting in settings:
-        given, value = read_setting(setting)
-        section, key = _locate(given, keys)
+    placed = ((".".join(_locate(given, keys)), value) for given, value in map(read_setting, settings))
+    for place, value in each_once(placed).items():
+        section, _, key = place.partition(".")
+        if section == "test" and said.get(key, value) != value:
+            both = f"--{key} {said[key]} and {plain_yaml.setting(place, value)}"
+            raise UsageError(f"{both} say two things of the test: keep one.")
         sections[section][key] = value
+    sections["test"] |= said
     return sections
+
+
+def each_once(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by key; raises `UsageError` where one key is given two values."""
+    found: dict[str, Any] = {}
+    for key, value in settings:
+        if key in found and (found[key] != value or type(found[key]) is not type(value)):
+            both = " and ".join(plain_yaml.clipped(plain_yaml.write(one)) for one in (found[key], value))
+            raise UsageError(f"--set gives {key} twice, as {both}: keep one.")
+        found[key] = value
+    return found
 
 
 def read_setting(setting: str) -> tuple[str, Any]:
@@ -112,7 +144,8 @@ def read_setting(setting: str) -> tuple[str, Any]:
     given, equals, text = setting.partition("=")
     if not equals:
         raise UsageError(f"--set needs key=value, got {setting!r}.")
-    return given.strip(), _plain(_value(text))
+    key = given.strip()
+    return key, plain_yaml.read_setting(key, text)
 
 
 def merge(*layers: Sections) -> Sections:
@@ -122,36 +155,19 @@ def merge(*layers: Sections) -> Sections:
 
 def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:
     section, dot, key = given.partition(".")
-    if (option := OPTIONS.get(given)) is not None:
-        raise UsageError(f"{given!r} is not set by --set but by {option}.")
     if dot and section in keys and key in keys[section]:
         return section, key
     owners = [name for name, names in keys.items() if given in names]
     if len(owners) == 1:
         return owners[0], given
     if owners:
-        raise UsageError(f"{given!r} is a key of several sections: say {' or '.join(f'{o}.{given}' for o in owners)}.")
+        each = " or ".join(f"{owner}.{given}{MEANS.get(owner, '')}" for owner in sorted(owners, key=SECTIONS.index))
+        option = EVERYWHERE.get(given, "")
+        raise UsageError(f"{given!r} is a key of several sections: say {each}{option}.")
+    if given in OPTIONS:
+        raise UsageError(f"{given!r} is no key of --set: use the option {OPTIONS[given]}.")
     every = {name for section, names in keys.items() for key in names for name in (key, f"{section}.{key}")}
     raise unknown("key", given, every, see="fsbench run --method NAME --dry-run (prints every key)")
-
-
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def _plain(value: Any) -> Any:
-    return float(value) if isinstance(value, str) and _is_number(value) else value
-
-
-def _is_number(text: str) -> bool:  # YAML 1.1 reads 1e-3 as text
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _checked(sections: Mapping[str, Any], where: str) -> Sections:
@@ -165,4 +181,4 @@ def _checked(sections: Mapping[str, Any], where: str) -> Sections:
                 raise UsageError(f"{where}: a key of section {name!r} must be a name, got {key!r}.")
             if name in KEYS and key not in KEYS[name]:
                 raise unknown(f"key of section {name!r} in {where}", key, KEYS[name])
-    return {name: {key: _plain(value) for key, value in values.items()} for name, values in sections.items()}
+    return {name: dict(values) for name, values in sections.items()}

@@ -5,7 +5,7 @@ brings older ones up to date with `MIGRATIONS`.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from fewshot_bench import given
 from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
 from fewshot_bench.printable import printable
 from fewshot_bench.record_models import LARGEST_ERROR, checked
@@ -51,7 +52,7 @@ def _with_what_an_update_sees(content: dict[str, Any]) -> dict[str, Any]:
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_precision, 2: _with_what_an_update_sees}
 """From schema n to n + 1."""
 
-Folder = Path | str
+Folder = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,18 @@ class Record:
         """The result of that id, if it is there."""
         return next((result for result in self.results if result["id"] == result_id), None)
 
-    def scores(self, result_id: str) -> Scores:
-        """Score of each test episode [episodes] of one result: accuracy in [0, 1], or mean squared error. Raises `DataError`
-        where they are missing or damaged, or not what the result says."""
-        result = self.find(result_id)
-        assert result is not None, "a result of this record"
-        scores = self._scores.get(result_id, np.empty(0))
-        if wrong := _unlike(scores, result):
-            raise DataError(f"{_named(self.folder)}: the scores of result {result_id} are damaged: {wrong}.")
+    def scores(self, result: str | Mapping[str, Any]) -> Scores:
+        """Score of each test episode [episodes] of a result, or of the result of that id: accuracy in [0, 1], or mean
+        squared error. Raises `UsageError` for an id that is not there, `DataError` where scores are missing or damaged, or
+        not what the result says."""
+        wanted = result.get("id") if isinstance(result, Mapping) else result
+        found = self.find(wanted) if isinstance(wanted, str) else None
+        if found is None:
+            there = ", ".join(one["id"] for one in self.results)
+            raise UsageError(f"No result {given.shown(wanted)} in {_named(self.folder)}. There are: {there}.")
+        scores = self._scores.get(found["id"], np.empty(0))
+        if wrong := _unlike(scores, found):
+            raise DataError(f"{_named(self.folder)}: the scores of result {found['id']} are damaged: {wrong}.")
         return scores
 
     @cached_property
@@ -108,9 +113,11 @@ def _unlike(scores: Scores, result: dict[str, Any]) -> str:
     return ""
 
 
-def load_record(folder: Folder) -> Record:
-    """Read one record; raises `DataError` when it is missing, damaged or of a newer schema."""
-    folder = Path(folder)
+def load_record(folder: str | os.PathLike[str]) -> Record:
+    """Read one record, of its folder or its `record.json`; raises `DataError` when it is missing, damaged or of a newer
+    schema."""
+    folder = given.path("The folder of a record", folder)
+    folder = folder.parent if folder.name == "record.json" else folder
     path = folder / "record.json"
     try:
         content = read_json(path, LARGEST)
@@ -146,13 +153,13 @@ def _refuse(error: DataError) -> None:
 
 
 @system_errors()
-def find_records(roots: Iterable[Folder], leave_out: Callable[[DataError], None] = _refuse) -> list[Record]:
-    """Every record in or below `roots`, sorted by folder, its scores checked.
+def find_records(roots: Folder | Iterable[Folder], leave_out: Callable[[DataError], None] = _refuse) -> list[Record]:
+    """Every record in or below `roots`, one folder or several, sorted by folder, its scores checked.
 
     Raises `UsageError` for a root that does not exist, `DataError` for a damaged record unless `leave_out` takes the error.
     """
     folders: set[Path] = set()
-    for root in map(Path, roots):
+    for root in given.paths("The folders of records", roots):
         if not root.is_dir():
             raise UsageError(f"No such folder of records: {_named(root)}.")
         folders.update(path.parent for path in root.rglob("record.json"))

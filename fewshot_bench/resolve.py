@@ -1,6 +1,7 @@
 """A request, checked as a whole before any work: which classes, which specs, which run."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -51,6 +52,8 @@ class Request:
     """The most images that a training sees, in place of the recipe's number of updates."""
     threads: int | None = None
     """Of the execution plan; None: as many as may be had."""
+    classes: Mapping[str, type] = field(default_factory=dict)
+    """Those of `method`, `dataset` and `test_dataset` that were given as classes, not by name."""
 
 
 @dataclass(frozen=True)
@@ -148,21 +151,20 @@ def resolve(request: Request) -> Resolved:
         if (given is not None or name == "shots") and (not isinstance(given, int) or given < 1):
             raise UsageError(f"--{name} must be a whole number of at least 1, got {given!r}.")
     told(request.threads)  # refused here where it is no number of them
-    plugin = plugins.find("methods", request.method)
-    data = DataChoice.of(request.dataset)
+    plugin = plugins.find("methods", request.classes.get("method", request.method))
+    data = DataChoice.of(request.dataset, request.classes.get("dataset"))
     method_class: type[Method] = plugin.load()
     kind = data.kind
     target = {"ways": _ways(request, kind), "shots": request.shots}
     _check_kind(plugin, method_class, data.name, kind)
-    other = other_data(request.test_dataset, data, elsewhere=request.test_data_root is not None)
+    tested_class = request.classes.get("test_dataset")
+    other = other_data(request.test_dataset, data, elsewhere=request.test_data_root is not None, given=tested_class)
     recipe = recipe_sections(plugin, request.recipe, request.dataset, **target)
     sections = merge(DEFAULTS[kind], {"train": target, "validation": target, "test": target}, recipe)
-    own = {"method": [f.name for f in fields(method_class.Hparams)], "data": data.options}
-    options = own | ({"test_data": other.options} if other else {})
-    sections = apply_settings(sections, request.settings, options)
-    for key in ("protocol", "queries", "episodes"):
-        if getattr(request, key) is not None:
-            sections["test"][key] = getattr(request, key)
+    own = {"method": [f.name for f in fields(method_class.Hparams)], "data": list(data.options)}
+    own |= {"test_data": list(other.options)} if other else {}
+    options = {key: getattr(request, key) for key in ("protocol", "queries", "episodes")}
+    sections = apply_settings(sections, request.settings, own, options)
     dataset, test_root = data.build(sections["data"], request.data_root), request.test_data_root
     tested = other.build_like(dataset, sections["test_data"], request.data_root, test_root) if other else dataset
     device = resolve_device(request.device)
@@ -173,7 +175,7 @@ def resolve(request: Request) -> Resolved:
     about = (test, type_of_device, data.name, dataset)
     train, budget = expand_train(plugin, method_class, hparams, request.seed, sections, *about), ""
     if request.images is not None:
-        sections = within_budget(request.images, train, sections, apply_settings(merge(), request.settings, options))
+        sections = within_budget(request.images, train, sections, apply_settings(merge(), request.settings, own))
         train = expand_train(plugin, method_class, hparams, request.seed, sections, *about)
         budget = budget_text(request.images, train, kind)
     backbone = _load_backbone(train.backbone)
@@ -205,11 +207,12 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
     if made_on == run.test_reference and request.dataset is None and request.test_data_root is None:
         raise UsageError(
             f"The run was tested on {made_on} from another place, which a record does not name: say --test-data-root,\n"
-            f"or --test-dataset {made_on} for the data that it was trained on."
+            f"or --test-dataset {shlex.quote(made_on)} for the data that it was trained on."
         )
     trained = DataChoice.of(run.test_reference)
     other = other_data(request.dataset or made_on, trained, elsewhere=request.test_data_root is not None)
-    sections = apply_settings(merge(), request.settings, {"test_data": other.options} if other else {})
+    options = {key: getattr(request, key) for key in ("protocol", "ways", "shots", "queries", "episodes")}
+    sections = apply_settings(merge(), request.settings, {"test_data": other.options} if other else {}, options)
     if others := [name for name in sections if sections[name] and not name.startswith("test")]:
         raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
     if other and request.dataset is None:
@@ -217,9 +220,6 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
     roots = request.data_root, request.test_data_root
     tested = other.build_like(run.dataset, sections["test_data"], *roots) if other else run.dataset
     wanted = sections["test"]
-    for key in ("protocol", "ways", "shots", "queries", "episodes"):
-        if getattr(request, key) is not None:
-            wanted[key] = getattr(request, key)
     kept = {"protocol", "ways", "shots", "inner_steps"}
     if wanted.get("protocol", made.protocol) == made.protocol:  # another has conditions of its own
         kept |= {"queries", "episodes", "seed", "normalisation", *MORE}
@@ -249,7 +249,7 @@ def _check_kind(plugin: plugins.Plugin, method_class: type[Method], dataset: str
         with suppress(UsageError):  # one that cannot be imported here
             if kind in other.load().kinds:
                 able.append(name)
-    raise UsageError(f"{plugin.name} cannot learn {dataset}: it has no {kind}.\nThose that can: {', '.join(able)}.")
+    raise UsageError(f"{plugin.name} does not support {kind}, which {dataset} needs.\nThose that do: {', '.join(able)}.")
 
 
 def _load_backbone(name: str | None) -> Any:

@@ -1,23 +1,26 @@
 """The data of a run: what it trains on and what it is tested on, prepared, checked, their splits kept beside the record."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from fewshot_bench import room
+from fewshot_bench.bank import ImageBank
 from fewshot_bench.batches import check_batch
 from fewshot_bench.class_names import have_names, may_hide_shared, seen_as
 from fewshot_bench.dataset import Dataset
 from fewshot_bench.episode_size import EpisodeSize
-from fewshot_bench.errors import DataError, UsageError, few
+from fewshot_bench.errors import DataError, TooFewClasses, UsageError, few
 from fewshot_bench.functions import FunctionData, FunctionFamily
 from fewshot_bench.kernels import Unavailable, library
 from fewshot_bench.overlaps import check_images
 from fewshot_bench.prepare import Note, OnDemand, Prepared, open_prepared, own_split_told, prepare
 from fewshot_bench.printable import printable
+from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.session import Listener, result_id
 from fewshot_bench.several import SeveralDatasets, SeveralPrepared, banks_of
 from fewshot_bench.specs import TestSpec, TrainSpec
-from fewshot_bench.varying import check_episodes
 from fewshot_bench.writing import atomic
 
 Data = Prepared | FunctionData
@@ -50,30 +53,75 @@ def open_data(resolved: Resolved, listener: Listener) -> tuple[Data, Data]:
 
 
 def check_data(
-    prepared: Data, train: TrainSpec, test: TestSpec, tested: Data | None = None, note: Note = lambda text: None
+    prepared: Data,
+    train: TrainSpec,
+    test: TestSpec,
+    tested: Data | None = None,
+    note: Note = lambda text: None,
+    *,
+    fixed_ways: bool = False,
 ) -> None:
     """Refuse, before any work, episodes that a split cannot give, and a test on classes or images that are trained or
     selected on; raises `UsageError` or `DataError`. `tested` None: tests are of `prepared`, whose splits share no class.
-    `note` hears what they share that is not refused, and which part of another data set of the user's own is tested."""
+    `note` hears what they share that is not refused, and which part of another data set of the user's own is tested. Under
+    `fixed_ways` the method has the same ways in training and test."""
     if isinstance(prepared, FunctionData) or isinstance(tested, FunctionData):  # any size can be drawn
         return
-    with own_split_told(prepared):
-        if train.updates and train.batch_size is not None:
-            check_batch(prepared.bank(train.split), train.batch_size)
-        elif train.updates and train.ways is not None:
-            for bank in banks_of(prepared.bank(train.split)):
-                check_episodes(bank, EpisodeSize.of(train), "Training: ")
-        if (rules := train.validation) is not None:
-            for bank in banks_of(prepared.bank("val")):
-                check_episodes(bank, EpisodeSize.of(rules), "Validation: ")
-    with own_split_told(tested or prepared):
-        check_episodes((tested or prepared).bank("test"), EpisodeSize.of(test), "Test: ")
     tested = tested or prepared
+    _check_room(prepared, train, test, tested, fixed_ways=fixed_ways)
     if train.updates and not (tested is prepared and isinstance(prepared, OnDemand)):  # which may have millions of classes
         _check_apart(prepared, train, test, tested)
     check_images(prepared, train, tested, test.dataset, note)
     if tested is not prepared:
         _tell_part(test.dataset, tested, note)
+
+
+def _check_room(prepared: Prepared, train: TrainSpec, test: TestSpec, tested: Prepared, *, fixed_ways: bool) -> None:
+    """Refuse episodes and batches that a split cannot give; raises `UsageError` that names all that is wrong, and settings
+    that fit."""
+    sizes = {"test": EpisodeSize.of(test)}
+    if (rules := train.validation) is not None:
+        sizes = {"val": EpisodeSize.of(rules), **sizes}
+    if train.updates and train.ways is not None:
+        sizes = {train.split: EpisodeSize.of(train), **sizes}
+    data = {split: tested if split == "test" else prepared for split in sizes}
+    lacks = [lack for split, size in sizes.items() if (lack := _lack(data[split], split, size, _place(split, test)))]
+    if lacks and fixed_ways:
+        most = min(room.classes_of(_banks(data[split], split)) for split in sizes)
+        places = {split: replace(_place(split, test), together=most) for split in sizes}
+        lacks = [lack for split, size in sizes.items() if (lack := _lack(data[split], split, size, places[split]))]
+    if lacks:
+        lines = list(dict.fromkeys(line for lack in lacks for line in str(lack).splitlines()))
+        raise type(lacks[0])("\n".join([" ".join(lines[:-2]), *lines[-2:]] if len(lines) > 3 else lines))
+    if train.updates and train.batch_size is not None:
+        check_batch(prepared.bank(train.split), train.batch_size)
+
+
+def _place(split: str, test: TestSpec) -> room.Place:
+    """Whose episodes are of a split."""
+    if split == "val":
+        return room.Place("Validation", "validation")
+    if split != "test":
+        return room.Place("Training", "train")
+    queries = PROTOCOLS[test.protocol].queries
+    return room.Place("Test", "test", "shots" if queries == "shots" else "free" if queries is None else "fixed")
+
+
+def _banks(data: Prepared, split: str) -> list[ImageBank]:
+    """The banks of a split, none where there is no such split."""
+    with suppress(TooFewClasses):
+        return banks_of(data.bank(split))
+    return []
+
+
+def _lack(data: Prepared, split: str, size: EpisodeSize, place: room.Place) -> UsageError | None:
+    """The error where a split cannot give episodes of a size."""
+    try:
+        with own_split_told(data):
+            room.check(banks_of(data.bank(split)), size, place)
+    except UsageError as error:
+        return error
+    return None
 
 
 def write_splits(folder: Path, resolved: Resolved) -> None:

@@ -19,8 +19,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fewshot_bench import room
 from fewshot_bench.bank import Ids, ImageBank
-from fewshot_bench.errors import TooFewClasses, UsageError
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.kernels.build import Unavailable
 from fewshot_bench.kernels.episodes import draw_episodes
 from fewshot_bench.philox import Words, below, key_of, whole_steps, word_rows
@@ -76,7 +77,7 @@ class EpisodeSampler:
     varies: ClassVar[bool] = False
 
     def __init__(self, bank: ImageBank, ways: int, shots: int, queries: int, seed: int) -> None:
-        check_size(bank, ways, shots, queries)
+        room.check([bank], EpisodeSize(ways, shots, queries))
         self.starts, self.sizes = np.ascontiguousarray(bank.starts[:-1], np.int64), np.diff(bank.starts).astype(np.int64)
         self.ways, self.shots, self.queries = ways, shots, queries
         self.philox_key = key_of(bank.structure_id, ways, shots, queries, seed)
@@ -133,47 +134,6 @@ def digest_of(blocks: Iterable[EpisodeIndices]) -> str:
         for part in block.parts:
             sha.update(part.astype(part.dtype.newbyteorder("<")).tobytes())
     return sha.hexdigest()
-
-
-def check_size(
-    bank: ImageBank,
-    ways: int,
-    shots: int,
-    queries: int,
-    unlabelled: int = 0,
-    distractors: int = 0,
-    option: str = "--ways ",
-) -> None:
-    """Refuse an episode that the split cannot give; raises `UsageError` with the largest number that would fit, after the
-    `option` that says the ways, and for want of classes `TooFewClasses`."""
-    sizes = np.diff(bank.starts)
-    if ways + distractors > len(sizes):
-        needed = f"{ways} ways" + (f" and {distractors} distractors" if distractors else "")
-        if len(sizes) == 1:
-            raise TooFewClasses(f"{needed} are more than the one class of this split, which has nothing to tell apart.")
-        most = f"at most {option}{len(sizes)}" if not distractors else f"ways + distractors = {len(sizes)} at most"
-        raise TooFewClasses(f"{needed} are more than the {len(sizes)} classes of this split: {most}.")
-    smallest = int(sizes.argmin())
-    room = int(sizes[smallest])
-    if shots + queries + unlabelled > room:
-        raise UsageError(
-            f"{_listed(shots, queries, unlabelled)} need {shots + queries + unlabelled} images of each class, but class "
-            f"{bank.class_names[smallest]!r} has {room}.\n{_largest(room, shots, queries, unlabelled)}"
-        )
-
-
-def _largest(room: int, shots: int, queries: int, unlabelled: int) -> str:
-    """What fits into classes of `room` images."""
-    if unlabelled and shots + queries < room:
-        return f"With these shots and queries at most {room - shots - queries} unlabelled fit."
-    example = f"for example {max(1, room - queries)} shots with {min(queries, room - 1)} queries"
-    return f"The largest that fit: shots + queries = {room}, {example}{', and none unlabelled' if unlabelled else ''}."
-
-
-def _listed(shots: int, queries: int, unlabelled: int) -> str:
-    if unlabelled:
-        return f"{shots} shots, {queries} queries and {unlabelled} unlabelled"
-    return f"{shots} shots and {queries} queries"
 
 
 def draw(words: Words, sizes: Ids) -> Ids:

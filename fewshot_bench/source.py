@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import io
+import linecache
 import sys
 import tokenize
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ def source_sha256(*objects: Any) -> str:
     """Hash of the code that defines the given classes and those that they inherit from, so that an edited method is another
     method: of their files, without comments, docstrings and blank lines. What they import besides is not in it, nor are the
     core's own bases: a record names its version."""
-    return hash_of_code(Path(path).read_text(encoding="utf-8") for path in source_files(*objects))
+    return hash_of_code(map(_text, source_files(*objects)))
 
 
 def source_files(*objects: Any) -> list[str]:
@@ -26,8 +27,19 @@ def source_files(*objects: Any) -> list[str]:
     for one in objects:
         classes = inspect.getmro(one) if inspect.isclass(one) else [one if inspect.isfunction(one) else type(one)]
         own = [cls for cls in classes if cls.__module__.partition(".")[0] not in NOT_HASHED]
-        paths |= dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in own or classes[:1])
+        paths |= dict.fromkeys(_file(cls) for cls in own or classes[:1])
     return list(paths)
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else "".join(linecache.getlines(path))
+
+
+def _file(one: Any) -> str:
+    """The file that defines a class or function; of a class of a notebook the cell, which `linecache` holds."""
+    if one.__module__ == "__main__":
+        return next(part.__code__.co_filename for part in vars(one).values() if inspect.isfunction(part))
+    return str(inspect.getsourcefile(one))
 
 
 def hash_of_code(sources: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ and how its progress is shown are not part of it.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -26,6 +27,7 @@ from pydantic import (
 )
 
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.printable import printable
 from fewshot_bench.strict_json import outside_bounds
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
@@ -139,6 +141,9 @@ class TrainSpec(Spec):
     @field_validator("augment", mode="before")
     @classmethod
     def _a_word_is_an_augmentation(cls, given: Any) -> Any:
+        if isinstance(given, str) and "," in given:
+            written = shlex.quote(f"train.augment=[{given}]")
+            raise ValueError(f"several are written in brackets, as --set {written}")
         return () if given is None else (given,) if isinstance(given, str) else given
 
     @field_validator("augment")
@@ -148,10 +153,17 @@ class TrainSpec(Spec):
             raise ValueError("each augmentation is carried out once")
         return given
 
+    @field_validator("lr_steps", mode="before")
+    @classmethod
+    def _each_step_is_a_pair(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in given):
+            raise ValueError("it takes a list of [update, rate], as --set 'train.lr_steps=[[500, 0.001], [800, 0.0001]]'")
+        return given
+
     @model_validator(mode="after")
     def _selection_needs_a_validation_split(self) -> Self:
         if self.validation is None and self.selection == "best":
-            raise ValueError("split 'train+val' leaves nothing to select on: --set selection=last")
+            raise ValueError("split 'train+val' leaves nothing to select on: add --set selection=last")
         return self
 
     @model_validator(mode="after")
@@ -167,20 +179,29 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _momentum_is_of_sgd(self) -> Self:
         if self.momentum and self.optimiser != "sgd":
-            raise ValueError("momentum is of SGD: --set optimiser=sgd")
+            raise ValueError("momentum needs SGD: add --set optimiser=sgd")
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum: --set momentum=0.9")
-        if list(self.lr_steps) != sorted(set(self.lr_steps)) or (self.lr_steps and self.lr_halve_every):
-            raise ValueError("lr_steps must ascend, and exclude lr_halve_every")
+            sgd = "" if self.optimiser == "sgd" else " --set optimiser=sgd"
+            raise ValueError(f"nesterov needs a momentum: add --set momentum=0.9{sgd}")
+        updates = [update for update, _ in self.lr_steps]
+        if updates != sorted(set(updates)):
+            raise ValueError(f"the updates of lr_steps must ascend, got {', '.join(map(str, updates))}")
+        if self.lr_steps and self.lr_halve_every:
+            raise ValueError(
+                "lr_steps and lr_halve_every exclude each other: add --set 'train.lr_steps=[]' or --set lr_halve_every=null"
+            )
         return self
 
     @model_validator(mode="after")
     def _a_lower_precision_is_of_float32(self) -> Self:
         if self.precision != "highest" and self.dtype != "float32":
-            raise ValueError(f"precision={self.precision} rounds float32, got dtype {self.dtype!r}: --set dtype=float32")
+            raise ValueError(
+                f"precision={self.precision} rounds float32, got dtype {self.dtype!r}: write --set dtype=float32"
+            )
         if self.precision == "tf32" and self.device != "cuda":
             raise ValueError(
-                f"precision=tf32 needs a CUDA device, got {self.device!r}: --device cuda, or --set train.precision=bfloat16"
+                f"precision=tf32 needs a CUDA device, got {self.device!r}: "
+                "write --device cuda, or --set train.precision=bfloat16"
             )
         return self
 
@@ -243,11 +264,25 @@ def _check_bounds(spec: Validation | TrainSpec | TestSpec) -> None:
     if not isinstance(spec, Validation):
         for name, low, most in (("ways", spec.ways, spec.max_ways), ("shots", spec.shots, spec.max_shots)):
             if most is not None and most < (low or 0):
-                raise ValueError(f"max_{name} {most} is below {name} {low}")
+                raise ValueError(f"max_{name} {most} is below {name} {low}: at least {_set(spec, f'max_{name}', low or 1)}")
         if spec.imbalanced and spec.max_shots is None:
-            raise ValueError("imbalanced draws the shots of each class from shots to max_shots: set max_shots too")
+            few = _set(spec, "max_shots", (spec.shots or 0) + 4)
+            raise ValueError(
+                f"imbalanced draws the shots of each class from shots to max_shots: set max_shots too, as {few}"
+            )
     if spec.distractors and not spec.unlabelled:
-        raise ValueError("distractors are classes of unlabelled images: set unlabelled too")
+        raise ValueError(
+            f"distractors are classes of unlabelled images: set unlabelled too, as {_set(spec, 'unlabelled', 5)}"
+        )
+
+
+def _set(spec: Spec, key: str, value: Any) -> str:
+    return f"--set {section_of(type(spec))}.{key}={value}"
+
+
+def section_of(cls: type[Spec]) -> str:
+    """The section whose keys are a spec's fields."""
+    return cls.__name__.removesuffix("Spec").lower()
 
 
 def canonical_json(value: Any) -> str:
@@ -266,10 +301,19 @@ def run_id(spec: TrainSpec, source_sha256: str, data_identity: str) -> str:
 
 
 def _usage_error(cls: type[Spec], error: ValidationError) -> UsageError:
+    """All that is wrong, a line each, three at most."""
+    lines = dict.fromkeys(_line(cls, one) for one in error.errors())  # each once: a union complains for each of its types
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown("key", where, cls.model_fields)
-    reason = first["msg"].removeprefix("Value error, ")
-    section = cls.__name__.removesuffix("Spec").lower()
-    return UsageError(f"{where}: {reason}, got {first['input']!r}." if where else f"{section}: {reason}.")
+        return unknown("key", ".".join(map(str, first["loc"])), cls.model_fields)
+    return UsageError("\n".join(list(lines)[:3]))
+
+
+def _line(cls: type[Spec], error: Any) -> str:
+    where, reason = ".".join(str(part) for part in error["loc"]), error["msg"].removeprefix("Value error, ")
+    given = error["input"]
+    if not where:
+        return f"{section_of(cls)}: {reason}."
+    if error["type"] in ("int_type", "int_parsing") and isinstance(given, float) and given.is_integer():
+        reason += f" (write {int(given)})"
+    return f"{section_of(cls)}.{where}: {reason}, got {printable(repr(given), 100)}."

@@ -30,11 +30,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fewshot_bench import room
 from fewshot_bench.bank import Ids, ImageBank
 from fewshot_bench.episode_size import EpisodeSize
-from fewshot_bench.errors import UsageError
 from fewshot_bench.philox import Words, below, key_of, whole_steps, word_rows
-from fewshot_bench.sampling import BLOCK, EpisodeIndices, EpisodeSampler, check_size, digest_of, draw
+from fewshot_bench.sampling import BLOCK, EpisodeIndices, EpisodeSampler, digest_of, draw
 
 
 class VaryingSampler:
@@ -44,7 +44,7 @@ class VaryingSampler:
     """
 
     def __init__(self, bank: ImageBank, size: EpisodeSize, seed: int) -> None:
-        check_episodes(bank, size)
+        room.check([bank], size)
         self.starts, self.sizes, self.size = bank.starts[:-1], np.diff(bank.starts), size
         bounds = [size.ways, size.max_ways, size.shots, size.max_shots, size.imbalanced]
         unlabelled = [size.unlabelled, size.distractors]
@@ -114,15 +114,6 @@ def sampler_of(bank: ImageBank, size: EpisodeSize, seed: int) -> EpisodeSampler 
     if size.more:
         return VaryingSampler(bank, size, seed)
     return EpisodeSampler(bank, size.ways, size.shots, size.queries, seed)
-
-
-def check_episodes(bank: ImageBank, size: EpisodeSize, where: str = "") -> None:
-    """Refuse episodes of which the split cannot give the largest; raises as `check_size` does, `where` before its words."""
-    images = (size.largest_shots, size.queries, size.unlabelled, size.distractors)
-    try:
-        check_size(bank, size.largest_ways, *images, "max_ways=" if size.max_ways else "--ways ")
-    except UsageError as error:
-        raise type(error)(f"{where}{error}") from None
 
 
 def _between(low: int, high: int, words: Words) -> Ids:

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,18 @@ TINY = (
     *("--set", "updates=6", "--set", "meta_batch_size=2", "--set", "validation.every=2", "--set", "validation.episodes=4"),
 )
 """Six updates of a linear map; validated after the second, fourth and sixth."""
+
+
+def changed(command: Iterable[object], *settings: str) -> list[object]:
+    """A command with settings in the place of its own of the same keys, which may be given once."""
+    keys = tuple(setting[: setting.index("=") + 1] for setting in settings)
+    words = list(command)
+    kept = [
+        word
+        for word, after in zip(words, [*words[1:], None], strict=True)
+        if not (word == "--set" and str(after).startswith(keys))
+    ]
+    return [word for word in kept if not str(word).startswith(keys)] + [one for each in settings for one in ("--set", each)]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,17 @@ SETTINGS = {"updates": 6, "meta_batch_size": 2, "validation.every": 2, "validati
 
 def tiny(out: Path, **changes: object) -> fewshot_bench.Record:
     """The run of the command `TINY`."""
-    options = {"protocol": "custom", "episodes": 8, "queries": 5, "settings": SETTINGS, "out": out, **changes}
+    options = {
+        "method": TINY[2],
+        "protocol": "custom",
+        "episodes": 8,
+        "queries": 5,
+        "settings": SETTINGS,
+        "out": out,
+        **changes,
+    }
     with one_thread():
-        return fewshot_bench.run(method=TINY[2], **options)  # type: ignore[arg-type]
+        return fewshot_bench.run(**options)  # type: ignore[arg-type]
 
 
 def test_it_returns_the_same_record_as_the_command(tmp_path: Path) -> None:

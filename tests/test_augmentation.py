@@ -272,8 +272,8 @@ def test_what_an_image_cannot_have_is_refused() -> None:
     check_augmentation(("crop",), (2, 20, 30))
     for chosen, shape, said in [
         (("flip", "rotate"), (1, 20, 30), "rotate turns square images, not 20 x 30 pixels"),
-        (("jitter",), (4, 20, 20), "jitter is of grey or RGB images, not of 4 channels"),
-        (("crop",), (1,), "crop is of images, which functions have not"),
+        (("jitter",), (4, 20, 20), "jitter needs grey or RGB images, not 4 channels"),
+        (("crop",), (1,), "crop applies only to images"),
         (("flop",), (3, 84, 84), "Unknown augmentation 'flop'. Did you mean 'flip'"),
     ]:
         with pytest.raises(UsageError, match=said):

@@ -199,7 +199,7 @@ def test_augmentations_are_a_word_or_a_list(setting: str, expected: tuple[str, .
         ("glyphs", "augment=crp", "'crop', 'resized-crop', 'flip', 'jitter' or 'rotate', got 'crp'"),
         ("glyphs", "augment=[crop,crop]", "each augmentation is carried out once"),
         ("glyphs", "augment=3", "augment: .* got 3"),
-        ("sinusoid", "augment=crop", "crop is of images, which functions have not"),
+        ("sinusoid", "augment=crop", "crop applies only to images"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(dataset: str, setting: str, said: str) -> None:

@@ -147,7 +147,7 @@ RECIPES = {
     "a mapping for a number": ("validation: {every: {a: 1}}", "every", "integer", "{'a': 1}"),
     "an infinite number": ("train: {lr: .inf}", "lr", "finite", "inf"),
     "a list for a protocol": ("test: {protocol: [standard]}", "protocol", "standard"),
-    "an object": ("train: !!python/object/apply:os.getcwd []", "is not YAML"),
+    "an object": ("train: !!python/object/apply:os.getcwd []", "(line 1): train", "tags are not read"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import PIXELS, TINY, call, content, finished, only_run, snapshot
+from command_line import PIXELS, TINY, call, changed, content, finished, only_run, snapshot
 from test_plugin_answers import plugin, refused
 
 from fewshot_bench import cost, functions, long_work, plugins
@@ -17,7 +17,7 @@ from fewshot_bench.plugin_faults import told_fault
 BIG = 10**12
 TOO_MUCH = {
     "test episodes": ([*PIXELS, "--episodes", BIG], "1,000,000,000,000 test episodes", "--episodes"),
-    "validation episodes": ([*TINY, "--set", f"validation.episodes={BIG}"], "validation episodes", "validation.episodes"),
+    "validation episodes": (changed(TINY, f"validation.episodes={BIG}"), "validation episodes", "validation.episodes"),
     "points of a test": (["run", "--method", "maml", "--dataset", "sinusoid", "--shots", BIG], "a test task", "--shots"),
     "query points of a test": (
         ["run", "--method", "maml", "--dataset", "sinusoid", "--protocol", "custom", "--queries", BIG],

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -18,10 +19,12 @@ from hypothesis import strategies as st
 from imageless_splits import PARTS, SIZES, UNLIKELY, classes_of, documented_draw, is_uniform, make_bank
 from scipy import stats
 
+from fewshot_bench import room
+from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.prepare import structure_id
-from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler, check_size, draw
+from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler, draw
 from fewshot_datasets.glyphs import Glyphs
 
 
@@ -285,9 +288,9 @@ def test_unequal_classes_are_equally_likely() -> None:
     ("size", "largest"),
     [
         ((5, 1, 1), "at most --ways 4"),
-        ((4, 1, 7), "1 shots with 6 queries"),
-        ((4, 5, 4), "3 shots with 4 queries"),
-        ((1, 30, 15), "1 shots with 6 queries"),
+        ((4, 1, 7), "for example --queries 6"),
+        ((4, 5, 4), "for example --shots 3"),
+        ((1, 30, 15), "for example --shots 6 --queries 1"),
     ],
 )
 def test_an_impossible_request_names_the_largest_that_fits(size: tuple[int, int, int], largest: str) -> None:
@@ -301,15 +304,16 @@ def test_the_size_that_a_refusal_proposes_fits_and_is_the_largest(sizes: list[in
     """The shots and queries named in the message use up the smallest class, and are accepted."""
     bank = make_bank(sizes)
     if shots + queries <= min(sizes):
-        check_size(bank, 1, shots, queries)
+        room.check([bank], EpisodeSize(1, shots, queries))
         return
     with pytest.raises(UsageError) as refused:
-        check_size(bank, 1, shots, queries)
-    words = str(refused.value).rsplit("for example ", 1)[1].split()
-    proposed = int(words[0]), int(words[3])
-    assert sum(proposed) == min(sizes)
-    assert min(proposed) >= 1
-    check_size(bank, 1, *proposed)
+        room.check([bank], EpisodeSize(1, shots, queries))
+    proposed = str(refused.value).rsplit("for example ", 1)[1].rstrip(".")
+    options = {"shots": shots, "queries": queries}
+    options |= {name: int(value) for name, value in re.findall(r"--(\w+) (\d+)", proposed)}
+    assert sum(options.values()) == min(sizes)
+    assert min(options.values()) >= 1
+    room.check([bank], EpisodeSize(1, **options))
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from imageless_splits import PARTS, SIZES, UNLIKELY, classes_of, documented_draw, is_uniform, make_bank
 from scipy import stats
 
+from fewshot_bench import room
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.sampling import EpisodeIndices, EpisodeSampler
-from fewshot_bench.varying import VaryingSampler, check_episodes, sampler_of
+from fewshot_bench.varying import VaryingSampler, sampler_of
 
 ALL_PARTS = (*PARTS, "unlabelled", "unlabelled_y")
 
@@ -291,27 +292,33 @@ def test_predictions_are_the_queries_of_all_episodes() -> None:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (EpisodeSize(2, 1, 1, max_ways=5), "5 ways are more than the 4 classes of this split: at most max_ways=4"),
+        (
+            EpisodeSize(2, 1, 1, max_ways=5),
+            "5 ways are more than the 4 classes of this split: at most --set test.max_ways=4",
+        ),
         (EpisodeSize(5, 1, 1), "5 ways are more than the 4 classes of this split: at most --ways 4"),
         (EpisodeSize(3, 1, 1, unlabelled=1, distractors=2), "3 ways and 2 distractors are more than the 4 classes"),
         (EpisodeSize(2, 1, 3, max_shots=5), "5 shots and 3 queries need 8 images of each class, but class 'class1' has 7"),
-        (EpisodeSize(2, 1, 3, unlabelled=4), "need 8 images of each class.*\n.*at most 3 unlabelled fit"),
+        (
+            EpisodeSize(2, 1, 3, unlabelled=4),
+            "need 8 images of each class, but class .* has 7: at most --set test.unlabelled=3",
+        ),
         (
             EpisodeSize(2, 4, 4, unlabelled=1),
-            "The largest that fit: shots . queries = 7, for example 3 shots with 4 queries",
+            "shots . queries = 7 at most.: for example --shots 3 --set test.unlabelled=0",
         ),
     ],
 )
 def test_an_impossible_size_names_what_fits(size: EpisodeSize, words: str) -> None:
     """The largest episode must have room in the smallest class, and every class may be a distractor."""
     with pytest.raises(UsageError, match=words):
-        check_episodes(make_bank([20, 7, 9, 20]), size)
+        room.check([make_bank([20, 7, 9, 20])], size)
 
 
-@given(size=sizes(), room=st.integers(2, 20), classes=st.integers(1, 12))
-def test_a_size_is_accepted_exactly_where_its_largest_episode_fits(size: EpisodeSize, room: int, classes: int) -> None:
+@given(size=sizes(), images=st.integers(2, 20), classes=st.integers(1, 12))
+def test_a_size_is_accepted_exactly_where_its_largest_episode_fits(size: EpisodeSize, images: int, classes: int) -> None:
     """Ways and distractors within the classes; shots, queries and unlabelled within the images of each."""
     fits = (size.max_ways or size.ways) + size.distractors <= classes
-    fits &= (size.max_shots or size.shots) + size.queries + size.unlabelled <= room
+    fits &= (size.max_shots or size.shots) + size.queries + size.unlabelled <= images
     with nullcontext() if fits else pytest.raises(UsageError):
-        check_episodes(make_bank([room] * classes), size)
+        room.check([make_bank([images] * classes)], size)

@@ -101,7 +101,7 @@ def import_data(
     if not issubclass(loaded, Dataset) or not loaded.folder:
         raise UsageError(f"{plugin.name} keeps no import. How to get it:\n{how_to_import(plugin)}")
     if forget == (path is not None):
-        raise UsageError(f"Give a path, or --forget: fsbench data import {plugin.name} PATH")
+        raise UsageError(f"Give a path, or --forget: fsbench data import {plugin.said} PATH")
     if path is None:
         kept = find_import(loaded.folder)
         forget_import(loaded.folder)
@@ -137,7 +137,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
         refuse_stale(data_root)
         raise DataError(
             f"The files of {plugin.name} are not here, with which to compare what was prepared of them.\n"
-            f"Say where they are: --data-root DIR; or fetch them: fsbench data get {plugin.name}"
+            f"Say where they are: --data-root DIR; or fetch them: fsbench data get {plugin.said}"
         )
     found = verified(plugin, dataset)
     _say(verification_text(plugin.name, found), verification_json(plugin.name, found), as_json)

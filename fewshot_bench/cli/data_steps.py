@@ -10,7 +10,7 @@ from fewshot_bench.errors import DataError
 from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.plugins import Plugin
 from fewshot_bench.prepare import Prepared, open_prepared, prepare
-from fewshot_bench.recipes import read_setting
+from fewshot_bench.recipes import each_once, read_setting
 from fewshot_bench.verification import Verification, verify
 
 
@@ -29,7 +29,7 @@ def refuse_stale(given: Path | None) -> None:
 
 def options(settings: list[str] | None) -> dict[str, Any]:
     """Options of a data set by their keys, given as `side=84` or `data.side=84`."""
-    return {key.removeprefix("data."): value for key, value in map(read_setting, settings or ())}
+    return each_once((key.removeprefix("data."), value) for key, value in map(read_setting, settings or ()))
 
 
 def prepared(plugin: Plugin, dataset: Dataset) -> Prepared:

@@ -1,6 +1,7 @@
 """`fsbench list` and `fsbench show`."""
 
 import json
+import shlex
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,7 +88,7 @@ def show(
         content = _about_run(name, out)
     print(json.dumps(content, indent=1) if as_json else _as_text(content))
     if not as_json and recipe is None and content.get("recipes"):
-        print(f"# A recipe, whole: fsbench show {name} --recipe NAME")
+        print(f"# A recipe, whole: fsbench show {shlex.quote(name)} --recipe NAME")
     return 0
 
 
@@ -167,7 +168,7 @@ def _about(plugin: plugins.Plugin) -> dict[str, Any]:
 def _one_recipe(plugin: plugins.Plugin, name: str) -> dict[str, Any]:
     recipes = plugin.card().get("recipes", {})
     if name not in recipes:
-        raise unknown(f"recipe of {plugin.name}", name, recipes, see=f"fsbench show {plugin.name}")
+        raise unknown(f"recipe of {plugin.name}", name, recipes, see=f"fsbench show {plugin.said}")
     return {"name": plugin.name, "recipe": name, "entries": recipes[name]}
 
 

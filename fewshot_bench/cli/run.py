@@ -1,6 +1,7 @@
 """`fsbench run`."""
 
 import json
+import re
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -20,18 +21,18 @@ ADVANCED = "Advanced"
 
 def whole_number(text: str | int) -> int:
     """An option's value; raises what typer reports, with the value that was given."""
-    try:
+    if isinstance(text, int) or re.fullmatch(r"[-+]?[0-9]{1,100}", text):
         return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"{_short(str(text))!r} is not a whole number{_meant(str(text))}.") from None
+    raise typer.BadParameter(f"{_short(str(text))!r} is not a whole number{_meant(str(text))}.")
 
 
 def _meant(text: str) -> str:
     """How a whole number that was written otherwise is written; "" where it is none."""
     with suppress(ValueError, OverflowError):
-        if (number := float(text.replace(",", ""))) == int(number) and abs(number) < 2**63:
-            return f": write {int(number)}"
-    return ""
+        if text.isascii() and (number := float(text.replace(",", ""))) == int(number) and abs(number) < 2**63:
+            several = "; a run has one: for several give the command once for each" if "," in text else ""
+            return f": write {int(number)}{several}"
+    return ": a run has one; give the command once for each" if re.fullmatch(r"\d+(\s*[,-]\s*\d+)+", text) else ""
 
 
 def _short(text: str) -> str:
@@ -157,7 +158,7 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+        if not _is_number(first) or (dash and not _is_number(last)) or int(last or first) < int(first):
             raise UsageError(f"--seeds takes numbers from 0 up, such as 3, 0-4 or 0,2,5; got {text!r}.")
         seeds += range(int(first), int(last or first) + 1)
     if len(set(seeds)) != len(seeds):
@@ -165,6 +166,10 @@ def parse_seeds(text: str) -> list[int]:
     if max(seeds) >= 2**32 or len(seeds) > 1000:
         raise UsageError(f"--seeds takes at most 1,000 seeds below 2^32; got {text!r}.")
     return seeds
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
@@ -179,7 +184,8 @@ def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
     check_image(first)
     ready = ready_data(first)
     if ready is not None:
-        check_data(ready[0], first.train, first.test, ready[1], lambda text: print(text, file=sys.stderr))
+        told = first.method_class.fixed_ways, lambda text: print(text, file=sys.stderr)
+        check_data(ready[0], first.train, first.test, ready[1], told[1], fixed_ways=told[0])
     rehearsed = rehearse(first, first.training_classes())
     trial = choose_plan("cpu", EpisodeSize.of(first.test).images)
     if long := long_work(rehearsed, first.train, first.test, rehearsed.method, trial):

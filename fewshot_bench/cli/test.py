@@ -1,6 +1,7 @@
 """`fsbench test`."""
 
 import json
+import shlex
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,4 +149,4 @@ def find_run(name: str, out: Path) -> Path:
         return matches[0]
     if matches:
         raise UsageError(f"{name!r} names {len(matches)} runs: {', '.join(folder.name for folder in matches[:4])}.")
-    raise UsageError(f"No finished run {name!r} in {out}.\nSee: fsbench list runs --out {out}")
+    raise UsageError(f"No finished run {name!r} in {out}.\nSee: fsbench list runs --out {shlex.quote(str(out))}")

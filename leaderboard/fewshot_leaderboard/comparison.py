@@ -13,9 +13,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-import yaml
-
-from fewshot_bench import plugins
+from fewshot_bench import plain_yaml, plugins
 from fewshot_bench.again import Asked
 from fewshot_bench.episode_size import MORE
 from fewshot_bench.errors import FewshotError
@@ -320,4 +318,4 @@ def _paper_recipe(row: Measured) -> str:
 @cache
 def _explanations() -> list[dict[str, Any]]:
     text = files("fewshot_leaderboard").joinpath("explanations.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text) or []
+    return plain_yaml.read(text, "explanations.yaml") or []

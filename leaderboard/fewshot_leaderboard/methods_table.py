@@ -5,6 +5,7 @@ alone, so that `fsbench leaderboard methods --check` can say whether it is up to
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def write_readme(path: Path, records: Sequence[Record], check: bool = False) -> 
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from None
     fresh = renewed(text, records)
     if check and fresh != text:
-        raise FewshotError(f"{path} is out of date. Make it again: fsbench leaderboard methods --out {path}")
+        raise FewshotError(
+            f"{path} is out of date. Make it again: fsbench leaderboard methods --out {shlex.quote(str(path))}"
+        )
     if fresh != text:
         with atomic(path) as temporary:
             temporary.write_text(fresh, encoding="utf-8", newline="\n")

@@ -172,11 +172,11 @@ REFUSED = {
     "distractors without images": ([*PIXELS, *settings("test.distractors=4")], "set unlabelled too"),
     "more classes than there are": (
         [*PIXELS, *settings("test.max_ways=6000")],
-        "Test: 6000 ways are more than the 324 classes of this split: at most max_ways=324.",
+        "Test: 6000 ways are more than the 324 classes of this split: at most --set test.max_ways=324.",
     ),
     "more images than there are": (
         [*PIXELS, *settings("test.unlabelled=5")],
-        "1 shots, 15 queries and 5 unlabelled need 21 images of each class",
+        "1 shot, 15 queries and 5 unlabelled need 21 images of each class",
     ),
     "fixed ways, tested": (
         ["run", "--method", "maml", "--protocol", "custom", *settings("test.max_ways=6")],
@@ -228,5 +228,5 @@ def test_a_method_that_declares_a_balanced_support_refuses_another(section: str,
     command = ["run", "--method", f"{plugin}:Linear", *TINY[3:], *settings(f"{section}.max_shots=3"), "--out", tmp_path]
     said = call(*command, *settings(f"{section}.imbalanced=true"))
     assert said.code == 2
-    assert "needs as many support images of each class as of any other: leave imbalanced out." in said.complaint
+    assert "needs equally many support images of each class: leave imbalanced out." in said.complaint
     finished(*command)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import call, content, finished, only_run
+from command_line import call, changed, content, finished, only_run
 from tiny import SHAPE, blobs
 
 from fewshot_bench import plugins
@@ -50,8 +50,8 @@ def test_a_regression_reports_the_error_after_each_inner_step(tmp_path: Path) ->
 
 def test_the_error_is_that_of_the_functions_by_hand(tmp_path: Path) -> None:
     """Untrained and unadapted, with a head of zeros, the network says 0: the error is the mean of y squared."""
-    settings = ("--set", "head_std=0", "--set", "inner_lr=1e-30", "--set", "train.updates=1", "--set", "train.lr=1e-30")
-    finished(*WAVES, *settings, "--set", "test.queries=100", "--out", tmp_path)
+    settings = ("head_std=0", "inner_lr=1e-30", "train.updates=1", "train.lr=1e-30", "test.queries=100")
+    finished(*changed(WAVES, *settings), "--out", tmp_path)
     record = load_record(only_run(tmp_path))
     tasks = FunctionSource(FunctionSampler(Sinusoid(), "test", 5, 100, 0), torch.device("cpu"), torch.float64).tasks(0, 12)
     expected = tasks.targets.square().mean((1, 2)).numpy()
@@ -62,7 +62,7 @@ def test_regression_keeps_the_weights_of_the_lowest_error(tmp_path: Path, monkey
     """Where validation says 3, 1, 2 after updates 2, 4, 6."""
     said = iter([3.0, 1.0, 2.0])
     monkeypatch.setattr("fewshot_bench.training.episode_scores", lambda *a: [np.array([next(said)])])
-    finished(*WAVES, "--set", "train.updates=6", "--out", tmp_path)
+    finished(*changed(WAVES, "train.updates=6"), "--out", tmp_path)
     training = content(only_run(tmp_path))["training"]
     assert (training["best_update"], training["validation_score"]) == (4, 1.0)
     assert Trainer  # the module whose name is patched
@@ -71,7 +71,7 @@ def test_regression_keeps_the_weights_of_the_lowest_error(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--method", "prototypical-networks"), "prototypical-networks cannot learn sinusoid: it has no regression."),
+        (("--method", "prototypical-networks"), "prototypical-networks does not support regression, which sinusoid needs."),
         (("--method", "maml", "--ways", "5"), "sinusoid is a family of functions, which have no ways: leave --ways out."),
         (("--method", "maml", "--protocol", "standard"), "Protocol 'standard' is for classification"),
         (("--method", "maml", "--set", "backbone=conv4-64"), "Backbone 'conv4-64' with data set 'sinusoid'"),
@@ -96,7 +96,7 @@ def test_every_method_without_regression_says_so_before_any_work(name: str, tmp_
     elif "regression" in plugin.load().kinds:
         assert said.code == 0
     else:
-        assert said.code == 2 and f"{name} cannot learn sinusoid: it has no regression." in said.err
+        assert said.code == 2 and f"{name} does not support regression, which sinusoid needs." in said.err
     assert not (tmp_path / "runs").exists()
 
 
@@ -121,7 +121,7 @@ def test_one_training_on_all_classes_serves_every_test(tmp_path: Path) -> None:
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
     """Before any work."""
-    said = call(*CLASSES, "--set", "batch_size=20000", "--out", tmp_path)
+    said = call(*changed(CLASSES, "batch_size=20000"), "--out", tmp_path)
     assert said.code == 2
     assert "batch_size 20,000 is more than the 16,200 images" in said.err
 
