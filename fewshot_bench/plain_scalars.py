@@ -51,7 +51,9 @@ def scalar(text: str) -> int | float | bool | str | None:
         raise ValueError(f"a number of {len(text):,} characters is not read: write it shorter, or in quotes for a text")
     if text[0] in _FIRST and len(text) <= LONGEST and (number := _NUMBER.fullmatch(text)):
         value = float(text) if number[2] or number[3] else int(text)
-        if abs(value) >= (2**63 if isinstance(value, int) else math.inf) or _vanished(value, text):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError(f"{text} is too large: a whole number is below 2^63")
+        if math.isinf(value) or _vanished(value, text):
             raise ValueError(f"{text} is too large or too small a number")
         return value
     if both := readings(text):

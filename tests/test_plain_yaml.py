@@ -77,7 +77,7 @@ def test_a_number_may_have_an_exponent(text: str) -> None:
 @pytest.mark.parametrize("text", ["1e400", "-1e400", "1e-400", "9" * 30, "9" * 5000, "0" * 5000 + "7"])
 def test_a_number_that_cannot_be_held_is_refused(text: str) -> None:
     """No infinity, no 0, no text in its place."""
-    with pytest.raises(UsageError, match=r"too large or too small|characters is not read") as refused:
+    with pytest.raises(UsageError, match=r"too large|characters is not read") as refused:
         plain_yaml.read_setting("lr", text)
     assert len(str(refused.value)) < 300
 
