@@ -39,11 +39,23 @@ class _Part:
         """Whether it may be imported."""
         return self.given is not None or not plugins.is_uninstalled(self.name)
 
+    @property
+    def of_a_session(self) -> bool:
+        """Whether it was a class of a notebook, which has to be saved in a file before it can be named."""
+        return self.name.startswith(f"{plugins.NOWHERE}:")
+
+    @property
+    def suggested(self) -> str:
+        """What to name."""
+        return f"FILE.py:{self.name.rpartition(':')[2]}" if self.of_a_session else self.reference
+
     def checked(self) -> str:
         """The reference to import; raises `UsageError` where another thing is named than the record does."""
         if self.given is None:
             return self.name
-        if (now := plugins.name_of(self.given)) != plugins.name_of(self.name):
+        now, recorded = plugins.name_of(self.given), plugins.name_of(self.name)
+        saved = self.of_a_session and now.rpartition(":")[2] == recorded.rpartition(":")[2]
+        if now != recorded and not saved:
             kind = self.group[:-1]
             raise UsageError(f"{self.option} is {printable(now)}, but the record's {kind} is {printable(self.name)}.")
         return self.given
@@ -83,7 +95,7 @@ def _if_same(given: str | None, name: str) -> str | None:
 
 def _said(unknown: Sequence[_Part], command: Sequence[str]) -> str:
     named = " and ".join(f"{part.group[:-1]} {printable(part.name)}" for part in unknown)
-    options = [word for part in unknown for word in (part.option, part.reference)]
+    options = [word for part in unknown for word in (part.option, part.suggested)]
     return (
         f"The record names code that is not installed ({named}), which is never imported on a record's word.\n"
         f"If you trust that file or module, name it yourself:\n{joined([*command, *options])}"

@@ -251,12 +251,16 @@ def test_a_class_of_a_notebook_is_identified_by_its_source(tmp_path: Path, monke
 def test_the_command_of_a_class_of_a_notebook_says_why_it_does_not_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what to do: run again, or test again."""
+    """And what to do: a class that was saved in a file can be run and tested again."""
     record = fewshot_bench.run(from_cell(3.0, monkeypatch), protocol="custom", episodes=8, out=tmp_path)
     for command in (record.content["provenance"]["command"].split()[1:], ["test", only_run(tmp_path), "--episodes", "9"]):
         said = call(*command)
         assert said.code == 2, said.err
         assert "FILE.py:Mine" in said.complaint
+    saved = tmp_path / "saved.py"
+    saved.write_text(CELL.replace("FACTOR", "3.0"))
+    said = finished("test", only_run(tmp_path), "--episodes", "9", "--method", f"{saved}:Mine")
+    assert len(load_record(record.folder).results) == 2, said.err
     assert json.loads((record.folder / "record.json").read_text())["method"]["reference"] == "__main__:Mine"
 
 
