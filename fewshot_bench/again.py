@@ -9,9 +9,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from fewshot_bench.backbone_section import part_of
 from fewshot_bench.plugins import is_uninstalled
 from fewshot_bench.printable import printable
 from fewshot_bench.protocols import PROTOCOLS
@@ -74,6 +75,8 @@ class Places:
 
     data_root: Path | None = None
     test_data_root: Path | None = None
+    weights: Path | None = None
+    """The file of the backbone's initial values."""
 
 
 def again(content: Content, result: Content, places: Places | None = None) -> str:
@@ -84,7 +87,7 @@ def again(content: Content, result: Content, places: Places | None = None) -> st
     asked = Asked.of(content, result)
     of_run = Asked.of(content, first) if asked.by == "test" else asked
     made = result if asked.by == "run" else first
-    commands = [["fsbench", "run", *_words(run_options(content, made, of_run), elsewhere)]]
+    commands = [["fsbench", "run", *_words(run_options(content, made, of_run, places), elsewhere)]]
     if asked.by == "test":
         commands.append(
             ["fsbench", "test", content["run_id"], *_words(_test_options(content, first, result, asked), elsewhere)]
@@ -99,7 +102,7 @@ def _words(options: Mapping[str, Any], elsewhere: str) -> list[str]:
     return words + [word for setting in options["settings"] for word in ("--set", setting)]
 
 
-def run_options(content: Content, result: Content, asked: Asked) -> dict[str, Any]:
+def run_options(content: Content, result: Content, asked: Asked, places: Places | None = None) -> dict[str, Any]:
     """The options of `fsbench run` that ask for a result, and under `settings` what `--set` takes."""
     train, test = content["train"], result["test"]
     default = "standard-regression" if _is_regression(result) else "standard"
@@ -114,7 +117,7 @@ def run_options(content: Content, result: Content, asked: Asked) -> dict[str, An
         "recipe": asked.recipe,
         "seeds": train["seed"],
         "device": train["device"],
-        "settings": _settings(content, result, asked),
+        "settings": _settings(content, result, asked, places),
     }
 
 
@@ -132,7 +135,8 @@ def _test_options(content: Content, first: Content, result: Content, asked: Aske
 
 def _to_be_named(content: Content) -> dict[str, Any]:
     """What is not installed, which a test imports only where it is named."""
-    named = {"method": _method(content), "backbone": content["train"]["backbone"], "dataset": _trained_on(content)}
+    backbone = content["train"]["backbone"]
+    named = {"method": _method(content), "backbone": backbone and backbone["name"], "dataset": _trained_on(content)}
     return {option: name for option, name in named.items() if name and is_uninstalled(name)}
 
 
@@ -169,7 +173,7 @@ def _tested_on(content: Content, result: Content) -> dict[str, Any]:
     return {"test_data_root": ELSEWHERE} if name == _trained_on(content) else {"test_dataset": name}
 
 
-def _settings(content: Content, result: Content, asked: Asked) -> list[str]:
+def _settings(content: Content, result: Content, asked: Asked, places: Places | None = None) -> list[str]:
     """`key=value` for each key that was set and that the specs hold; of a test its own section alone."""
     if not asked.settings:
         return []
@@ -186,11 +190,27 @@ def _settings(content: Content, result: Content, asked: Asked) -> list[str]:
         }
     found = []
     for given in asked.settings:
+        part = "name" if given in ("backbone", "train.backbone") else part_of(given)
+        if part is not None:
+            value = _of_backbone(content, train, part, places)
+            found += [f"{given}={_value(value)}"] if value is not None else []
+            continue
         section, _, key = given.partition(".")
         owners = [section] if key and key in held.get(section, {}) else [name for name in held if given in held[name]]
         if owners:
             found.append(f"{given}={_value(held[owners[0]][key if owners == [section] else given])}")
     return found
+
+
+def _of_backbone(content: Content, train: TrainSpec, part: str, places: Places | None) -> Any:
+    """The value of a part of the backbone; of a file of weights its name, or where it lies here. None: it has none."""
+    if train.backbone is None:
+        return None
+    if part == "weights":
+        bare = content["method"].get("weights_file")
+        return str(places.weights) if places and places.weights else bare and PurePath(bare).name
+    _, _, option = part.partition("options.")
+    return train.backbone.options.get(option) if option else getattr(train.backbone, part, None)
 
 
 def _fields(spec: Any) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Checkpoints as safetensors: tensors by name, and a JSON text of everything else. Nothing is pickled."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -40,6 +42,34 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _header(content: bytes) -> Any:
     """The header of a safetensors file: its length in 8 bytes, then JSON."""
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of tensors by name: the same wherever they lie."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        plain = tensor.detach().cpu().contiguous()
+        sha.update(
+            f"{name} {plain.dtype} {list(plain.shape)} ".encode() + plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return sha.hexdigest()
+
+
+def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What keeps tensors from taking the place of those that are wanted, by name: none where they fit."""
+    said = [f"{name} {list(wanted[name].shape)} is missing" for name in wanted if name not in found]
+    said += [f"{name} {list(found[name].shape)} belongs nowhere" for name in found if name not in wanted]
+    return said + [
+        f"{name} is {list(found[name].shape)} in place of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+
+
+def listed(said: list[str], most: int = 8) -> str:
+    """The first differences, and how many more there are."""
+    more = [f"and {len(said) - most} more"] if len(said) > most else []
+    return "; ".join(said[:most] + more)
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from fewshot_bench.dataset import Dataset, root_of
 from fewshot_bench.errors import UsageError
 from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.several import SeveralDatasets, is_several
+from fewshot_bench.source import source_sha256
 from fewshot_bench.specs import Kind
 
 Data = Dataset | FunctionFamily
@@ -31,7 +32,8 @@ class DataChoice:
         """The choice that a reference names, or that is the class `given`; raises `UsageError`."""
         parts = [given] if given else reference.split("+") if is_several(reference) else [reference]
         found = [plugins.find("datasets", part) for part in parts]
-        return cls("+".join(one.name for one in found), reference, tuple(one.load() for one in found))
+        types = tuple(_known_by_source(one) if ":" in one.name else one.load() for one in found)
+        return cls("+".join(one.name for one in found), reference, types)
 
     @property
     def kind(self) -> Kind:
@@ -82,6 +84,18 @@ class DataChoice:
                 f"Options of {self.name}, for --set test_data.KEY=VALUE: {own}."
             )
         return dataset
+
+
+def _known_by_source(plugin: plugins.Plugin) -> type[Data]:
+    """A data set that is not installed; its identity names its source, too, so that an edited one is another: prepared anew,
+    and another run."""
+    found: type[Data] = plugin.load()
+    if "written_identity" not in vars(found):
+        written, source = found.identity, source_sha256(found)[:12]
+        vars_of: Any = found
+        vars_of.written_identity = written
+        vars_of.identity = lambda self: f"{written(self)}-{source}"
+    return found
 
 
 def other_data(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, SupportsIndex, get_args
 
 import torch
+from torch import Tensor
 
 from fewshot_bench import given, plugins
 from fewshot_bench.again import Asked, again
-from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.checkpoint import differences, listed, load_tensors, save_tensors, weights_sha256
 from fewshot_bench.cost import check_image, check_memory
+from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, FewshotError, UsageError, reason_of, system_errors
 from fewshot_bench.locks import one_thread_at_a_time, only_one
 from fewshot_bench.long_work import long_test, long_work
@@ -21,6 +23,7 @@ from fewshot_bench.method import Method
 from fewshot_bench.named_again import names_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.plugin_faults import plugin_faults_told
+from fewshot_bench.printable import printable
 from fewshot_bench.provenance import environment, now, peak_mib
 from fewshot_bench.record_models import MOST_EPISODES
 from fewshot_bench.records import SCHEMA, Record, add_result, load_record, locked
@@ -31,6 +34,7 @@ from fewshot_bench.run_data import Data, check_data, open_data, write_splits
 from fewshot_bench.score_files import Scores, read_scores, write_scores
 from fewshot_bench.session import Listener, Session, result_id
 from fewshot_bench.several import SEPARATOR
+from fewshot_bench.source import VERSION
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.threads import threads as threads_for
 from fewshot_bench.threads import told
@@ -66,6 +70,7 @@ def run(
     test_data_root: str | PathLike[str] | None = None,
     images: SupportsIndex | None = None,
     threads: SupportsIndex | None = None,
+    backbone: str | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record.
 
@@ -102,6 +107,7 @@ def run(
         images=None if images is None else given.whole("images", images),
         threads=None if threads is None else given.whole("threads", threads),
         classes=classes,  # type: ignore[arg-type]
+        backbone=None if backbone is None else given.word("backbone", backbone),
     )
     with plugin_faults_told(), system_errors():
         return execute(request, resolve(request), given.path("out", out), on_existing, Listener())[0]
@@ -130,8 +136,7 @@ def execute(
 ) -> tuple[Record, dict[str, Any]]:
     """Carry out one request in `out`: the record, and the result that was asked for. A finished run is not run again, an
     unfinished one goes on."""
-    if on_existing not in get_args(OnExisting):
-        raise UsageError(f"--on-existing must be reuse, error or overwrite, got {on_existing!r}.")
+    check_on_existing(on_existing)
     folder = out / resolved.folder_name
     if resolved.budget:
         listener.note(resolved.budget)
@@ -143,7 +148,7 @@ def execute(
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
         rehearsed = rehearse(resolved, classes)
         _check_recordable([], resolved.test)
-        plan = _stored_plan(folder)
+        plan = _stored_plan(folder, resolved.run_id)
         session = Session.open(resolved, prepared, plan, listener, tested, request.threads)  # refuses an unfit network
         if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
             listener.note(long)
@@ -169,7 +174,8 @@ def _check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> N
 def _asked(request: Request) -> Asked:
     """What a request changes of its recipe; a budget of images comes to a number of updates."""
     updates = ("train.updates=",) if request.images is not None else ()
-    return Asked.by_settings("run", request.recipe, (*request.settings, *updates))
+    backbone = ("backbone.name=",) if request.backbone is not None else ()
+    return Asked.by_settings("run", request.recipe, (*backbone, *request.settings, *updates))
 
 
 def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
@@ -196,7 +202,8 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     """Train, from where an interrupted training stands, and test, and write the record."""
     started, resolved, state = now(), session.resolved, folder / STATE
     check_writable(folder, _sizes(session))
-    if (stored := _stored_plan(folder)) not in (None, session.plan):  # begun meanwhile by a process that was killed
+    stored = _stored_plan(folder, resolved.run_id)
+    if stored not in (None, session.plan):  # begun meanwhile by a process that was killed
         session = Session.open(resolved, session.prepared, stored, listener, session.tested)
     if stored not in (None, session.plan):
         raise FewshotError(
@@ -218,15 +225,32 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
 
 
 @one_thread_at_a_time()
-def test_run(folder: Path, request: TestRequest, device: str, listener: Listener) -> tuple[Record, dict[str, Any]]:
+def test_run(
+    folder: Path, request: TestRequest, device: str, listener: Listener, on_existing: OnExisting = "reuse"
+) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
     record, resolved, spec = resolve_test(folder, request, device)
-    if record.find(result_id(resolved)) is not None:
-        listener.note(f"Already done: {folder} holds this result.")
+    if is_tested(record, resolved, on_existing):
+        listener.note(f"Already done: {folder} holds this result (--on-existing overwrite computes it again).")
     else:
         asked = Asked.by_settings("test", None, request.settings)
         record = _test_again(record, resolved, spec, asked, listener, request.threads)
     return _with_result(record, resolved)
+
+
+def is_tested(record: Record, resolved: Resolved, on_existing: OnExisting) -> bool:
+    """Whether there is a result to be reused; raises `UsageError` where it must not be there."""
+    check_on_existing(on_existing)
+    there = record.find(result_id(resolved)) is not None
+    if there and on_existing == "error":
+        raise UsageError(f"{record.folder} holds this result; --on-existing reuse takes it, overwrite computes it again.")
+    return there and on_existing == "reuse"
+
+
+def check_on_existing(given: str) -> None:
+    """Raises `UsageError` for what is none of the three."""
+    if given not in get_args(OnExisting):
+        raise UsageError(f"--on-existing must be reuse, error or overwrite, got {given!r}.")
 
 
 def resolve_test(
@@ -287,8 +311,10 @@ def _train(session: Session, folder: Path, listener: Listener) -> tuple[Progress
 def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener, threads: int | None = None) -> Session:
     """A finished run with its data open and its weights loaded, for the test `spec`, on the threads that are asked for
     (`told`) or else on those of its plan."""
-    if resolved.source_sha256 != record.content["method"]["source_sha256"]:
-        listener.note(f"The source of {resolved.method.name} has changed since {record.run_id} was trained.")
+    trained = record.content["method"]["source_sha256"], record.content["engine"]
+    if (resolved.source_sha256, ENGINE) != trained:
+        what = f"The source of {resolved.method.name}" if resolved.source_sha256 != trained[0] else "The core's numerics"
+        listener.note(f"{what} has changed since {record.run_id} was trained; the result says what scored it.")
     prepared, tested = open_data(resolved, listener)
     _check_unchanged(record, prepared)
     check_data(prepared, resolved.train, spec, tested, listener.note)
@@ -301,12 +327,26 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     asked = told(threads)
     plan = Plan(**(record.content["plan"] | {"device": resolved.device} | ({"threads": asked} if asked else {})))
     session = Session.open(resolved, prepared, plan, listener, tested)
-    if session.method.trained:
-        tensors, _ = load_tensors(record.folder / "checkpoint.safetensors")
-        session.method.load_state_dict(tensors)
+    if session.method.trained or resolved.train.backbone:
+        session.method.load_state_dict(_weights(record, session))
     if spec.episodes > MANY and (long := long_test(spec, session.method, session.plan)):
         listener.note(long)
     return session
+
+
+def _weights(record: Record, session: Session) -> dict[str, Tensor]:
+    """The weights of a finished run; raises `DataError` where they are another's."""
+    path = record.folder / "checkpoint.safetensors"
+    tensors, about = load_tensors(path)
+    again = "Put its own file back, or train it again: fsbench run ... --on-existing overwrite."
+    if about.get("run_id") != record.run_id:
+        theirs = printable(str(about.get("run_id", "that it does not name")))
+        raise DataError(f"{path} holds the weights of run {theirs}, not of {record.run_id}.\n{again}")
+    if said := differences(tensors, session.method.state_dict()):
+        raise DataError(f"{path} does not fit {session.resolved.method.name}: {printable(listed(said))}.\n{again}")
+    if record.content.get("weights_sha256") not in (None, weights_sha256(tensors)):
+        raise DataError(f"{path} holds other weights than those that {record.run_id} ended with.\n{again}")
+    return tensors
 
 
 def _check_unchanged(record: Record, prepared: Data) -> None:
@@ -327,7 +367,7 @@ def _test_again(
     check_writable_test(record.folder, spec)
     result, scores = reopen(record, resolved, spec, listener, threads).test(spec, listener)
     write_splits(record.folder, resolved)
-    return add_result(record, with_command(record.content, result, asked), scores)
+    return add_result(record, with_command(record.content, result, asked), scores, replace=True)
 
 
 def with_command(content: Mapping[str, Any], result: dict[str, Any], asked: Asked) -> dict[str, Any]:
@@ -352,6 +392,7 @@ def _sizes(session: Session) -> dict[str, int]:
 
 def _content(session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str) -> dict[str, Any]:
     resolved = session.resolved
+    weights = resolved.backbone.weights if resolved.backbone else None
     splits = [*([resolved.train.split] if resolved.train.updates else []), *(["val"] if resolved.train.validation else [])]
     splits += ["test"] if resolved.test_data is resolved.dataset else []
     score = at.best_score if resolved.train.validation else None
@@ -359,6 +400,8 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": resolved.run_id,
+        "engine": ENGINE,
+        "weights_sha256": weights_sha256(session.method.state_dict()),
         "train": resolved.train.model_dump(),
         "method": {
             "name": resolved.method.name,
@@ -366,6 +409,9 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
             "title": resolved.method.card().get("title", resolved.method.name),
             "plugin": resolved.method.distribution,
             "source_sha256": resolved.source_sha256,
+            "source_version": VERSION,
+            "packages": dict(resolved.packages),
+            **({"weights_file": weights.name} if weights else {}),
             "parameters": sum(p.numel() for p in session.method.parameters()),
         },
         "data": {
@@ -386,13 +432,19 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
     return content
 
 
-def _stored_plan(folder: Path) -> Plan | None:
-    """The plan of the training that was begun in a folder, if one was; raises `DataError` where its state is damaged."""
+def _stored_plan(folder: Path, run_id: str) -> Plan | None:
+    """The plan of the training that was begun in a folder, if one was; raises `DataError` where its state is damaged or
+    another run's."""
     state = folder / STATE
     try:
-        return Plan(**load_tensors(state)[1]["plan"]) if state.is_file() else None
+        about = load_tensors(state)[1] if state.is_file() else None
     except DataError as error:
         raise DataError(f"{error}\nDelete it to train from the start.") from None
+    if about is None:
+        return None
+    if about.get("run_id") != run_id:
+        raise DataError(f"{state} is the state of another run than {run_id}.\nDelete it to train from the start.")
+    return Plan(**about["plan"])
 
 
 def _replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:

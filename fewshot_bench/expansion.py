@@ -105,7 +105,7 @@ def expand_train(
     )
     if method_class.needs_backbone and spec.backbone is None:
         valid = ", ".join(plugins.registered("backbones"))
-        raise UsageError(f"{plugin.name} needs a backbone: --set backbone=NAME, one of {valid}.")
+        raise UsageError(f"{plugin.name} needs a backbone: --backbone NAME, one of {valid}.")
     check_augmentation(augmentations(dataset, spec.augment), dataset.shape)
     check_accepted(plugin.name, method_class, kind_of(dataset), spec, test)
     return spec

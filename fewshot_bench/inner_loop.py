@@ -67,6 +67,9 @@ class InnerLoop:
         fast = {name: p.expand(len(tasks), *p.shape) if name in self.rates else p for name, p in params.items()}
         if not any(p.requires_grad for p in fast.values()):
             fast = {name: p.detach().requires_grad_() for name, p in fast.items()}
+        for name in self.rates:
+            if not fast[name].requires_grad:  # frozen: a task's copy adapts, what it starts from does not train
+                fast[name] = fast[name].detach().requires_grad_()
         gathered: Statistics | None = None
         for step in range(1, self.steps + 1):
             fast, gathered = self._step(tasks, fast, gathered, step)

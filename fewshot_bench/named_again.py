@@ -73,7 +73,8 @@ def names_of(record: Record, train: TrainSpec, request: TestRequest, command: Se
     parts = [method, data]
     backbone = other = None
     if train.backbone:
-        parts.append(backbone := _Part("backbones", "--backbone", train.backbone, train.backbone, request.backbone))
+        name = train.backbone.name
+        parts.append(backbone := _Part("backbones", "--backbone", name, name, request.backbone))
     if tested:
         name = tested["name"]
         given = _if_same(request.dataset, name) or (_if_same(data.given, name) if request.dataset is None else None)

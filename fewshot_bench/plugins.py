@@ -91,7 +91,7 @@ class Plugin:
         if missing := self.missing():
             raise UsageError(f"The {self.group[:-1]} {self.name!r} ({self.distribution}) {missing}")
         try:
-            found = self.given or _resolve(self.reference)
+            found = self.given or self._import()
         except (Exception, SystemExit) as error:  # whatever a plugin raises is its reason, and no fault of the user's
             reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
             hint = f"\nIt needs {needs[0]}: {needs[1]}" if (needs := self.needs()) else ""
@@ -100,6 +100,16 @@ class Plugin:
             ) from error
         self._check(found)
         return found
+
+    def _import(self) -> Any:
+        """The object itself, of the files as they are now: edited since they were imported, they are imported again."""
+        from fewshot_bench.source_modules import forget_edited
+
+        module = module_name(self.reference)
+        forget_edited(module)
+        found = _resolve(self.reference)
+        hashed = self.group in ("methods", "backbones")
+        return _resolve(self.reference) if hashed and forget_edited(module) else found
 
     def _check(self, found: Any) -> None:
         if self.group not in BASES:
@@ -284,9 +294,17 @@ def _resolve(reference: str) -> Any:
     return reduce(getattr, attributes.split("."), loaded)
 
 
+def module_name(reference: str) -> str:
+    """The name under which the module of `package.module:attribute` or `file.py:attribute` is imported."""
+    module = reference.rpartition(":")[0]
+    if not module.endswith(".py"):
+        return module
+    place = hashlib.sha256(str(Path(module).resolve()).encode()).hexdigest()[:12]
+    return f"{PREFIX}{place}_{Path(module).stem}"  # two files of one name are two modules
+
+
 def _import_file(path: str) -> Any:
-    place = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:12]
-    name = f"{PREFIX}{place}_{Path(path).stem}"  # two files of one name are two modules
+    name = module_name(f"{path}:")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -45,7 +45,11 @@ class Pooled:
     test: dict[str, Any]
     """The `TestSpec`."""
     source: str
-    """Hash of the method's source."""
+    """Hash of the method's source in training."""
+    engine: int
+    """The core's numerics in training."""
+    scored_by: str
+    """Hash of the source and number of the engine that scored the test."""
     data: str
     """Identity of the data."""
     metric: str
@@ -61,7 +65,9 @@ class Pooled:
     def order(self) -> tuple[float, str]:
         """Sorts best first, and equal means by content, so that the order of records never shows."""
         sign = -1 if self.direction == "max" else 1
-        return sign * self.interval.mean, canonical_json([self.train, self.test, self.source, self.data, self.digest])
+        return sign * self.interval.mean, canonical_json(
+            [self.train, self.test, self.source, self.engine, self.scored_by, self.data, self.digest]
+        )
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,10 @@ def pool(records: Iterable[Record]) -> tuple[list[Pooled], list[Conflict]]:
     """Pool the results that differ in nothing but the training seed, best first where they are comparable; and the records
     that contradict each other, which count nowhere.
 
-    Pooled are results of equal `TrainSpec` but for the seed, equal source of the method, data, `TestSpec`, metric and
-    digest of the test episodes. A seed found twice counts once, whatever the ids of its runs: a record of an older schema
-    has another id for the same training. Raises `DataError` where a record's scores are damaged.
+    Pooled are results of equal `TrainSpec` but for the seed, equal source of the method and engine, both in training and in
+    the test, equal data, `TestSpec`, metric and digest of the test episodes. A seed found twice counts once, whatever the
+    ids of its runs: a record of an older schema has another id for the same training. Raises `DataError` where a
+    record's scores are damaged.
     """
     entries = _entries(records)
     conflicts = _conflicts(entries)
@@ -130,10 +137,13 @@ def _entries(records: Iterable[Record]) -> list[_Entry]:
 def _entry(record: Record, result: dict[str, Any]) -> _Entry:
     content = record.content
     train = {name: value for name, value in content["train"].items() if name != "seed"}
+    source = str(content["method"]["source_sha256"])
     fields = {
         "train": train,
         "test": dict(result["test"]),
-        "source": str(content["method"]["source_sha256"]),
+        "source": source,
+        "engine": int(content["engine"]),
+        "scored_by": f"{result.get('source_sha256', source)}-{result.get('engine', content['engine'])}",
         "data": " ".join([content["data"]["identity"], *([result["data"]["identity"]] if "data" in result else [])]),
         "metric": str(result["metric"]),
         "direction": str(result["direction"]),

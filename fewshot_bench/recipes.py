@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_bench import plain_yaml
+from fewshot_bench.backbone_section import part_of, set_part
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.plugins import Plugin, read_yaml
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec, Validation
@@ -117,12 +118,15 @@ def apply_settings(
     """
     said = {key: value for key, value in (options or {}).items() if value is not None}
     keys = {**KEYS, **{name: set(names) for name, names in own.items()}}
-    placed = ((".".join(_locate(given, keys)), value) for given, value in map(read_setting, settings))
+    placed = ((_place(given, keys), value) for given, value in map(read_setting, settings))
     for place, value in each_once(placed).items():
         section, _, key = place.partition(".")
         if section == "test" and said.get(key, value) != value:
             both = f"--{key} {said[key]} and {plain_yaml.setting(place, value)}"
             raise UsageError(f"{both} say two things of the test: keep one.")
+        if (part := part_of(place)) is not None:
+            set_part(sections["train"], part, value)
+            continue
         sections[section][key] = value
     sections["test"] |= said
     return sections
@@ -151,6 +155,12 @@ def read_setting(setting: str) -> tuple[str, Any]:
 def merge(*layers: Sections) -> Sections:
     """The sections of several layers, later ones over earlier ones."""
     return {name: {k: v for layer in layers for k, v in layer.get(name, {}).items()} for name in SECTIONS}
+
+
+def _place(given: str, keys: Mapping[str, set[str]]) -> str:
+    """The section and the key that a setting names, `train.backbone.PART` for a part of the backbone."""
+    part = part_of(given)
+    return f"train.backbone.{part}" if part is not None else ".".join(_locate(given, keys))
 
 
 def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:

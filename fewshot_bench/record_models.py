@@ -83,6 +83,9 @@ class MethodPart(Part):
     title: str = ABSENT
     plugin: str = ABSENT
     parameters: NonNegativeInt = ABSENT
+    source_version: PositiveInt = ABSENT
+    packages: dict[str, str] = Field(default_factory=dict)
+    weights_file: Name = ABSENT
 
 
 class AskedPart(Part):
@@ -125,6 +128,7 @@ class ResultPart(Part):
     interval: str = ABSENT
     predictions: PositiveInt = ABSENT
     source_sha256: Hash = ABSENT
+    engine: PositiveInt = ABSENT
     plan: PlanPart = ABSENT
     cost: TestCost = ABSENT
     data: DataPart = ABSENT
@@ -194,6 +198,7 @@ class RecordContent(Part):
     """The whole of `record.json`."""
 
     run_id: Id
+    engine: PositiveInt
     train: TrainSpec
     method: MethodPart
     data: DataPart
@@ -202,6 +207,7 @@ class RecordContent(Part):
     training: TrainingPart | None = None
     cost: Cost = ABSENT
     plan: PlanPart = ABSENT
+    weights_sha256: Hash = ABSENT
 
     @model_validator(mode="after")
     def _each_result_is_once(self) -> Self:

@@ -23,7 +23,7 @@ from fewshot_bench.statistics import trials_of
 from fewshot_bench.strict_json import read_json
 from fewshot_bench.writing import write_json
 
-SCHEMA = 3
+SCHEMA = 4
 LARGEST = 4 * 2**20
 """Bytes of a `record.json`; a thousand results have two million."""
 
@@ -49,7 +49,25 @@ def _with_what_an_update_sees(content: dict[str, Any]) -> dict[str, Any]:
     return content | {"schema": 3, "train": added | content["train"]}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_precision, 2: _with_what_an_update_sees}
+def _with_engine(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 4 names the core's numerics, which had been those of number 1, the version of the source's hash, which had been
+    1, and of the backbone more than its name."""
+    train = content["train"]
+    backbone = {"name": train["backbone"]} if isinstance(train["backbone"], str) else train["backbone"]
+    return content | {
+        "schema": 4,
+        "engine": 1,
+        "method": {"source_version": 1} | content["method"],
+        "train": train | {"backbone": backbone},
+        "results": [{"engine": 1} | result for result in content["results"]],
+    }
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _with_precision,
+    2: _with_what_an_update_sees,
+    3: _with_engine,
+}
 """From schema n to n + 1."""
 
 Folder = str | os.PathLike[str]
@@ -180,8 +198,9 @@ def _named(path: Path) -> str:
     return printable(str(path), 1000)
 
 
-def add_result(record: Record, result: dict[str, Any], scores: Scores) -> Record:
-    """Add a result to a record on disk, beside those that others added since it was read; twice is once.
+def add_result(record: Record, result: dict[str, Any], scores: Scores, *, replace: bool = False) -> Record:
+    """Add a result to a record on disk, beside those that others added since it was read; twice is once, or with `replace`
+    the new one in place of the old one.
 
     Raises `FewshotError` where the run was made again since: the result is of weights that are gone.
     """
@@ -189,9 +208,11 @@ def add_result(record: Record, result: dict[str, Any], scores: Scores) -> Record
         present = load_record(record.folder)
         if present.content["provenance"] != record.content["provenance"]:
             raise FewshotError(f"{record.folder} was made again meanwhile: the result of its old weights is not added.")
-        if present.find(result["id"]) is None:
+        if replace or present.find(result["id"]) is None:
+            others = [result if one["id"] == result["id"] else one for one in present.results]
+            results = others if present.find(result["id"]) else [*others, result]
             write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores})
-            write_json(record.folder / "record.json", present.content | {"results": [*present.results, result]})
+            write_json(record.folder / "record.json", present.content | {"results": results})
     remove_parts(record.folder, result["id"])
     return load_record(record.folder)
 

@@ -30,6 +30,7 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
         "--episodes": request.episodes,
         "--recipe": request.recipe,
         "--images": request.images,
+        "--backbone": request.backbone,
         "--seeds": request.seed if seeds is None else seeds,
         "--device": None if request.device == "auto" else request.device,
         "--threads": request.threads,
@@ -73,7 +74,8 @@ def _words(options: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
 def request_of(content: Mapping[str, Any]) -> Request:
     """The request that a record's first result was made by, without places; raises `UsageError` where it names a file."""
     result, train = content["results"][0], content["train"]
-    if any(name and is_uninstalled(name) for name in (train["method"], train["dataset"], train["backbone"])):
+    backbone = train["backbone"] and train["backbone"]["name"]
+    if any(name and is_uninstalled(name) for name in (train["method"], train["dataset"], backbone)):
         raise UsageError("The record was made by what is not installed.")
     options = run_options(content, result, Asked.of(content, result))
     texts = [options["recipe"], *content["train"]["data"].values(), *result["test"]["data"].values()]

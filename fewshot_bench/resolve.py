@@ -12,6 +12,7 @@ import torch
 
 from fewshot_bench import plugins
 from fewshot_bench.answers import checked_backbone, checked_method
+from fewshot_bench.backbone_choice import BackboneChoice, take_weights
 from fewshot_bench.budget import budget_text, within_budget
 from fewshot_bench.data_answers import checked_classes
 from fewshot_bench.data_choice import DataChoice, kind_of, other_data
@@ -23,7 +24,7 @@ from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.method import Method, MethodInfo, build_hparams
 from fewshot_bench.plan import resolve_device
 from fewshot_bench.recipes import DEFAULTS, apply_settings, merge, recipe_sections
-from fewshot_bench.source import source_sha256
+from fewshot_bench.source import Source, source_of
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec, run_id
 from fewshot_bench.threads import told
 
@@ -54,6 +55,8 @@ class Request:
     """Of the execution plan; None: as many as may be had."""
     classes: Mapping[str, type] = field(default_factory=dict)
     """Those of `method`, `dataset` and `test_dataset` that were given as classes, not by name."""
+    backbone: str | None = None
+    """Name of the embedding network; None: the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Resolved:
 
     method: plugins.Plugin
     method_class: type[Method]
-    backbone_factory: Any
+    backbone: BackboneChoice | None
     dataset: Dataset | FunctionFamily
     train: TrainSpec
     test: TestSpec
@@ -73,6 +76,8 @@ class Resolved:
     """What is tested on: `dataset` itself, or another."""
     test_reference: str
     """As it was asked for: a name, or `file.py:Class`."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Distributions that the method uses beside those that every record names, and their versions."""
     budget: str = ""
     """What became of a budget of training images, in a line; "" where none was given."""
 
@@ -96,15 +101,17 @@ class Resolved:
         does not fit the data or the normalisation."""
         ways = self.train.max_ways or self.train.ways or 0
         info = MethodInfo(self.kind, ways, ways * self.train.largest_shots, input_shape, training_classes)
-        name = self.train.backbone
+        name = self.train.backbone.name if self.train.backbone else None
         try:
-            backbone = checked_backbone(str(name), self.backbone_factory(input_shape)) if self.backbone_factory else None
+            backbone = checked_backbone(str(name), self.backbone.build(input_shape)) if self.backbone else None
         except ValueError as error:  # how a backbone refuses its inputs
             reason = "it takes images, not points" if self.kind == "regression" else error
             raise UsageError(f"Backbone {name!r} with data set {self.train.dataset!r}: {reason}.") from None
         if backbone is not None and backbone.channels and self.train.normalisation == "none":
             raise UsageError(f"Backbone {name!r} normalises its layers: train.normalisation must say how, not 'none'.")
         method = self.method_class(build_hparams(self.method_class.Hparams, self.train.hparams), info, backbone)
+        if self.train.backbone is not None and self.train.backbone.frozen and self.train.updates:
+            _check_trains(self.method.name, method)
         return checked_method(method, trained=self.method_class.trained and self.train.updates > 0)
 
     def training_classes(self) -> int:
@@ -164,10 +171,12 @@ def resolve(request: Request) -> Resolved:
     own = {"method": [f.name for f in fields(method_class.Hparams)], "data": list(data.options)}
     own |= {"test_data": list(other.options)} if other else {}
     options = {key: getattr(request, key) for key in ("protocol", "queries", "episodes")}
+    _take_backbone(request, method_class, plugin.name, sections["train"])
     sections = apply_settings(sections, request.settings, own, options)
     dataset, test_root = data.build(sections["data"], request.data_root), request.test_data_root
     tested = other.build_like(dataset, sections["test_data"], request.data_root, test_root) if other else dataset
     device = resolve_device(request.device)
+    weights = take_weights(sections["train"])
     hparams = build_hparams(method_class.Hparams, sections["method"])
     tested_name = other.name if other else data.name
     test = expand_test(method_class, hparams, tested_name, tested, sections, train_mode(method_class, sections))
@@ -178,10 +187,14 @@ def resolve(request: Request) -> Resolved:
         sections = within_budget(request.images, train, sections, apply_settings(merge(), request.settings, own))
         train = expand_train(plugin, method_class, hparams, request.seed, sections, *about)
         budget = budget_text(request.images, train, kind)
-    backbone = _load_backbone(train.backbone)
+    backbone = BackboneChoice.of(train.backbone, weights)
+    if backbone is not None and (reads := backbone.reads(dataset.shape)):
+        backbone = replace(backbone, spec=backbone.spec.model_copy(update={"reads": reads}))
+        train = train.model_copy(update={"backbone": backbone.spec})
     source = _source(method_class, backbone)
     reference = other.reference if other else data.reference
-    return Resolved(plugin, method_class, backbone, dataset, train, test, device, source, tested, reference, budget)
+    code = source.sha256, tested, reference, source.packages, budget
+    return Resolved(plugin, method_class, backbone, dataset, train, test, device, *code)
 
 
 def resolve_seeds(request: Request, seeds: Sequence[int]) -> list[Resolved]:
@@ -197,9 +210,10 @@ def resolve_again(
     references, each imported. It is tested on what it was trained on."""
     plugin = plugins.find("methods", method)
     dataset = DataChoice.of(data).build(train.data, root)
-    method_class, network = plugin.load(), _load_backbone(backbone)
+    method_class, network = plugin.load(), BackboneChoice.of(train.backbone, reference=backbone)
     source = _source(method_class, network)
-    return Resolved(plugin, method_class, network, dataset, train, test, resolve_device(device), source, dataset, data)
+    code = source.sha256, dataset, data, source.packages
+    return Resolved(plugin, method_class, network, dataset, train, test, resolve_device(device), *code)
 
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:
@@ -252,10 +266,24 @@ def _check_kind(plugin: plugins.Plugin, method_class: type[Method], dataset: str
     raise UsageError(f"{plugin.name} does not support {kind}, which {dataset} needs.\nThose that do: {', '.join(able)}.")
 
 
-def _load_backbone(name: str | None) -> Any:
-    return plugins.find("backbones", name).load() if name else None
+def _take_backbone(request: Request, method_class: type[Method], name: str, train: dict[str, Any]) -> None:
+    """Put the backbone that is asked for into section `train`; raises `UsageError` where it can have none, or is named
+    twice."""
+    settings = {setting.partition("=")[0].strip().removeprefix("train.") for setting in request.settings}
+    set_here = any(key == "backbone" or key.startswith("backbone.") for key in settings)
+    if not method_class.needs_backbone and (request.backbone is not None or set_here):
+        raise UsageError(f"{name} takes no backbone: leave --backbone and --set backbone out.")
+    if request.backbone is not None:
+        if settings & {"backbone", "backbone.name"}:
+            raise UsageError("The backbone is named twice: leave --set backbone out, or --backbone.")
+        train["backbone"] = {"name": request.backbone}
 
 
-def _source(method_class: type[Method], backbone_factory: Any) -> str:
-    backbone = getattr(backbone_factory, "func", backbone_factory)  # a partial's own class
-    return source_sha256(method_class, *([backbone] if backbone else []))
+def _check_trains(name: str, method: Method) -> None:
+    """Refuse a training of which a frozen backbone leaves nothing; raises `UsageError`."""
+    if not any(one.requires_grad for one in method.parameters()):
+        raise UsageError(f"{name} has nothing to train with its backbone frozen: --set updates=0 tests it as it is.")
+
+
+def _source(method_class: type[Method], backbone: BackboneChoice | None) -> Source:
+    return source_of(method_class, *([backbone.factory] if backbone else []))

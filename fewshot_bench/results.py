@@ -9,7 +9,7 @@ from fewshot_bench.episode_size import EpisodeSize, span
 from fewshot_bench.pooling import Conflict, Pooled, pool
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.records import Record
-from fewshot_bench.specs import TrainSpec, canonical_json
+from fewshot_bench.specs import BackboneSpec, TrainSpec, canonical_json
 from fewshot_bench.statistics import Interval
 from fewshot_bench.tables import Cell, Column, Table
 
@@ -161,7 +161,7 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
         "method": Cell.of(train["method"]),
         "mean": Cell(interval.mean, interval_text(interval, pooled.metric)),
         "settings": Cell(dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())),
-        "backbone": Cell.of(train["backbone"]),
+        "backbone": Cell.of(backbone_text(train["backbone"])),
         "trained": Cell.of(_trained(train, pooled.metric)),
         "images": Cell(_images(train), f"{_images(train):,}" if _images(train) else "–"),
         "normalisation": Cell.of(test["normalisation"]),
@@ -191,6 +191,11 @@ def _trained(train: Mapping[str, Any], metric: str) -> str | None:
 
 def _images(train: Mapping[str, Any]) -> int:
     return TrainSpec.model_construct(**train).images
+
+
+def backbone_text(backbone: Mapping[str, Any] | None) -> str | None:
+    """The network of a training in words: `conv4-64`, or `conv4-64 (frozen)`."""
+    return str(BackboneSpec.model_construct(**backbone)) if backbone else None
 
 
 def _option(value: Any) -> str:
@@ -235,7 +240,9 @@ def _settings(pooled: Pooled) -> dict[str, Any]:
     train = {name: value for name, value in pooled.train.items() if name not in _PLAIN_IN_THE_ROW}
     test = {name: value for name, value in pooled.test.items() if name not in ("normalisation", "episodes")}
     flat = {**train.pop("hparams"), **_flat(train, "train."), **_flat(test, "test.")}
-    return {**flat, "source": pooled.source[:8], "data": pooled.data, "digest": pooled.digest[:8]}
+    source, _, engine = pooled.scored_by.partition("-")
+    code = {"source": pooled.source[:8], "engine": pooled.engine, "test source": source[:8], "test engine": engine}
+    return {**flat, **code, "data": pooled.data, "digest": pooled.digest[:8]}
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

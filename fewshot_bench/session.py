@@ -13,6 +13,7 @@ from fewshot_bench.augmentation import augmentations
 from fewshot_bench.bank import ImageBank
 from fewshot_bench.batches import BatchSource
 from fewshot_bench.dataset import Progress
+from fewshot_bench.engine import ENGINE
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.functions import FunctionData, FunctionSampler, FunctionSource
 from fewshot_bench.inductive import InductiveCheck, is_inductive
@@ -142,9 +143,8 @@ class Session:
         """The trainer of this run."""
         rules = self.resolved.train.validation
         validation = self.source("val", EpisodeSize.of(rules), 0) if rules else None
-        return Trainer(
-            self.resolved.train, self.method, self.plan, self.generator, self._training_source(), validation, folder
-        )
+        spec, run_id = self.resolved.train, self.resolved.run_id
+        return Trainer(spec, self.method, self.plan, self.generator, self._training_source(), validation, folder, run_id)
 
     def _training_source(self) -> Source | BatchSource:
         spec = self.resolved.train
@@ -199,6 +199,7 @@ class Session:
             "interval": interval.method,
             "digest": sampler.digest(spec.episodes),
             "source_sha256": self.resolved.source_sha256,
+            "engine": ENGINE,
             "plan": self.plan.as_json(),
             "cost": {"test_s": round(test_s, 3)},
             **self._tested_on(spec),
@@ -236,9 +237,15 @@ class Session:
 
 
 def result_id(resolved: Resolved) -> str:
-    """The identity of a result within its record: its test, and what that is on where it is not what was trained on."""
-    other = [] if resolved.test_data is resolved.dataset else [resolved.test_data.identity()]
-    return short_hash(resolved.test.model_dump(), *other)
+    """The identity of a result within its record: its test, what that is on where it is not what was trained on, and the
+    code that scores it."""
+    other = None if resolved.test_data is resolved.dataset else resolved.test_data.identity()
+    return identify_result(resolved.test, other, resolved.source_sha256)
+
+
+def identify_result(test: TestSpec, other_data: str | None, source_sha256: str, engine: int = ENGINE) -> str:
+    """The id of a result from its parts; `other_data`: the identity of what it is on, where that is another."""
+    return short_hash(test.model_dump(), other_data, source_sha256, engine)
 
 
 def _predictions(spec: TestSpec, sampler: Sampler) -> dict[str, int]:

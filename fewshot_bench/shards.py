@@ -7,7 +7,6 @@ from. A part of anything else is never merged. Whoever finds all k parts merges 
 Bits may still differ between processors of different kinds, as they do for whole tests.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -20,11 +19,12 @@ import torch
 
 from fewshot_bench import plugins
 from fewshot_bench.again import Asked
+from fewshot_bench.checkpoint import weights_sha256
+from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.execution import check_writable_test, reopen, resolve_test, with_command
 from fewshot_bench.inductive import is_inductive
 from fewshot_bench.locks import one_thread_at_a_time
-from fewshot_bench.method import Method
 from fewshot_bench.printable import printable
 from fewshot_bench.records import Record, add_result, load_record, part_files, remove_parts
 from fewshot_bench.resolve import TestRequest
@@ -197,15 +197,9 @@ def _origin(session: Session, spec: TestSpec, record: Record) -> dict[str, Any]:
         "digest": session.test_source(spec).sampler.digest(spec.episodes),
         "checked": is_inductive(spec, type(session.method)),
         "source_sha256": session.resolved.source_sha256,
-        "weights": _weights_sha256(session.method),
+        "engine": ENGINE,
+        "weights": weights_sha256(session.method.state_dict()),
         "pixels": session.tested.fingerprint,
         "plan": session.plan.as_json(),
         "software": f"fewshot-bench {plugins.version()}, torch {torch.__version__}",
     }
-
-
-def _weights_sha256(method: Method) -> str:
-    sha = hashlib.sha256()
-    for name, tensor in method.state_dict().items():
-        sha.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()

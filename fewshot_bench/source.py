@@ -1,67 +1,422 @@
-"""The hash of a method's source: an edited method is another method, one with a better comment is not."""
+"""The hash of a method's source: an edited method is another method, one with a better comment or another place is not.
 
+Version 2. It covers what the computation reaches outside the core: classes, their bases, functions and constants, by name
+from module to module, whoever wrote them. Each is one unit: its syntax tree without imports, comments and docstrings, and
+for each name in it the number of the unit, or the name of the foreign object, that it stands for. Neither files nor the
+names of a method's own modules are part of it, nor is the version of Python.
+
+Where a name is computed (`eval`, `globals()[...]`, a module handed about), the whole module is hashed.
+"""
+
+import ast
+import builtins
 import hashlib
-import inspect
-import io
 import linecache
 import sys
-import tokenize
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-NOT_HASHED = {"fewshot_bench", "torch", *sys.stdlib_module_names}
-"""Top-level modules whose versions a record names."""
+from fewshot_bench.source_modules import (
+    NOT_HASHED,
+    Imported,
+    Module,
+    file_of,
+    functions_of,
+    imports_of,
+    is_own,
+    module_of,
+    own_module,
+    package_of,
+    unwrapped,
+)
+from fewshot_bench.source_syntax import LOOKUPS, Chain, called_import, canonical, chains
+from fewshot_bench.source_values import PLAIN, children, plain_text
+
+VERSION = 2
+WHOLE, EFFECTS = "*", "="
+"""In the place of a name: all of a module; its statements that may change what a name stands for."""
+
+Key = tuple[str, Any]
+"""A module's name and a name in it, or `~` and the id of an object that has no module to be found in."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source of a method and its backbone."""
+
+    sha256: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Distributions that it uses, and their versions: their code is not hashed."""
+
+
+def source_of(*objects: Any) -> Source:
+    """The source of classes, functions and partial functions, as it was imported."""
+    walk = _Walk()
+    roots = [walk.value(one) for one in objects]
+    walk.finish()
+    text = repr([VERSION, roots, walk.texts])
+    return Source(hashlib.sha256(text.encode()).hexdigest(), dict(sorted(walk.packages.items())))
 
 
 def source_sha256(*objects: Any) -> str:
-    """Hash of the code that defines the given classes and those that they inherit from, so that an edited method is another
-    method: of their files, without comments, docstrings and blank lines. What they import besides is not in it, nor are the
-    core's own bases: a record names its version."""
-    return hash_of_code(map(_text, source_files(*objects)))
+    """The hash of `source_of`."""
+    return source_of(*objects).sha256
 
 
-def source_files(*objects: Any) -> list[str]:
-    """The files that define the given classes and those outside the core that they inherit from."""
-    paths: dict[str, None] = {}  # ordered, each once
-    for one in objects:
-        classes = inspect.getmro(one) if inspect.isclass(one) else [one if inspect.isfunction(one) else type(one)]
-        own = [cls for cls in classes if cls.__module__.partition(".")[0] not in NOT_HASHED]
-        paths |= dict.fromkeys(_file(cls) for cls in own or classes[:1])
-    return list(paths)
+class _Walk:
+    """Numbers units in the order in which they are first met, and writes each once."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Key, int] = {}
+        self.texts: list[str] = []
+        self.waiting: deque[tuple[int, Any]] = deque()
+        self.packages: dict[str, str] = {}
+        self.alive: list[Any] = []
+        """Objects whose ids stand in `numbers`."""
+        self.held: list[Any] = []
+        """Objects at module level that may hold more code."""
+
+    def finish(self) -> None:
+        """Write all units that are reached; what containers hold comes last, so that a cache changes nothing."""
+        self._write()
+        while self.held:
+            held = [one for value in self.held for one in _code_in(value) if is_own(one.__module__ or "builtins")]
+            self.held = []
+            for one in sorted(held, key=lambda one: one.__qualname__):
+                self.value(one)
+            self._write()
+
+    def _write(self) -> None:
+        while self.waiting:
+            number, write = self.waiting.popleft()
+            self.texts[number] = write()
+
+    def _unit(self, key: Key, write: Any) -> str:
+        if key not in self.numbers:
+            self.numbers[key] = len(self.texts)
+            self.texts.append("")
+            self.waiting.append((self.numbers[key], write))
+        return f"#{self.numbers[key]}"
+
+    # What a value stands for
+
+    def value(self, one: Any, depth: int = 0) -> str:
+        """A text of a value; code in it becomes units."""
+        if isinstance(one, partial):
+            return f"partial({self.value(one.func)}, {self.value(one.args)}, {self.value(one.keywords)})"
+        if isinstance(one, MethodType):
+            return f"method({self.value(one.__func__)}, {self.value(one.__self__, depth + 1)})"
+        if isinstance(one, ModuleType):
+            return self._module(one.__name__)
+        if isinstance(unwrapped(one), type | FunctionType):
+            return self._code(one)
+        if isinstance(one, PLAIN) or depth > 8:
+            return plain_text(one)
+        if (inner := children(one)) is not None:
+            return f"{type(one).__name__}({', '.join(self.value(each, depth + 1) for each in inner)})"
+        return f"{self.value(type(one))}({self.value(dict(getattr(one, '__dict__', {})), depth + 1)})"
+
+    def _module(self, name: str) -> str:
+        module = own_module(name)
+        return self._symbol(module, WHOLE) if module else self._foreign(name)
+
+    def _code(self, one: Any) -> str:
+        """A class or function: where its module holds it under its name, that; else it alone."""
+        below = unwrapped(one)
+        if not is_own(below.__module__ or "builtins"):
+            return self._foreign(f"{below.__module__}.{below.__qualname__}")
+        live = sys.modules.get(below.__module__)
+        module = module_of(live) if live else None
+        root, *inner = below.__qualname__.split(".")
+        if module is None or root not in module.binds or not _is_held(below, live, root):
+            self.alive.append(below)
+            return self._unit(("~", id(below)), partial(self._write_alone, below))
+        text = self._symbol(module, root)
+        return text + self._made_by_a_call(below) if "<locals>" in inner else text
+
+    def _made_by_a_call(self, one: Any) -> str:
+        """What tells a function or class from others that the same function made."""
+        own = {name: value for name, value in vars(one).items() if isinstance(value, PLAIN) and not name.startswith("__")}
+        cells = [
+            (name, self.value(cell.cell_contents, 4))
+            for function in functions_of(one)
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+            if name != "__class__" and _is_filled(cell) and cell.cell_contents is not one
+        ]
+        return f"{plain_text(own if isinstance(one, type) else {})}{sorted(set(cells))}"
+
+    def _foreign(self, dotted: str) -> str:
+        """The name of an object whose code a record names by a version. Modules of the core may move."""
+        top, _, rest = dotted.partition(".")
+        if top == "fewshot_bench":
+            return f"{top}:{rest.rpartition('.')[2]}"
+        if top not in NOT_HASHED and (found := package_of(top)):
+            self.packages[found.metadata["Name"]] = found.version
+        return dotted
+
+    # What a name stands for
+
+    def _symbol(self, module: Module, name: str) -> str:
+        """What a module binds to a name."""
+        if name == EFFECTS and not module.effects:
+            return ""
+        if name in (WHOLE, EFFECTS) or name in module.binds:
+            return self._unit((module.name, name), partial(self._write_symbol, module, name))
+        if name in module.imported:
+            return "|".join(self._imported(where, attribute, ()) for where, attribute in module.imported[name])
+        if found := self._starred(module, name):
+            return found
+        if f"{module.name}.{name}" in sys.modules:
+            return self._module(f"{module.name}.{name}")
+        return self._symbol(module, WHOLE)  # made by the module's `__getattr__`, or put there by others
+
+    def _starred(self, module: Module, name: str) -> str:
+        for star in module.stars:
+            live = sys.modules.get(star)
+            if live is not None and hasattr(live, name):
+                return self._imported(star, name, ())
+        return ""
+
+    def _imported(self, where: str, attribute: str | None, chain: tuple[str, ...]) -> str:
+        """What an import binds, and `chain` of it, where that is a module's."""
+        dotted = where if attribute is None else f"{where}.{attribute}"
+        if not is_own(where):
+            return self._foreign(dotted)
+        module = own_module(where)
+        if module is None:
+            return f"missing {attribute or where.rpartition('.')[2]}"
+        if attribute is not None and attribute not in module.binds and attribute not in module.imported:
+            if (inner := own_module(dotted)) is None:
+                return self._symbol(module, attribute)
+            module, attribute = inner, None
+        if attribute is not None:
+            return self._symbol(module, attribute)
+        while chain and chain[0] not in module.binds and chain[0] not in module.imported:
+            inner = own_module(f"{module.name}.{chain[0]}")
+            if inner is None:
+                break
+            module, chain = inner, chain[1:]
+        return self._symbol(module, chain[0] if chain else WHOLE)
+
+    def _name(self, module: Module, name: str, chain: tuple[str, ...], local: Imported) -> str | None:
+        """What a name stands for in a statement of a module; None for what is Python's own."""
+        live = vars(module.live).get(name)
+        found = []
+        for where, attribute in (*local.get(name, ()), *module.imported.get(name, ())):
+            found.append(self._imported(where, attribute, chain))
+        if name in module.binds:
+            found.append(self._symbol(module, name))
+        if not found and (star := self._starred(module, name)):
+            found.append(star)
+        if isinstance(live, ModuleType) and name not in module.imported and name not in local:
+            found.append(self._imported(live.__name__, None, chain))
+        elif not found and name in vars(module.live) and not hasattr(builtins, name) and not name.startswith("__"):
+            found.append(self.value(live))  # others put it there
+        return "|".join(found) if found else None
+
+    # What is written of a unit
+
+    def _write_symbol(self, module: Module, name: str) -> str:
+        if name == EFFECTS:
+            return self._written(module, module.effects)
+        statements = module.statements if name == WHOLE else module.binds[name]
+        text = self._written(module, statements)
+        if not module.as_imported:
+            held = vars(module.live) if name == WHOLE else {name: vars(module.live).get(name)}
+            text += repr([_code_text(one.__code__) for value in held.values() for one in functions_of(value)])
+        if name != WHOLE:
+            text += self._live(module, name)
+        return text + self._symbol(module, EFFECTS) + self._run_by_imports(module)
+
+    def _run_by_imports(self, module: Module) -> str:
+        """What the modules that are imported do beside binding names."""
+        inner = [own_module(name) for name in sorted(module.needed) if name in sys.modules]
+        written = [self._symbol(one, EFFECTS) for one in inner if one and one is not module and self._does_more(one)]
+        return repr(written) if written else ""
+
+    def _does_more(self, module: Module) -> bool:
+        """Whether importing a module does more than to bind names, in it or in what it imports."""
+        waiting, seen = [module.name], {module.name}
+        while waiting:
+            live = sys.modules.get(waiting.pop())
+            one = module_of(live) if live is not None and is_own(live.__name__) else None
+            if one is not None:
+                if one.effects:
+                    return True
+                waiting += one.needed - seen
+                seen |= one.needed
+        return False
+
+    def _written(self, module: Module, statements: Iterable[ast.stmt]) -> str:
+        """Statements, and what each name in them stands for."""
+        lines = []
+        for statement in statements:
+            text, used, outer, local = module.read(statement)
+            refs = [
+                (name, found)
+                for name, chain in sorted(outer)
+                if (found := self._name(module, name, chain, local)) is not None
+            ]
+            calls = [self._module(name) for one in ast.walk(statement) if (name := called_import(one))]
+            lines.append(f"{text}{sorted(set(refs))}{calls or ''}{self._lookups(module, used)}")
+        return "\n".join(lines)
+
+    def _lookups(self, module: Module, used: set[Chain]) -> str:
+        """Where a statement may find code by a computed name: the whole of its module and of those beside it."""
+        words = {word for name, chain in used for word in (name, *chain)}
+        if not words & LOOKUPS and ("sys", ("modules",)) not in {(name, chain[:1]) for name, chain in used}:
+            return ""
+        found = [self._symbol(module, WHOLE)]
+        found += [self._module(name) for name in sorted(module.needed) if name in sys.modules and is_own(name)]
+        if words & {"import_module", "__import__"}:
+            found += sorted(canonical(ast.parse(path.read_bytes())) for path in _beside(module))
+        return repr(found)
+
+    def _live(self, module: Module, name: str) -> str:
+        """What a name stands for beyond what its statements say: bases and functions that were set from elsewhere."""
+        live = vars(module.live).get(name)
+        below = unwrapped(live)
+        texts = []
+        if isinstance(below, type | FunctionType) and is_own(below.__module__ or "builtins"):
+            home = (below.__module__, below.__qualname__.partition(".")[0])
+            if home != (module.name, name):
+                texts.append(self._code(below))
+        if isinstance(live, type):
+            texts += [self._code(base) for base in live.__mro__[1:] if is_own(base.__module__)]
+            for one in _written_functions(live):
+                if not one.__qualname__.startswith(f"{live.__qualname__}.") and is_own(one.__module__ or "builtins"):
+                    texts.append(self._code(one))
+        elif isinstance(live, PLAIN) and (literal := _literal(module.binds[name])) is not None and literal[0] != live:
+            texts.append(plain_text(live))
+        elif live is not None and not isinstance(live, ModuleType | FunctionType):
+            self.held.append(live)
+        return repr(texts) if texts else ""
+
+    def _write_alone(self, one: Any) -> str:
+        """A class or function that its module does not hold: of a notebook, or of a module that was imported again."""
+        functions = _written_functions(one)
+        bases = [self._code(base) for base in one.__mro__[1:] if is_own(base.__module__)] if isinstance(one, type) else []
+        held = (
+            {
+                name: self.value(value, 4)
+                for name, value in vars(one).items()
+                if (not name.startswith("__") or name == "__annotations__") and not list(functions_of(value))
+            }
+            if isinstance(one, type)
+            else {}
+        )
+        written = []
+        for function in functions:
+            node = _cell_statement(function)
+            names: set[Chain] = {(name, ()) for name in _names_in(function.__code__)} if node is None else chains(node)
+            local = {} if node is None else imports_of(node, "")
+            written.append(_code_text(function.__code__) if node is None else canonical(node))
+            written.append(repr(sorted(self._globals(function, names, local))))
+        return repr([one.__qualname__, bases, held, written, self._made_by_a_call(one)])
+
+    def _globals(self, function: FunctionType, used: set[Chain], local: Imported) -> Iterator[tuple[str, str]]:
+        """What the names of a function stand for, which has no module's text around it."""
+        for name, chain in used:
+            if name in local:
+                yield from ((name, self._imported(where, attribute, chain)) for where, attribute in local[name])
+            elif name in function.__globals__ and not name.startswith("__"):
+                value = function.__globals__[name]
+                is_module = isinstance(value, ModuleType)
+                yield name, self._imported(value.__name__, None, chain) if is_module else self.value(value)
 
 
-def _text(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else "".join(linecache.getlines(path))
+def _written_functions(one: Any) -> list[FunctionType]:
+    """A function, or those of a class that somebody wrote: not what `dataclass` and `namedtuple` generate."""
+    generates = hasattr(one, "__dataclass_fields__") or hasattr(one, "_fields")
+    return [each for each in functions_of(one) if not (generates and each.__code__.co_filename == "<string>")]
 
 
-def _file(one: Any) -> str:
-    """The file that defines a class or function; of a class of a notebook the cell, which `linecache` holds."""
-    if one.__module__ == "__main__":
-        return next(part.__code__.co_filename for part in vars(one).values() if inspect.isfunction(part))
-    return str(inspect.getsourcefile(one))
+def _is_held(below: Any, live: ModuleType | None, root: str) -> bool:
+    """Whether a module holds a class or function under its name; one made by a call is not held itself."""
+    if "<locals>" in below.__qualname__ or "<lambda>" in below.__qualname__:
+        return True
+    found: Any = live
+    for part in below.__qualname__.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    found = unwrapped(found)
+    if isinstance(below, FunctionType):
+        return any(below is one for one in functions_of(found)) or not isinstance(found, FunctionType)
+    return found is below or not isinstance(found, type)
 
 
-def hash_of_code(sources: Iterable[str]) -> str:
-    """Hash of Python sources, the same whatever their comments, docstrings and blank lines say."""
-    sha = hashlib.sha256()
-    for source in sources:
-        sha.update(_code(source).encode())
-    return sha.hexdigest()
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # empty
+        return False
 
 
-def _code(source: str) -> str:
-    """The lines of a Python source that do something; the same under every version of Python, whose tokens differ."""
-    lines = source.split("\n")
-    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type != tokenize.NL]
-    words = [token for token in tokens if token.type == tokenize.COMMENT]
-    tokens = [token for token in tokens if token.type != tokenize.COMMENT]
-    starts = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    for before, token, after in zip([None, *tokens], tokens, tokens[1:], strict=False):
-        alone = (before is None or before.type in starts) and after.type == tokenize.NEWLINE
-        if token.type == tokenize.STRING and alone:
-            words.append(token)
-    for token in sorted(words, key=lambda token: token.start, reverse=True):
-        (first, left), (last, right) = token.start, token.end
-        lines[first - 1 : last] = [lines[first - 1][:left] + lines[last - 1][right:]]
-    return "".join(f"{line.rstrip()}\n" for line in lines if line.strip())
+def _literal(statements: list[ast.stmt]) -> tuple[Any] | None:
+    """The value of a name that one statement sets to a literal."""
+    if len(statements) != 1 or not isinstance(statements[0], ast.Assign | ast.AnnAssign) or statements[0].value is None:
+        return None
+    targets = statements[0].targets if isinstance(statements[0], ast.Assign) else [statements[0].target]
+    if len(targets) != 1 or not isinstance(targets[0], ast.Name):
+        return None
+    try:
+        return (ast.literal_eval(statements[0].value),)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _code_in(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Classes and functions that an object at module level holds."""
+    below = unwrapped(value)
+    if isinstance(below, type | FunctionType):
+        yield below
+    elif isinstance(value, partial):
+        yield from _code_in([value.func, *value.args, *value.keywords.values()], depth)
+    elif isinstance(value, MethodType):
+        yield value.__func__
+    elif depth < 4 and not isinstance(value, PLAIN) and not isinstance(value, ModuleType):
+        yield type(value)
+        inner = children(value)
+        for one in list(getattr(value, "__dict__", {}).values()) if inner is None else inner:
+            yield from _code_in(one, depth + 1)
+
+
+def _cell_statement(function: FunctionType) -> ast.AST | None:
+    """The statement that defined a function in a notebook's cell; None where there is no such text."""
+    code = function.__code__
+    if Path(code.co_filename).is_file() and Path(code.co_filename) == file_of(sys.modules.get(function.__module__, ast)):
+        return None  # a module's file, which may have been edited: the function's own code is hashed
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except (SyntaxError, ValueError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
+            lines = {node.lineno, *(one.lineno for one in node.decorator_list)}
+            if code.co_firstlineno in lines:
+                return node
+    return None
+
+
+def _code_text(code: CodeType) -> str:
+    """A function as Python compiled it, which only this version of Python does so."""
+    consts = [_code_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return repr([sys.version_info[:2], code.co_code, consts, code.co_names, code.co_varnames])
+
+
+def _names_in(code: CodeType) -> set[str]:
+    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
+
+
+def _beside(module: Module) -> list[Path]:
+    """The files of the package that a module is in, or those beside it."""
+    file = file_of(module.live)
+    if file is None:
+        return []
+    depth = module.package.count(".")
+    pattern = "**/*.py" if module.package else "*.py"
+    return sorted((file.parents[depth] if module.package else file.parent).glob(pattern))

@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.printable import printable
 from fewshot_bench.strict_json import outside_bounds
@@ -97,13 +98,29 @@ class Validation(Spec):
         return self
 
 
+class BackboneSpec(Spec):
+    """The embedding network: its name, and where it is not built afresh and trained whole, what is different."""
+
+    name: str
+    weights: str | None = Field(default=None, pattern="[0-9a-f]{64}")  # sha256 of the file of its initial values
+    frozen: bool = False  # its parameters do not train
+    options: dict[str, Option] = {}  # of its factory
+    reads: str | None = None  # hash of initial values that the factory itself takes from elsewhere than the seed
+    later = frozenset({"weights", "frozen", "options", "reads"})
+
+    def __str__(self) -> str:
+        extra = [*(["weights"] if self.weights or self.reads else []), *(["frozen"] if self.frozen else [])]
+        extra += [f"{key}={value}" for key, value in self.options.items()]
+        return f"{self.name} ({', '.join(extra)})" if extra else self.name
+
+
 class TrainSpec(Spec):
     """One training. `ways`, `shots` and `queries` are those of the training episodes, the test's may differ; a method that
     trains on batches of all classes has a `batch_size` in their place."""
 
     method: str
     hparams: dict[str, Option]
-    backbone: str | None
+    backbone: BackboneSpec | None
     dataset: str
     data: dict[str, Option]
     split: Literal["train", "train+val"] = "train"
@@ -137,6 +154,11 @@ class TrainSpec(Spec):
     unlabelled: NonNegativeInt = 0  # images of each class, and of each distractor, that an episode shows without labels
     distractors: NonNegativeInt = 0  # classes of an episode's unlabelled images that are none of its ways
     later = frozenset({"augment", "max_ways", "imbalanced", "unlabelled", "distractors"})
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _a_word_is_a_backbone(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -295,9 +317,10 @@ def short_hash(*parts: Any) -> str:
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:12]
 
 
-def run_id(spec: TrainSpec, source_sha256: str, data_identity: str) -> str:
-    """The identity of a training: its spec, the method's source and the data, so that a change of any is another run."""
-    return short_hash(spec.model_dump(), source_sha256, data_identity)
+def run_id(spec: TrainSpec, source_sha256: str, data_identity: str, engine: int = ENGINE) -> str:
+    """The identity of a training: its spec, the method's source, the data and the core's numerics, so that a change of any
+    is another run."""
+    return short_hash(spec.model_dump(), source_sha256, data_identity, engine)
 
 
 def _usage_error(cls: type[Spec], error: ValidationError) -> UsageError:

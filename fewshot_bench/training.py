@@ -86,11 +86,13 @@ class Trainer:
         source: Source | BatchSource,
         validation: Source | None,
         folder: Path,
+        run_id: str = "",
     ) -> None:
         self.spec, self.method, self.plan, self.generator = spec, method, plan, generator
         self.source, self.validation, self.folder = source, validation, folder
+        self.run_id = run_id
         self.at = Progressed()
-        self.optimiser = optimiser_of(spec, method.parameters())
+        self.optimiser = optimiser_of(spec, [one for one in method.parameters() if one.requires_grad])
         self.best = self._weights()
         self.log: list[str] = []
 
@@ -114,7 +116,8 @@ class Trainer:
         tensors = prefixed("model", self._weights()) | prefixed("best", self.best)
         tensors |= prefixed("optimiser", self.optimiser.tensors())
         tensors |= {f"random.{i}": state for i, state in enumerate(self.generator.states)}
-        save_tensors(self.state_path, tensors, {"at": asdict(self.at), "log": self.log, "plan": self.plan.as_json()})
+        about = {"run_id": self.run_id, "at": asdict(self.at), "log": self.log, "plan": self.plan.as_json()}
+        save_tensors(self.state_path, tensors, about)
 
     def train(self, watcher: Watcher) -> None:
         """Train to the end; raises `Interrupted` where the watcher asks to stop, `FewshotError` where the loss is not

@@ -30,7 +30,7 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
     train = {
         "method": method,
         "hparams": {"inner_lr": 0.4},
-        "backbone": "conv4-64",
+        "backbone": {"name": "conv4-64"},
         "dataset": data,
         "data": {},
         "split": "train",
@@ -73,14 +73,18 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
             {"train": train, "test": test}[prefix][rest] = value
         else:
             (result if name in result else others)[name] = value
+    if isinstance(train["backbone"], str):
+        train["backbone"] = {"name": train["backbone"]}
+    code = {"source_sha256": changes.get("scored_by", others["source"]), "engine": others.get("engine", 1)}
     run_id, result_id = short_hash(train, others), short_hash(test, result)
     content = {
         "schema": SCHEMA,
         "run_id": run_id,
         "train": train,
-        "method": {"name": method, "title": method, "source_sha256": others["source"]},
+        "engine": others.get("engine", 1),
+        "method": {"source_version": 2, "name": method, "title": method, "source_sha256": others["source"]},
         "data": {"name": train["dataset"], "identity": "omniglot-v1"},
-        "results": [{"id": result_id, "test": test, **result}],
+        "results": [{"id": result_id, "test": test, **result, **code}],
         "provenance": {"command": f"fsbench run --method {method} --seeds {train['seed']}"},
     }
     folder = root / f"{run_id}-{result_id}"

@@ -71,7 +71,7 @@ def update(kernels: bool, room_mib: int) -> Update:
     settings = tuple(f"{key}={value}" for key, value in SETTINGS.items())
     resolved = resolve(Request(method="maml", ways=WAYS, shots=SHOTS, device="cpu", settings=settings))
     spec = resolved.train
-    assert (spec.backbone, spec.hparams["first_order"], spec.meta_batch_size) == ("conv4-64", False, TASKS)
+    assert (str(spec.backbone), spec.hparams["first_order"], spec.meta_batch_size) == ("conv4-64", False, TASKS)
     data = prepare(spec.dataset, resolved.dataset)
     imported = peak_mib()
     if room_mib:

@@ -121,7 +121,7 @@ def test_controlled_recipes_differ_in_the_method_alone(request_: Request) -> Non
     training images to one update."""
     spec = resolve(replace(request_, device="cpu")).train
     assert (spec.data, spec.split) == ({}, "train")
-    assert spec.hparams["hidden_size"] == 64 if request_.method in PEERS else spec.backbone == "conv4-64"
+    assert spec.hparams["hidden_size"] == 64 if request_.method in PEERS else str(spec.backbone) == "conv4-64"
     assert abs(spec.images - CONTROLLED_IMAGES) <= spec.images / spec.updates
 
 
@@ -163,7 +163,7 @@ def one_a_backbone() -> dict[str, Request]:
     for request in MINI:
         spec = resolve(replace(request, device="cpu")).train
         if (spec.ways or 0) <= 20:
-            found.setdefault(spec.backbone or "of learn2learn", request)
+            found.setdefault(str(spec.backbone or "of learn2learn"), request)
     return found
 
 

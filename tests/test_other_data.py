@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from fewshot_bench import plugins
 from fewshot_bench.bank import MemmapBank
+from fewshot_bench.data_choice import DataChoice
 from fewshot_bench.pooling import pool
 from fewshot_bench.prepare import prepare
 from fewshot_bench.records import load_record
@@ -345,3 +346,14 @@ def test_the_classes_of_several_data_sets_are_one_list(tmp_path: Path, monkeypat
     assert both.training_classes("train") == 2 * 810
     assert both.shape == (1, 28, 28)
     assert json.dumps(both.describe("train"))
+
+
+def test_an_edited_data_set_of_a_file_is_another_one(tmp_path: Path) -> None:
+    """Whatever its `identity` says: it is prepared anew, and its runs have other ids; a comment changes nothing."""
+    text = Path(__file__).with_name("squares.py").read_text(encoding="utf-8")
+    identities = []
+    for source in (text, text + "# words\n", text.replace("5  # of a class", "4")):
+        (tmp_path / "squares.py").write_text(source, encoding="utf-8")
+        choice = DataChoice.of(f"{tmp_path / 'squares.py'}:Squares")
+        identities.append(choice.build({}, None).identity())
+    assert identities[0] == identities[1] != identities[2]

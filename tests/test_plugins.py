@@ -255,8 +255,20 @@ def test_an_edited_method_is_another_run(fsbench: Ask) -> None:
     first, again = (run_id(fsbench, "mine.py:Guess") for _ in range(2))
     Path("mine.py").write_text(GOOD + "# edited\n", encoding="utf-8")
     assert first == again == run_id(fsbench, "mine.py:Guess")
-    Path("mine.py").write_text(GOOD + "EDITED = True\n", encoding="utf-8")
+    Path("mine.py").write_text(GOOD.replace("flatten(2)", "flatten(2).neg()"), encoding="utf-8")
     assert first != run_id(fsbench, "mine.py:Guess")
+
+
+def test_an_edited_helper_of_a_module_is_another_run(fsbench: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`module:Class`, whose neighbour is edited in one process: the new code has a new id."""
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    helped = GOOD.replace("tasks.query_x", "own_helper_of_guess.turned(tasks.query_x)")
+    Path("helped_guess.py").write_text("import own_helper_of_guess\n" + helped, encoding="utf-8")
+    ids = []
+    for sign in ("", "-", ""):
+        Path("own_helper_of_guess.py").write_text(f"def turned(x):\n    return {sign}x\n", encoding="utf-8")
+        ids.append(run_id(fsbench, "helped_guess:Guess"))
+    assert ids[0] == ids[2] != ids[1]
 
 
 def test_two_files_of_one_name_are_two_methods(fsbench: Ask) -> None:
@@ -516,5 +528,5 @@ def test_a_backbone_may_be_a_function(fsbench: Ask, pretend: Pretend) -> None:
     pretend("factory", {"backbones": {"tiny": "factory_module:tiny"}}, {"factory_module.py": factory})
     tiny = run_id(fsbench, "prototypical-networks", "--set", "backbone=tiny")
     path = Path(plugins.find("backbones", "tiny").load().__code__.co_filename)
-    path.write_text(factory + "EDITED = True\n", encoding="utf-8")
+    path.write_text(factory.replace("conv4_32", "conv4_64"), encoding="utf-8")
     assert tiny != run_id(fsbench, "prototypical-networks", "--set", "backbone=tiny")

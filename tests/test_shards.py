@@ -22,7 +22,7 @@ from tiny import blobs, build
 from torch import Tensor
 
 from fewshot_bench import shards, testing
-from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.execution import test_run as run_whole
 from fewshot_bench.method import Conditions, Method
@@ -251,7 +251,9 @@ def test_a_result_that_is_in_the_record_is_not_computed_again(folder: Path) -> N
 def other_weights(folder: Path, part: Path) -> None:
     """The run was trained again to other weights."""
     tensors, about = load_tensors(folder / "checkpoint.safetensors")
-    save_tensors(folder / "checkpoint.safetensors", {name: tensor * 1.01 for name, tensor in tensors.items()}, about)
+    other = {name: tensor * 1.01 for name, tensor in tensors.items()}
+    save_tensors(folder / "checkpoint.safetensors", other, about)
+    write_json(folder / "record.json", load_record(folder).content | {"weights_sha256": weights_sha256(other)})
 
 
 def other_plan(folder: Path, part: Path) -> None:

@@ -65,6 +65,15 @@ def test_results_of_another_size_data_set_or_metric_have_a_table_of_their_own(
     assert len(results_tables([make_record(tmp_path, "maml", scores), make_record(tmp_path, "maml", scores, **change)])) == 2
 
 
+@pytest.mark.parametrize("change", [{"source": "b" * 64}, {"scored_by": "b" * 64}, {"engine": 2}])
+def test_results_of_other_code_are_no_seeds_of_one_row(tmp_path: Path, change: dict[str, object]) -> None:
+    """Another source in training or in the test, or another engine; the rows say in what they differ."""
+    first = make_record(tmp_path, "maml", draw_scores("a", 0.8))
+    (table,) = results_tables([first, make_record(tmp_path, "maml", draw_scores("b", 0.2), train_seed=1, **change)])
+    assert [row["seeds"].value for row in table.rows] == [1, 1]
+    assert all(row["settings"].text for row in table.rows)
+
+
 def test_seeds_are_pooled_over_crossed_episodes(records: list[Record]) -> None:
     """The row of three seeds holds the interval of their scores together."""
     row = next(row for row in results_tables(records)[0].rows if row["method"].value == "maml")

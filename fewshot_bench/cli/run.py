@@ -80,6 +80,7 @@ def run(
     shots: Annotated[int, typer.Option(help="Support images a class.", **NUMBER)] = 1,
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
     recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card (or NAME@DATASET), or my.yaml.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="The embedding network (else the recipe's).")] = None,
     settings: Settings = None,
     protocol: Protocol = None,
     data_root: DataRoot = None,
@@ -122,11 +123,13 @@ def run(
         test_data_root=test_data_root,
         images=images,
         threads=threads,
+        backbone=backbone,
     )
     runs = resolve_seeds(request, numbers)
     if dry_run:
         return _dry_run(runs, out, as_json)
     from fewshot_bench.again import Places
+    from fewshot_bench.backbone_section import weights_in
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.summary import summary
     from fewshot_bench.execution import execute
@@ -149,7 +152,7 @@ def run(
     if as_json:
         print(json.dumps([record.content for record, _ in made], indent=1))
     else:
-        print(summary(made, Places(data_root, test_data_root)))
+        print(summary(made, Places(data_root, test_data_root, weights_in(settings or ()))))
     return 0
 
 

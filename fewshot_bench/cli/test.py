@@ -57,6 +57,9 @@ def test(
     method: Method = None,
     backbone: Backbone = None,
     dataset: TrainedOn = None,
+    on_existing: Annotated[
+        str, typer.Option(help="A result that is there: reuse, error or overwrite.", rich_help_panel=ADVANCED)
+    ] = "reuse",
 ) -> int:
     """Test a finished run under other conditions and add the result to its record.
 
@@ -85,9 +88,11 @@ def test(
         threads=threads,
     )
     if shard is not None:
+        if on_existing != "reuse":
+            raise UsageError("--on-existing is for a whole test: parts of one that is there would never be merged.")
         return _test_shard(shard, folder, request, device, as_json)
     with Bars(folder.name) as bars:
-        record, result = test_run(folder, request, device, bars)
+        record, result = test_run(folder, request, device, bars, on_existing)  # type: ignore[arg-type]
     if as_json:
         print(json.dumps(record.content, indent=1))
     else:

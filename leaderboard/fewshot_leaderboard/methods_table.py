@@ -120,5 +120,5 @@ def _parameters(plugin: plugins.Plugin) -> str:
     asked = Request(plugin.name, "omniglot", recipe="controlled") if controlled else Request(plugin.name, "glyphs")
     resolved = resolve(asked)
     count = sum(p.numel() for p in resolved.build_meta(SHAPE).parameters() if p.requires_grad)
-    network = resolved.train.backbone
+    network = str(resolved.train.backbone) if resolved.train.backbone else None
     return f"{count:,}" + (f" ({network})" if network not in (None, NETWORK) else "")

@@ -3,12 +3,17 @@
 import json
 import shlex
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import NAMED, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
 
+from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.pooling import pool
 from fewshot_bench.records import load_record
+from fewshot_bench.session import identify_result
 
 
 @pytest.fixture(scope="module")
@@ -147,15 +152,86 @@ def test_a_run_that_is_not_finished_is_refused(folder: Path) -> None:
     assert "No finished run" in refused(call("test", folder, *NAMED, "--out", folder.parent))
 
 
-def test_a_method_that_has_changed_since_is_tested_with_a_word_about_it(folder: Path, tmp_path: Path) -> None:
-    """The new result carries the hash of the source that made it."""
+@pytest.fixture
+def edited(tmp_path: Path) -> str:
+    """The method of the run once it was edited: the farthest class mean wins."""
     source = tmp_path / "linear_method.py"
-    source.write_text(Path(TINY[2].rpartition(":")[0]).read_text() + "\nEDITED = True\n")
-    said = finished("test", folder, "--method", f"{source}:Linear", "--shots", "5")
+    source.write_text(Path(TINY[2].rpartition(":")[0]).read_text().replace("return -(query", "return (query"))
+    return f"{source}:Linear"
+
+
+def test_a_method_that_has_changed_since_is_tested_with_a_word_about_it(folder: Path, edited: str) -> None:
+    """The new result carries the hash of the source that made it."""
+    said = finished("test", folder, "--method", edited, "--shots", "5")
     assert "source" in said.err
     assert "has changed" in said.err
     results = load_record(folder).results
     assert results[0]["source_sha256"] != results[1]["source_sha256"]
+
+
+def test_an_edited_method_is_tested_again_under_the_same_conditions(folder: Path, edited: str) -> None:
+    """Its result stands beside the old one, and is no other seed of it."""
+    said = finished("test", folder, "--method", edited)
+    assert "Already done" not in said.err
+    old, new = load_record(folder).results
+    assert old["test"] == new["test"]
+    assert new["mean"] < old["mean"]
+    pooled, _ = pool([load_record(folder)])
+    assert [one.interval.mean for one in pooled] == [old["mean"], new["mean"]]
+
+
+def test_another_engine_tests_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of two numbers are two results."""
+    monkeypatch.setattr("fewshot_bench.session.ENGINE", 99)
+    monkeypatch.setattr("fewshot_bench.session.identify_result", partial(identify_result, engine=99))
+    assert "Already done" not in finished("test", folder).err
+    assert [one["engine"] for one in load_record(folder).results] == [1, 99]
+    assert len(pool([load_record(folder)])[0]) == 2
+
+
+def test_a_result_that_is_there_is_reused_refused_or_computed_again(folder: Path) -> None:
+    """As `--on-existing` says."""
+    (before,) = load_record(folder).results
+    assert "--on-existing overwrite" in finished("test", folder).err
+    assert "holds this result" in refused(call("test", folder, *NAMED, "--on-existing", "error"))
+    assert "must be reuse, error or overwrite" in refused(call("test", folder, *NAMED, "--on-existing", "never"))
+    assert "--shard" not in finished("test", folder, *NAMED, "--on-existing", "overwrite").err
+    (after,) = load_record(folder).results
+    assert after["mean"] == before["mean"]
+    assert "whole test" in refused(call("test", folder, *NAMED, "--shard", "1/2", "--on-existing", "overwrite"))
+
+
+def damaged(said: Said) -> str:
+    """What a command said of damaged data."""
+    assert said.code == 3
+    assert "Traceback" not in said.err
+    return said.complaint
+
+
+def test_weights_of_another_run_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Of another seed, whatever their names and shapes."""
+    finished(*TINY, "--seeds", "1", "--out", tmp_path / "other")
+    shutil.copy(only_run(tmp_path / "other") / "checkpoint.safetensors", folder / "checkpoint.safetensors")
+    before = (folder / "record.json").read_bytes()
+    assert "holds the weights of run" in damaged(call("test", folder, *NAMED, "--shots", "5"))
+    assert (folder / "record.json").read_bytes() == before
+
+
+CHANGED = {
+    "a missing tensor": (lambda tensors: {"map.bias": tensors["map.bias"]}, "map.weight [16, 784] is missing"),
+    "one too many": (lambda tensors: tensors | {"head": torch.ones(2)}, "head [2] belongs nowhere"),
+    "another shape": (lambda tensors: tensors | {"map.bias": torch.ones(3)}, "map.bias is [3] in place of [16]"),
+    "other values": (lambda tensors: tensors | {"map.bias": torch.ones(16)}, "other weights than those that"),
+}
+
+
+@pytest.mark.parametrize("how", CHANGED)
+def test_changed_weights_are_refused(how: str, folder: Path) -> None:
+    """What does not fit is named, and values that are not the run's are told by their hash."""
+    change, words = CHANGED[how]
+    tensors, about = load_tensors(folder / "checkpoint.safetensors")
+    save_tensors(folder / "checkpoint.safetensors", change(tensors), about)
+    assert words in damaged(call("test", folder, *NAMED, "--shots", "5"))
 
 
 MANY = ("--episodes", "90")

@@ -1,0 +1,382 @@
+"""The modules whose code is a method's own: their text as it was imported, what they bind, whether they were edited since.
+
+A method's own are all modules but the core's, torch's, Python's and those of distributions whose version says what they
+hold. An editable installation, a local folder or file, and whatever brings plugins is no such distribution.
+"""
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.machinery import SourceFileLoader
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points, packages_distributions
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fewshot_bench.source_syntax import (
+    Chain,
+    bound_names,
+    called_import,
+    canonical,
+    chains,
+    imports,
+    is_wordless,
+    outer_names,
+)
+
+NOT_HASHED = {"fewshot_bench", "torch", *sys.stdlib_module_names}
+"""Top-level modules whose versions a record names."""
+
+
+def is_own(name: str) -> bool:
+    """Whether the module of that name belongs to a method, and not to what a record names by its version."""
+    top = name.partition(".")[0]
+    return top == "__main__" or (top not in NOT_HASHED and package_of(top) is None)
+
+
+@cache
+def package_of(top: str) -> Distribution | None:
+    """The distribution that brings a top-level module, where its version says what the module's code is."""
+    path = _place(top)
+    if top in _plugins() or (path is not None and not _holds_distributions(path)):
+        return None
+    for name in dict.fromkeys(_distributions().get(top, ())):
+        with contextlib.suppress(PackageNotFoundError, OSError, ValueError):
+            found = distribution(name)
+            installed = path is None or path.is_relative_to(Path(str(found.locate_file(""))).resolve())
+            if installed and not _may_change(found):
+                return found
+    return None
+
+
+@cache
+def _plugins() -> set[str]:
+    """Top-level modules that bring plugins."""
+    groups = ("methods", "datasets", "backbones", "commands")
+    return {point.module.partition(".")[0] for group in groups for point in entry_points(group=f"fewshot_bench.{group}")}
+
+
+def _holds_distributions(path: Path) -> bool:
+    """Whether a top-level module lies where distributions are installed."""
+    folder = path.parent.parent if path.name == "__init__.py" else path.parent
+    return "packages" in folder.name or any(folder.glob("*.dist-info"))  # site-packages, dist-packages
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(packages_distributions())
+
+
+def _place(top: str) -> Path | None:
+    """Where a top-level module lies; None for one without a place or that cannot be found."""
+    with contextlib.suppress(ImportError, ValueError, AttributeError, OSError):
+        module = sys.modules.get(top)
+        spec = module.__spec__ if module else importlib.util.find_spec(top)
+        places = [spec.origin] if spec and spec.has_location else list((spec and spec.submodule_search_locations) or [])
+        return Path(str(places[0])).resolve() if places else None
+    return None
+
+
+def _may_change(found: Distribution) -> bool:
+    """Whether a distribution's code may change while its version stays."""
+    if any(point.group.startswith("fewshot_bench.") for point in found.entry_points):
+        return True
+    where = found.read_text("direct_url.json")
+    conda = (found.read_text("INSTALLER") or "").strip() == "conda"  # whose build machines leave their own folders there
+    return bool(where) and not conda and "dir_info" in json.loads(where or "{}")
+
+
+Imported = dict[str, list[tuple[str, str | None]]]
+
+
+@dataclass
+class Module:
+    """One module's text, taken apart."""
+
+    live: ModuleType
+    text: str
+    as_imported: bool
+    """False where the functions that were imported are not those of the text: the file was edited before it was read."""
+    binds: dict[str, list[ast.stmt]] = field(default_factory=lambda: defaultdict(list))
+    """By name, the top-level statements that bind it."""
+    effects: list[ast.stmt] = field(default_factory=list)
+    """Top-level statements that do something beside binding names: they may change what any name stands for."""
+    statements: list[ast.stmt] = field(default_factory=list)
+    imported: "Imported" = field(default_factory=lambda: defaultdict(list))
+    """By name, each module and the attribute of it that an import binds to it; None: the module itself."""
+    stars: list[str] = field(default_factory=list)
+    needed: set[str] = field(default_factory=set)
+    """Every module that it imports anywhere."""
+
+    _read: dict[ast.stmt, tuple[str, set[Chain], set[Chain], "Imported"]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As it was imported."""
+        return self.live.__name__
+
+    def take_apart(self) -> None:
+        """Fill the fields from the text."""
+        tree = ast.parse(self.text)
+        for node, alias in imports([tree]):
+            self.needed |= set(_modules_of(node, alias, self.package))
+        self.needed |= {name for node in ast.walk(tree) if (name := called_import(node))}
+        for statement in tree.body:
+            if _is_for_others(statement):
+                continue
+            if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self._take_imports(statement)
+            if is_wordless(statement) or _only_imports(statement):
+                continue
+            self.statements.append(statement)
+            names = bound_names(statement)
+            for name in names:
+                self.binds[name].append(statement)
+        self.effects = [one for one in self.statements if self._does_more(one)]
+
+    def _take_imports(self, statement: ast.stmt) -> None:
+        for name, sources in imports_of(statement, self.package).items():
+            for module, attribute in sources:
+                if attribute == "*":
+                    self.stars.append(module)
+                else:
+                    self.imported[name].append((module, attribute))
+
+    def _does_more(self, statement: ast.stmt) -> bool:
+        """Whether a statement may change what other names stand for than those that it binds."""
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            made = vars(self.live).get(statement.name)
+            registers = isinstance(made, type) and _tells_others(made)
+            return registers or not all(map(self._is_foreign, statement.decorator_list))
+        inner = [one for one in ast.walk(statement) if isinstance(one, ast.Attribute | ast.Subscript)]
+        stores = any(isinstance(one.ctx, ast.Store | ast.Del) for one in inner)
+        return stores or not isinstance(statement, ast.Assign | ast.AnnAssign) or not bound_names(statement)
+
+    def _is_foreign(self, decorator: ast.expr) -> bool:
+        """Whether a decorator is from elsewhere, so that it can register nothing with a method's own code."""
+        roots = {name for name, _ in chains(decorator.func if isinstance(decorator, ast.Call) else decorator)}
+        places = [module for name in roots for module, _ in self.imported.get(name, ())]
+        return not any(map(is_own, places)) and not roots & self.binds.keys()
+
+    def read(self, statement: ast.stmt) -> tuple[str, set[Chain], set[Chain], Imported]:
+        """A statement of this module: its code, the names in it, those that it takes from the module, what it imports."""
+        if statement not in self._read:
+            used, local = chains(statement), imports_of(statement, self.package)
+            outer = outer_names(statement, used) | local.keys()
+            self._read[statement] = canonical(statement), used, {one for one in used if one[0] in outer}, local
+        return self._read[statement]
+
+    @property
+    def package(self) -> str:
+        """What its relative imports are relative to."""
+        return self.live.__package__ or ""
+
+
+_MODULES: "WeakKeyDictionary[ModuleType, Module]" = WeakKeyDictionary()
+
+
+def module_of(live: ModuleType) -> Module | None:
+    """A module taken apart, as it was when this was first asked; None where it has no text."""
+    if live not in _MODULES:
+        text = _text(live)
+        if text is None:
+            return None
+        found = Module(live, text, _is_as_imported(live, text))
+        try:
+            found.take_apart()
+        except (SyntaxError, ValueError):  # it was edited into something else since it was imported
+            found = Module(live, text, as_imported=False)
+        _MODULES[live] = found
+    return _MODULES[live]
+
+
+def own_module(name: str) -> Module | None:
+    """A module of a method's own, imported if need be; None where it cannot be had or is another's."""
+    if not is_own(name):
+        return None
+    live = sys.modules.get(name)
+    if live is None:
+        try:
+            live = importlib.import_module(name)
+        except Exception:  # an optional import, that fails as it does in the method itself
+            return None
+    return module_of(live)
+
+
+def file_of(live: ModuleType) -> Path | None:
+    """The file that a module came from."""
+    file = getattr(live, "__file__", None)
+    return Path(file) if file else None
+
+
+def forget_edited(name: str) -> bool:
+    """Let the next import of a module read its file, where that or a file of a module that it imports was edited since;
+    returns whether one was."""
+    family = {module.name: module for module in _family(name)}
+    edited = {one: module for one, module in family.items() if _is_edited(module)}
+    stale = [one for one in family if edited and any(module.name in edited for module in _family(one))]
+    for one in stale:
+        if one != "__main__":
+            sys.modules.pop(one, None)
+    for module in edited.values():
+        with contextlib.suppress(
+            OSError, NotImplementedError
+        ):  # its compiled form looks current after an edit in one second
+            Path(importlib.util.cache_from_source(str(module.live.__file__))).unlink()
+    importlib.invalidate_caches()
+    return bool(edited)
+
+
+def _family(name: str) -> Iterator[Module]:
+    """A module of a method's own and all such modules that it imports, as far as they are imported."""
+    waiting, seen = [name], {name}
+    while waiting:
+        live = sys.modules.get(one := waiting.pop())
+        if live is None or not is_own(one) or (module := module_of(live)) is None:
+            continue
+        yield module
+        waiting += module.needed - seen
+        seen |= module.needed
+
+
+def _is_edited(module: Module) -> bool:
+    file = file_of(module.live)
+    if file is None or file.suffix != ".py" or not file.is_file():
+        return False
+    return not module.as_imported or _text(module.live) != module.text
+
+
+def _text(live: ModuleType) -> str | None:
+    file = file_of(live)
+    if file is None or file.suffix != ".py":
+        return None
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _is_as_imported(live: ModuleType, text: str) -> bool:
+    """Whether the functions that a module holds are those of a text, as far as its own loader compiled them."""
+    if type(getattr(live.__spec__, "loader", None)) is not SourceFileLoader:  # pytest's, for example, changes them
+        return True
+    try:
+        code = compile(text, str(live.__file__), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    written: dict[str, list[CodeType]] = defaultdict(list)
+    for one in _codes(code):
+        written[one.co_qualname].append(one)
+    return all(
+        any(equal_code(held, one) for one in written[held.co_qualname])
+        for held in _held(live)
+        if Path(held.co_filename) == Path(str(live.__file__))
+    )
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _codes(one)
+
+
+def _held(live: ModuleType) -> Iterator[CodeType]:
+    for value in list(vars(live).values()):
+        if getattr(value, "__module__", None) == live.__name__:
+            yield from (one.__code__ for one in functions_of(value))
+
+
+def functions_of(value: Any) -> Iterator[FunctionType]:
+    """A function, below its decorators, or those of a class."""
+    if isinstance(value, type):
+        for one in list(vars(value).values()):
+            if not isinstance(one, type):
+                yield from functions_of(one)
+        return
+    for one in (value, *(getattr(value, name, None) for name in ("fget", "fset", "func", "__func__"))):
+        one = unwrapped(one)
+        if isinstance(one, FunctionType):
+            yield one
+
+
+def unwrapped(value: Any) -> Any:
+    """A function below its decorators."""
+    for _ in range(20):
+        below = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
+        if below is None:
+            break
+        value = below
+    return value
+
+
+def equal_code(a: CodeType, b: CodeType) -> bool:
+    """Whether two functions compute the same, whatever their places."""
+    if (a.co_code, a.co_names, a.co_varnames, a.co_freevars) != (b.co_code, b.co_names, b.co_varnames, b.co_freevars):
+        return False
+    pairs = zip(a.co_consts, b.co_consts, strict=False)
+    return len(a.co_consts) == len(b.co_consts) and all(
+        equal_code(x, y) if isinstance(x, CodeType) and isinstance(y, CodeType) else (type(x), x) == (type(y), y)
+        for x, y in pairs
+    )
+
+
+def imports_of(node: ast.AST, package: str) -> Imported:
+    """What the imports within a syntax tree bind; a star binds `*`."""
+    found: Imported = defaultdict(list)
+    for one, alias in imports([node]):
+        if isinstance(one, ast.Import):
+            name = alias.name if alias.asname else alias.name.partition(".")[0]
+            found[alias.asname or name].append((name, None))
+        else:
+            found[alias.asname or alias.name].append((_absolute(one, package), alias.name))
+    return found
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    name = "." * node.level + (node.module or "")
+    try:
+        return importlib.util.resolve_name(name, package) if node.level else name
+    except ImportError:
+        return name.lstrip(".")
+
+
+def _modules_of(node: ast.Import | ast.ImportFrom, alias: ast.alias, package: str) -> Iterator[str]:
+    """The modules that an import may load: packages run, too."""
+    name = alias.name if isinstance(node, ast.Import) else _absolute(node, package)
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    if isinstance(node, ast.ImportFrom) and alias.name != "*":
+        yield f"{name}.{alias.name}"
+
+
+def _is_for_others(statement: ast.stmt) -> bool:
+    """Whether a statement is for type checkers or for a script alone."""
+    if not isinstance(statement, ast.If) or statement.orelse:
+        return False
+    used = {name for name, _ in chains(statement.test)}
+    attributes = {attribute for _, chain in chains(statement.test) for attribute in chain}
+    script = used == {"__name__"} and "__main__" in ast.unparse(statement.test)
+    return "TYPE_CHECKING" in used | attributes or script
+
+
+def _only_imports(statement: ast.stmt) -> bool:
+    """Whether a compound statement does nothing but import."""
+    if not isinstance(statement, ast.If | ast.Try | ast.With):
+        return False
+    bodies = [one for one in ast.walk(statement) if isinstance(one, ast.stmt) and one is not statement]
+    return all(is_wordless(one) for one in bodies)
+
+
+def _tells_others(made: type) -> bool:
+    """Whether a class is made known to others as it is defined, by its metaclass or a base's `__init_subclass__`."""
+    hooks = [base for base in made.__mro__[1:] if "__init_subclass__" in vars(base)]
+    return any(is_own(one.__module__) for one in (type(made), *hooks))

@@ -1,0 +1,61 @@
+"""The core's numerics are those of the present `ENGINE`: float64 outputs stay, or its number is raised."""
+
+import json
+from contextlib import suppress
+
+import engine_outputs
+import pytest
+
+from fewshot_bench import kernels, plugins
+from fewshot_bench.engine import ENGINE
+
+STORED = json.loads(engine_outputs.FILE.read_text(encoding="utf-8"))
+
+
+def stored(owner: str) -> engine_outputs.Outputs:
+    """The stored outputs of the core or a method."""
+    return {name: one for name, one in STORED["outputs"].items() if name.startswith(f"{owner}: ")}
+
+
+@pytest.fixture(params=[True, False], ids=["kernels", "torch"])
+def computed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernels and by torch alone."""
+    monkeypatch.setattr(kernels, "_used", False)
+    if request.param:
+        with suppress(kernels.Unavailable):
+            kernels.use(True)
+
+
+def test_the_numbers_are_of_this_engine() -> None:
+    """`python tests/engine_outputs.py` writes them again once the number is raised."""
+    assert STORED["engine"] == ENGINE
+
+
+@pytest.mark.parametrize("name", plugins.registered("methods"))
+@pytest.mark.usefixtures("computed")
+def test_a_method_computes_what_this_engine_computed(name: str) -> None:
+    """Losses, scores and updated weights; one that differs wants a new `ENGINE`, and so does a new method's first entry."""
+    if name not in engine_outputs.methods():
+        pytest.skip("it, or what it needs, is not ours or not installed")
+    found = {f"{name}: {kind} {which}": one for kind, which, one in engine_outputs.of_method(name)}
+    assert engine_outputs.differing(found, stored(name)) == []
+
+
+def test_the_core_computes_what_this_engine_computed() -> None:
+    """Augmentation, scores, intervals."""
+    assert engine_outputs.differing(dict(engine_outputs.core_outputs()), stored("core")) == []
+
+
+def test_every_backbone_is_used_by_one_of_them() -> None:
+    """A new one needs a method here."""
+    used = {*engine_outputs.BACKBONES.values(), *engine_outputs.GRADIENT.values(), "conv4-64", "mlp-40"}
+    ours = {name for name, one in plugins.registered("backbones").items() if one.distribution.startswith("fewshot-bench ")}
+    assert used == ours
+
+
+def test_a_change_beyond_rounding_is_seen() -> None:
+    """Of one part in 10^8, in any output; one in 10^11 is rounding."""
+    numbers = stored("core")
+    name = next(iter(numbers))
+    changed = [numbers | {name: [one * factor for one in numbers[name]]} for factor in (1 + 1e-8, 1 + 1e-11)]
+    assert [engine_outputs.differing(one, numbers) for one in changed] == [[name], []]
