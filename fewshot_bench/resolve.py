@@ -12,7 +12,8 @@ import torch
 
 from fewshot_bench import plugins
 from fewshot_bench.answers import checked_backbone, checked_method
-from fewshot_bench.backbone_choice import BackboneChoice, take_weights
+from fewshot_bench.backbone_choice import BackboneChoice
+from fewshot_bench.backbone_section import take_weights
 from fewshot_bench.budget import budget_text, within_budget
 from fewshot_bench.data_answers import checked_classes
 from fewshot_bench.data_choice import DataChoice, kind_of, other_data

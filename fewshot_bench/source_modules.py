@@ -60,8 +60,11 @@ def package_of(top: str) -> Distribution | None:
 @cache
 def _plugins() -> set[str]:
     """Top-level modules that bring plugins."""
-    groups = ("methods", "datasets", "backbones", "commands")
-    return {point.module.partition(".")[0] for group in groups for point in entry_points(group=f"fewshot_bench.{group}")}
+    tops: set[str] = set()
+    for group in ("methods", "datasets", "backbones", "commands"):
+        with contextlib.suppress(Exception):  # of whatever parses the files of all that is installed
+            tops |= {point.module.partition(".")[0] for point in entry_points(group=f"fewshot_bench.{group}")}
+    return tops
 
 
 def _holds_distributions(path: Path) -> bool:
@@ -72,7 +75,10 @@ def _holds_distributions(path: Path) -> bool:
 
 @cache
 def _distributions() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+    try:
+        return dict(packages_distributions())
+    except Exception:  # a damaged installation: what it brings is hashed
+        return {}
 
 
 def _place(top: str) -> Path | None:

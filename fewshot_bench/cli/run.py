@@ -80,7 +80,9 @@ def run(
     shots: Annotated[int, typer.Option(help="Support images a class.", **NUMBER)] = 1,
     seeds: Annotated[str, typer.Option(help="Training seeds, a run each: 0, 0-4 or 0,2,5.")] = "0",
     recipe: Annotated[str | None, typer.Option(help="A recipe of the method's card (or NAME@DATASET), or my.yaml.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="The embedding network (else the recipe's).")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="The embedding network (else the recipe's).", rich_help_panel=ADVANCED)
+    ] = None,
     settings: Settings = None,
     protocol: Protocol = None,
     data_root: DataRoot = None,

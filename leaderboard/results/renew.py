@@ -31,7 +31,8 @@ import fewshot_bench
 from fewshot_bench.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.records import Record, find_records, read_scores, write_scores
+from fewshot_bench.records import Record, find_records
+from fewshot_bench.score_files import read_scores, write_scores
 from fewshot_bench.session import identify_result
 from fewshot_bench.source import VERSION
 from fewshot_bench.specs import TestSpec, TrainSpec, run_id
@@ -206,7 +207,7 @@ def commit_of(content: Mapping[str, Any]) -> str:
 
 def is_present(content: Mapping[str, Any]) -> bool:
     """Whether a record was made with the present form of ids."""
-    return "former" not in content and content["method"]["source_version"] == VERSION
+    return "former" not in content and content["method"].get("source_version") == VERSION
 
 
 def renewed(record: Record, commits: Commits) -> dict[str, Any]:
@@ -249,7 +250,7 @@ def _renewed_result(result: dict[str, Any], commit: str, code: Code, commits: Co
 def write(record: Record, content: dict[str, Any]) -> Path:
     """Put a renewed record in the old one's place, its weights and scores under the new ids; returns its folder."""
     folder = record.folder.with_name(record.folder.name.replace(record.run_id, content["run_id"]))
-    scores = read_scores(record.folder)
+    scores = read_scores(record.folder, sum(one["test"]["episodes"] for one in record.results))
     ids = {one["id"] if one["id"] in scores else one["former"]["id"]: one["id"] for one in content["results"]}
     with tempfile.TemporaryDirectory(dir=record.folder.parent) as place:
         made = Path(place) / folder.name

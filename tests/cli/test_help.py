@@ -88,6 +88,7 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
     assert len([option for option in options if option != "--help"]) <= 12
     shown = re.findall(r"^  (--[a-z-]+)", advanced, re.MULTILINE)
     assert shown == [
+        "--backbone",
         "--test-dataset",
         "--test-data-root",
         "--device",

@@ -184,7 +184,7 @@ def test_another_engine_tests_again(folder: Path, monkeypatch: pytest.MonkeyPatc
     """Results of two numbers are two results."""
     monkeypatch.setattr("fewshot_bench.session.ENGINE", 99)
     monkeypatch.setattr("fewshot_bench.session.identify_result", partial(identify_result, engine=99))
-    assert "Already done" not in finished("test", folder).err
+    assert "Already done" not in finished("test", folder, *NAMED).err
     assert [one["engine"] for one in load_record(folder).results] == [1, 99]
     assert len(pool([load_record(folder)])[0]) == 2
 
@@ -192,7 +192,7 @@ def test_another_engine_tests_again(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_result_that_is_there_is_reused_refused_or_computed_again(folder: Path) -> None:
     """As `--on-existing` says."""
     (before,) = load_record(folder).results
-    assert "--on-existing overwrite" in finished("test", folder).err
+    assert "--on-existing overwrite" in finished("test", folder, *NAMED).err
     assert "holds this result" in refused(call("test", folder, *NAMED, "--on-existing", "error"))
     assert "must be reuse, error or overwrite" in refused(call("test", folder, *NAMED, "--on-existing", "never"))
     assert "--shard" not in finished("test", folder, *NAMED, "--on-existing", "overwrite").err
