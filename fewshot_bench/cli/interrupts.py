@@ -1,11 +1,14 @@
 """Ctrl-C and what else asks a program to stop, from its first moment to its last: a line at the most, and exit code 130."""
 
+import atexit
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 INTERRUPTED = 130
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGBREAK")
@@ -43,10 +46,22 @@ def leave() -> None:
     os._exit(INTERRUPTED)
 
 
-def leave_with(code: int) -> None:
-    """Have Ctrl-C end a process that has done its work with the code that it ends with anyway."""
+def end(code: int) -> NoReturn:
+    """End the process with this code, once what Python does at its end is done.
+
+    Libraries' own threads are not taken apart: with torch and pyarrow in one process that aborts now and then (exit code
+    134), after all of the work is done.
+    """
     if signal.getsignal(signal.SIGINT) is interrupted:
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(code))
+    for thread in threading.enumerate():
+        if not (thread.daemon or thread is threading.current_thread()):
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or none
+            stream.flush()
+    os._exit(code)
 
 
 @contextmanager

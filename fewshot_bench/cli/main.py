@@ -15,8 +15,7 @@ def main() -> None:
     code = _main(sys.argv[1:])
     if (failed := output.end()) is not None:
         code = _complain(f"Cannot write the output: {failed}.", code or 1)
-    interrupts.leave_with(code)
-    sys.exit(code)
+    interrupts.end(code)
 
 
 def _main(arguments: list[str]) -> int:

@@ -139,3 +139,21 @@ def test_an_interrupt_that_a_background_process_ignores_stays_ignored() -> None:
     command = ["bash", "-c", shell, "bash", sys.executable, "-c", code, "yaml", "show", "maml"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_libraries_are_not_taken_apart_at_the_end(tmp_path: Path) -> None:
+    """What they do as the process ends may abort it; what Python has been asked to do then is done."""
+    script = f"""
+import atexit, ctypes, os
+from pathlib import Path
+
+aborts = ctypes.CFUNCTYPE(None)(os.abort)
+ctypes.CDLL(None).__cxa_atexit(aborts, None, None)
+atexit.register(Path({str(tmp_path / "left")!r}).touch)
+from fewshot_bench.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script, "list", "methods"], capture_output=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert b"maml" in done.stdout
+    assert (tmp_path / "left").is_file()
