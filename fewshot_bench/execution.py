@@ -364,8 +364,9 @@ def _check_unchanged(record: Record, prepared: Data) -> None:
 def _test_again(
     record: Record, resolved: Resolved, spec: TestSpec, asked: Asked, listener: Listener, threads: int | None
 ) -> Record:
+    session = reopen(record, resolved, spec, listener, threads)
     check_writable_test(record.folder, spec)
-    result, scores = reopen(record, resolved, spec, listener, threads).test(spec, listener)
+    result, scores = session.test(spec, listener)
     write_splits(record.folder, resolved)
     return add_result(record, with_command(record.content, result, asked), scores, replace=True)
 

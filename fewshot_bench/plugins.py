@@ -211,11 +211,12 @@ def _entry_points(group: str) -> list[EntryPoint]:
 
 
 def _label(distribution: Distribution | None) -> str:
+    if distribution is None:
+        return "unknown distribution"
     try:
-        return (
-            f"{distribution.metadata['Name']} {distribution.metadata['Version']}" if distribution else "unknown distribution"
-        )
-    except Exception:  # there is none, or it is damaged: it only says where a plugin comes from
+        metadata = distribution.metadata  # parsed anew each time
+        return f"{metadata['Name']} {metadata['Version']}"
+    except Exception:  # it is damaged, and only says where a plugin comes from
         return "unknown distribution"
 
 

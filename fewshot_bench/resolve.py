@@ -270,12 +270,13 @@ def _check_kind(plugin: plugins.Plugin, method_class: type[Method], dataset: str
 def _take_backbone(request: Request, method_class: type[Method], name: str, train: dict[str, Any]) -> None:
     """Put the backbone that is asked for into section `train`; raises `UsageError` where it can have none, or is named
     twice."""
-    settings = {setting.partition("=")[0].strip().removeprefix("train.") for setting in request.settings}
-    set_here = any(key == "backbone" or key.startswith("backbone.") for key in settings)
+    pairs = [setting.partition("=") for setting in request.settings]
+    settings = {key.strip().removeprefix("train."): value.strip() for key, _, value in pairs}
+    set_here = any(key.partition(".")[0] == "backbone" and value != "null" for key, value in settings.items())
     if not method_class.needs_backbone and (request.backbone is not None or set_here):
         raise UsageError(f"{name} takes no backbone: leave --backbone and --set backbone out.")
     if request.backbone is not None:
-        if settings & {"backbone", "backbone.name"}:
+        if settings.keys() & {"backbone", "backbone.name"}:
             raise UsageError("The backbone is named twice: leave --set backbone out, or --backbone.")
         train["backbone"] = {"name": request.backbone}
 

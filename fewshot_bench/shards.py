@@ -149,8 +149,8 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         listener.note(f"Already done: {folder} holds this result.")
         remove_parts(folder, wanted)
         return Standing(record, wanted, [])
-    check_writable_test(folder, spec)
     session = reopen(record, resolved, spec, listener, request.threads)
+    check_writable_test(folder, spec)
     episodes = shard.part(spec.episodes, batch := session.batch_size(spec))
     parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count)
     if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:
