@@ -190,8 +190,11 @@ def _settings(content: Content, result: Content, asked: Asked, places: Places | 
         }
     found = []
     for given in asked.settings:
-        part = "name" if given in ("backbone", "train.backbone") else part_of(given)
-        if part is not None:
+        if given in ("backbone", "train.backbone"):
+            parts = [("", "name"), *((f".{part}", part) for part in _set_parts(train))]
+            found += [f"{given}{end}={_value(_of_backbone(content, train, part, places))}" for end, part in parts]
+            continue
+        if (part := part_of(given)) is not None:
             value = _of_backbone(content, train, part, places)
             found += [f"{given}={_value(value)}"] if value is not None else []
             continue
@@ -199,7 +202,16 @@ def _settings(content: Content, result: Content, asked: Asked, places: Places | 
         owners = [section] if key and key in held.get(section, {}) else [name for name in held if given in held[name]]
         if owners:
             found.append(f"{given}={_value(held[owners[0]][key if owners == [section] else given])}")
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _set_parts(train: TrainSpec) -> list[str]:
+    """The parts of the backbone, beside its name, that are not as they are where nothing is said."""
+    if train.backbone is None:
+        return []
+    dumped = train.backbone.model_dump()
+    plain = [part for part in ("weights", "frozen") if part in dumped]
+    return plain + [f"options.{key}" for key in train.backbone.options]
 
 
 def _of_backbone(content: Content, train: TrainSpec, part: str, places: Places | None) -> Any:

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fewshot_bench import plugins
+from fewshot_bench import given, plugins
+from fewshot_bench.again import Asked, Places, run_options
 from fewshot_bench.backbone_choice import BackboneChoice
+from fewshot_bench.backbone_section import weights_in
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.recipes import apply_settings, merge
 from fewshot_bench.resolve import Request, Resolved, resolve
@@ -216,3 +218,45 @@ def test_a_part_is_set_over_a_recipes_section() -> None:
     wanted = {"name": "conv4-32", "options": {"filters": 16, "eps": 0.1}, "frozen": True}
     assert part["train"]["backbone"] == wanted
     assert apply_settings(part, ["backbone=conv4-64"], {})["train"]["backbone"] == "conv4-64"
+
+
+SECTIONS: list[dict[str, Any]] = [
+    {"backbone": "conv4-32"},
+    {"backbone": {"name": "conv4-32", "frozen": True}},
+    {"train": {"backbone": {"name": "conv4-64", "options": {"filters": 8}}}},
+    {"backbone.name": "conv4-32", "backbone.frozen": True},
+]
+
+
+@pytest.mark.parametrize("settings", SECTIONS)
+def test_the_command_of_a_record_asks_for_the_same_backbone(settings: dict[str, Any]) -> None:
+    """However it was asked for."""
+    asked_for = Request("r2d2", settings=given.settings(settings))
+    resolved = resolve(asked_for)
+    content = {
+        "train": resolved.train.model_dump(mode="json"),
+        "method": {},
+        "data": {},
+        "results": [{"test": resolved.test.model_dump(mode="json"), "metric": "accuracy"}],
+    }
+    asked_by = Asked.by_settings("run", None, asked_for.settings)
+    again = run_options(content, content["results"][0], asked_by)["settings"]
+    assert resolve(Request("r2d2", settings=tuple(again))).train == resolved.train
+
+
+def test_the_command_of_a_record_names_a_file_of_weights_without_its_folder(tmp_path: Path) -> None:
+    """On this machine, where it is known, with it."""
+    save_file(weights_of(asked(backbone="conv4-32")), tmp_path / "w.safetensors")
+    settings = ("backbone=conv4-32", f"backbone.weights={tmp_path / 'w.safetensors'}")
+    resolved = asked(*settings)
+    content = {
+        "train": resolved.train.model_dump(mode="json"),
+        "method": {"weights_file": "w.safetensors"},
+        "data": {},
+        "results": [{"test": resolved.test.model_dump(mode="json"), "metric": "accuracy"}],
+    }
+    asked_by = Asked.by_settings("run", None, settings)
+    elsewhere = run_options(content, content["results"][0], asked_by)["settings"]
+    here = run_options(content, content["results"][0], asked_by, Places(weights=weights_in(settings)))["settings"]
+    assert [one for one in elsewhere if "weights" in one] == ['backbone.weights="w.safetensors"']
+    assert asked(*here).train == resolved.train
