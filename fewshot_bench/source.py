@@ -189,7 +189,7 @@ class _Walk:
             return self._foreign(dotted)
         module = own_module(where)
         if module is None:
-            return f"missing {attribute or where.rpartition('.')[2]}"
+            return self._without_text(where, (attribute, *chain) if attribute else chain)
         if attribute is not None and attribute not in module.binds and attribute not in module.imported:
             if (inner := own_module(dotted)) is None:
                 return self._symbol(module, attribute)
@@ -202,6 +202,18 @@ class _Walk:
                 break
             module, chain = inner, chain[1:]
         return self._symbol(module, chain[0] if chain else WHOLE)
+
+    def _without_text(self, where: str, chain: tuple[str, ...]) -> str:
+        """What stands for a chain of attributes of a package without a file of its own, or of what is compiled."""
+        if chain and (own_module(inner := f"{where}.{chain[0]}") or inner in sys.modules):
+            return self._imported(inner, None, chain[1:])
+        live = sys.modules.get(where)
+        if live is None:
+            return f"missing {chain[0] if chain else where.rpartition('.')[2]}"
+        file = file_of(live)
+        inner_modules = [self._module(name) for name in sorted(sys.modules) if name.startswith(f"{where}.") and not chain]
+        compiled = hashlib.sha256(file.read_bytes()).hexdigest() if file is not None and file.is_file() else ""
+        return f"{chain}{compiled}{inner_modules}"
 
     def _name(self, module: Module, name: str, chain: tuple[str, ...], local: Imported) -> str | None:
         """What a name stands for in a statement of a module; None for what is Python's own."""

@@ -234,6 +234,19 @@ def test_code_is_reached_through(hashed: Write, how: str) -> None:
     assert hashed(files=files | {"own_a.py": helper.format(3)}) != first
 
 
+@pytest.mark.parametrize(
+    "taken", ["import {0} as m", "from own_folder import deep as m", "import {0}\nm = {0}", "import {0}"]
+)
+def test_a_folder_without_an_init_is_a_package(hashed: Write, taken: str) -> None:
+    """As a folder of helpers beside a notebook."""
+    used = "own_folder.deep" if taken == "import {0}" else "m"
+    method = f"{taken.format('own_folder.deep')}\nclass Mine:\n    def run(self, x):\n        return {used}.scale(x)\n"
+    files = {"own_method.py": method, "own_folder/deep.py": "def scale(x):\n    return 2\ndef other(x):\n    return 5\n"}
+    first = hashed(files=files)
+    assert hashed("own_folder/deep.py", "return 2", "return 3", files) != first
+    assert hashed("own_folder/deep.py", "return 5", "return 6", files) == first or taken.endswith("m = {0}")
+
+
 def test_a_value_that_was_set_in_the_process_changes_the_hash(hashed: Write) -> None:
     """A constant or a function of a module that a notebook replaced is what runs."""
     first = hashed()

@@ -1,0 +1,79 @@
+"""Records are brought to the present ids from the code of their own commits, or refused."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fewshot_bench.records import Record, find_records
+
+RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
+
+
+def imported() -> ModuleType:
+    """The script."""
+    spec = importlib.util.spec_from_file_location("renew", RESULTS / "renew.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules["renew"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+renew: Any = imported()
+
+
+def renewed_record() -> Record:
+    """The smallest committed record that was renewed, of a commit that is in this checkout."""
+    for record in find_records([RESULTS / path.name for path in sorted(RESULTS.glob("nearest-centroid-*"))]):
+        try:
+            renew.commit_of(record.content)
+        except renew.Refused:
+            continue
+        if "former" in record.content:
+            return record
+    pytest.skip("no git history here")
+
+
+def test_a_record_is_renewed_from_its_own_commit() -> None:
+    """Twice is once: a record that was renewed is found to be what its commit gives; nothing but ids and hashes changes."""
+    record = renewed_record()
+    former = record.content["former"]
+    results = [
+        {key: value for key, value in one.items() if key != "former"} | one["former"] for one in record.content["results"]
+    ]
+    old = {key: value for key, value in record.content.items() if key != "former"} | {"run_id": former["run_id"]}
+    method = record.content["method"] | {"source_sha256": former["source_sha256"], "source_version": 1}
+    again = renew.renewed(replace(record, content=old | {"method": method, "results": results}), renew.Commits({}))
+    assert again == record.content
+    assert [one["mean"] for one in again["results"]] == [one["mean"] for one in record.results]
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "uncommitted changes": ({"provenance": {"git": {"commit": "0" * 40, "dirty": True}}}, "uncommitted"),
+    "a commit that is gone": ({"provenance": {"git": {"commit": "0" * 40, "dirty": False}}}, "is gone"),
+    "no commit": ({"provenance": {}}, "names no commit"),
+    "another source": ({"former": {"run_id": "0" * 12, "source_sha256": "0" * 64}}, "is not that of commit"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_record_is_refused_for(what: str) -> None:
+    """It must be made again."""
+    change, reason = WRONG[what]
+    record = renewed_record()
+    with pytest.raises(renew.Refused, match=reason):
+        renew.renewed(replace(record, content=record.content | change), renew.Commits({}))
+
+
+def test_every_committed_record_keeps_what_it_was_called() -> None:
+    """The old id and the old hash stand in it, and the folder has the new id."""
+    for record in find_records([RESULTS]):
+        if former := record.content.get("former"):
+            assert record.folder.name.endswith(record.run_id)
+            assert former["run_id"] != record.run_id
+            assert former["source_sha256"] != record.content["method"]["source_sha256"]
+            assert all(one["former"]["id"] != one["id"] for one in record.results)
