@@ -32,7 +32,7 @@ class DataChoice:
         """The choice that a reference names, or that is the class `given`; raises `UsageError`."""
         parts = [given] if given else reference.split("+") if is_several(reference) else [reference]
         found = [plugins.find("datasets", part) for part in parts]
-        types = tuple(_known_by_source(one) if ":" in one.name else one.load() for one in found)
+        types = tuple(load_dataset(one) for one in found)
         return cls("+".join(one.name for one in found), reference, types)
 
     @property
@@ -86,11 +86,11 @@ class DataChoice:
         return dataset
 
 
-def _known_by_source(plugin: plugins.Plugin) -> type[Data]:
-    """A data set that is not installed; its identity names its source, too, so that an edited one is another: prepared anew,
-    and another run."""
+def load_dataset(plugin: plugins.Plugin) -> type[Data]:
+    """The class of a data set. The identity of one that is not installed names its source, too, so that an edited one is
+    another: prepared anew, and another run."""
     found: type[Data] = plugin.load()
-    if "written_identity" not in vars(found):
+    if ":" in plugin.name and "written_identity" not in vars(found):
         written, source = found.identity, source_sha256(found)[:12]
         vars_of: Any = found
         vars_of.written_identity = written

@@ -92,7 +92,7 @@ def test_a_run_killed_while_data_are_prepared_prepares_them_again(
 
 def test_a_run_killed_from_outside_at_any_moment_ends_the_same(tmp_path: Path) -> None:
     """The installed command itself, killed as soon as its folder is there."""
-    longer = map(str, changed(TINY, "updates=600", "validation.every=200"))
+    longer = list(map(str, changed(TINY, "updates=600", "validation.every=200")))
     program = [str(Path(sysconfig.get_path("scripts")) / "fsbench"), *longer, "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
     until = time.monotonic() + 60

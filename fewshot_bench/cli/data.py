@@ -92,12 +92,13 @@ def import_data(
     from fewshot_bench.catalogue import how_to_import
     from fewshot_bench.cli.data_steps import options, prepared_from
     from fewshot_bench.cli.data_texts import prepared_json, prepared_text
+    from fewshot_bench.data_choice import load_dataset
     from fewshot_bench.dataset import Dataset
     from fewshot_bench.imports import Import, find_import, remember
     from fewshot_bench.imports import forget as forget_import
 
     plugin = plugins.find("datasets", name)
-    loaded = plugin.load()
+    loaded = load_dataset(plugin)
     if not issubclass(loaded, Dataset) or not loaded.folder:
         raise UsageError(f"{plugin.name} keeps no import. How to get it:\n{how_to_import(plugin)}")
     if forget == (path is not None):

@@ -5,6 +5,7 @@ from typing import Any
 
 from fewshot_bench import plugins
 from fewshot_bench.cli.progress import Bars
+from fewshot_bench.data_choice import load_dataset
 from fewshot_bench.dataset import Dataset, absent, data_root, root_of, stale_environment
 from fewshot_bench.errors import DataError
 from fewshot_bench.functions import FunctionFamily
@@ -17,7 +18,7 @@ from fewshot_bench.verification import Verification, verify
 def asked_for(name: str, settings: list[str] | None, root: Path | None) -> tuple[Plugin, Dataset | FunctionFamily]:
     """A data set with its options, at a data root."""
     plugin = plugins.find("datasets", name)
-    loaded = plugin.load()
+    loaded = load_dataset(plugin)
     return plugin, loaded(options(settings), root_of(loaded, root))
 
 
