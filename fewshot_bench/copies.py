@@ -32,7 +32,7 @@ def _copy(x: Any, memo: Memo) -> Any:
         found = copy.deepcopy(x, trial)
     except Exception:  # whatever a plugin holds
         return _piecewise(x, memo)
-    if not _parts(x).isdisjoint(_parts(found)):
+    if isinstance(x, nn.Module) != isinstance(found, nn.Module) or not _parts(x).isdisjoint(_parts(found)):
         return _piecewise(x, memo)
     trial.setdefault(id(trial), []).append(trial)  # as long as its address is a key
     memo.update(trial)
