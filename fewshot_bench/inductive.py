@@ -28,13 +28,16 @@ What this cannot find is code that goes out of its way to recognise it.
 Legend: T tasks, Q query images in all, N ways.
 """
 
-import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from fewshot_bench.copies import copy_of
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.philox import key_of, one_below, words
@@ -54,6 +57,7 @@ from fewshot_bench.rescoring import (
     turned,
 )
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, TestSpec
+from fewshot_bench.surroundings import Surroundings
 from fewshot_bench.tasks import Source, Tasks, TaskSource
 from fewshot_bench.testing import Ask, answers, embed, embedded_together, prediction
 
@@ -84,7 +88,8 @@ class InductiveCheck:
     def __init__(
         self, method: Method, spec: TestSpec, images: Source, part: range | None = None, ask: Ask = prediction
     ) -> None:
-        self.original, self.spec, self.images, self.ask = _copied(method), spec, images, ask
+        self.original, self.spec, self.images, self.ask = copy_of(method), spec, images, ask
+        self.surroundings = Surroundings(self.original)
         self.part = range(spec.episodes) if part is None else part
         self.key = key_of("inductive", spec.model_dump())
         self.chunk = 0
@@ -100,11 +105,13 @@ class InductiveCheck:
             anew = source.tasks(first, len(tasks)).without_query_labels()  # the method may have overwritten the others
             _Block(self, source, first, anew, outputs).check(thoroughly=first < FIRST)
 
-    def fresh(self) -> Method:
-        """The method as it was before the test."""
-        method = _copied(self.original).eval()
-        method.conditions = Conditions(self.spec.normalisation, self.spec.inner_steps)
-        return method
+    @contextmanager
+    def fresh(self, dtype: torch.dtype | None = None) -> Iterator[Method]:
+        """The method as it was before the test, with what it keeps outside itself; in another dtype where that is given."""
+        with self.surroundings.as_before():
+            method = copy_of(self.original).eval().to(dtype=dtype)
+            method.conditions = Conditions(self.spec.normalisation, self.spec.inner_steps)
+            yield method
 
 
 class _Block:
@@ -167,7 +174,7 @@ class _Block:
     def _unlike(self, again: Again) -> tuple[Tensor, Tensor] | None:
         """Queries [T, Q] that are answered otherwise, and their outputs; None where all are as they were, or where that is
         rounding's doing."""
-        after = again.back(self._asked(self.parent.fresh(), again.tasks))
+        after = again.back(self._asked(again.tasks))
         unlike = self._differing(self.before, after, again.kept, self.precision, BOUND)
         self.parent.compared += int(again.kept.any(1).sum()) if again.in_place else 0
         return (unlike, after) if unlike.any() and not self._is_rounding(again, unlike) else None
@@ -181,7 +188,7 @@ class _Block:
                 return False
         try:
             exact = again.exact or in_float64(again.tasks)
-            before, after = (self._asked(parent.fresh().double(), x) for x in (in_float64(self._as_tested()), exact))
+            before, after = (self._asked(x, torch.float64) for x in (in_float64(self._as_tested()), exact))
         except (RuntimeError, TypeError, ValueError):  # a method that cannot compute in float64
             return not again.in_place
         eps = torch.finfo(torch.float64).eps
@@ -195,7 +202,7 @@ class _Block:
 
     def _unlike_as_it_was(self) -> tuple[Tensor, Tensor]:
         """Queries that a copy answers otherwise when it is asked the very same; an accelerator need not repeat its sums."""
-        after = self._asked(self.parent.fresh(), self.whole)[: self.size]
+        after = self._asked(self.whole)[: self.size]
         everything = torch.ones(self.size, self.queries, dtype=torch.bool, device=after.device)
         unlike = self._differing(self.before, after, everything, self.precision, BOUND)
         repeats = self.tasks.key.device.type == "cpu" or unlike.any(1).sum() > self.size // 2
@@ -203,24 +210,24 @@ class _Block:
 
     def _draws(self) -> bool:
         """Whether the method draws from a global generator."""
-        with seeded(0, self.tasks.key.device) as drew:
-            self.parent.ask(self.parent.fresh(), self.tasks)
+        with self.parent.fresh() as method, seeded(0, self.tasks.key.device) as drew:
+            self.parent.ask(method, self.tasks)
             return drew()
 
     def _unlike_embedded(self) -> tuple[Tensor, Tensor] | None:
         """Queries that are answered otherwise where of each task an image of the support and a query are embedded alone."""
-        images, method = self.parent.images, self.parent.fresh()
+        images = self.parent.images
         assert isinstance(images, TaskSource), "points are not embedded"
         block = images.sampler.block(self.first, self.size)
         support_x, query_x = self.tasks.support_x.clone(), self.tasks.query_x.clone()
         for x, ids in ((support_x, block.support), (query_x, block.query)):
             for task in range(min(EMBEDDED, self.size)):
                 column = self._one(ids.shape[1], task)
-                features = embed(method, images, ids[task, column : column + 1])
+                features = self._embedded(images, ids[task, column : column + 1])[0]
                 if features is not None:
                     x[task, column] = features[0]
         everything = torch.ones(self.size, self.queries, dtype=torch.bool, device=support_x.device)
-        after = self._asked(method, replace(self.tasks, support_x=support_x, query_x=query_x))
+        after = self._asked(replace(self.tasks, support_x=support_x, query_x=query_x))
         unlike = self._differing(self.before, after, everything, self.precision, BOUND)
         return (unlike, after) if unlike.any() and not self._embeds_alike() else None
 
@@ -230,16 +237,16 @@ class _Block:
         assert isinstance(images, TaskSource), "points are not embedded"
         exact = TaskSource(images.bank, images.sampler, images.device, torch.float64)
         ids = embedded_together(images, self.parent.spec.episodes)[0]
-        method = self.parent.fresh().double()
         try:
-            together, *apart = (embed(method, exact, some) for some in (ids, *ids[:EMBEDDED, None]))
+            apart = [self._embedded(exact, one, torch.float64)[0] for one in ids[:EMBEDDED, None]]
+            together = self._embedded(exact, ids, torch.float64, calls=2)  # the second meets what the first leaves
         except (RuntimeError, TypeError, ValueError):  # a method that cannot compute in float64
             return False
-        if together is None or any(one is None for one in apart):
+        if any(one is None for one in (*apart, *together)):
             return False
         single = torch.cat([one for one in apart if one is not None])
-        gap = (together[: len(single)] - single).abs().amax()
-        return bool(gap <= BOUND_64 * BOUND * single.abs().amax())
+        gaps = [(one[: len(single)] - single).abs().amax() for one in together if one is not None]
+        return all(bool(gap <= BOUND_64 * BOUND * single.abs().amax()) for gap in gaps)
 
     def _why(self, others: Tasks, again: Again, found: tuple[Tensor, Tensor]) -> tuple[str, Tensor, Tensor]:
         """What of several changes it is that an answer depends on, and the queries and outputs that show it."""
@@ -249,7 +256,7 @@ class _Block:
         stays = again.kept.any(1)[:, None]
         nothing = torch.ones_like(again.kept)  # of a chunk that was cut: fewer tasks in the call
         for cause, kept in (("tasks", nothing), ("queries", again.kept | ~stays), ("tasks", stays.expand_as(nothing))):
-            after = self._asked(self.parent.fresh(), replaced(self.tasks, others, kept).tasks)
+            after = self._asked(replaced(self.tasks, others, kept).tasks)
             unlike = self._differing(self.before, after, again.kept, self.precision, BOUND)
             if unlike.any():
                 return cause, unlike, after
@@ -271,8 +278,16 @@ class _Block:
             f"{mend.format(other=other)}"
         )
 
-    def _asked(self, method: Method, tasks: Tasks) -> Tensor:
-        outputs = answers(method, copied(tasks), self.parent.ask)
+    def _embedded(
+        self, images: TaskSource, ids: NDArray[np.int64], dtype: torch.dtype | None = None, calls: int = 1
+    ) -> list[Tensor | None]:
+        """Embeddings of images in each of several calls of one fresh copy, to which no other images have left anything."""
+        with self.parent.fresh(dtype) as method:
+            return [embed(method, images, ids) for _ in range(calls)]
+
+    def _asked(self, tasks: Tasks, dtype: torch.dtype | None = None) -> Tensor:
+        with self.parent.fresh(dtype) as method:
+            outputs = answers(method, copied(tasks), self.parent.ask)
         assert outputs is not None, "it had steps in the test"
         return self._flat(outputs)
 
@@ -283,11 +298,3 @@ class _Block:
 
     def _differing(self, before: Tensor, after: Tensor, kept: Tensor, precision: float, bound: float) -> Tensor:
         return differing(before, after, kept, self.tasks.kind, precision, bound)
-
-
-def _copied(method: Method) -> Method:
-    """A copy with a state of its own; the method itself where it cannot be copied, whose scores must stay the same, too."""
-    try:
-        return copy.deepcopy(method)
-    except Exception:  # whatever a plugin holds
-        return method

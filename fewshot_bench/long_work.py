@@ -5,7 +5,6 @@ What is tried has its own network and its own noise, so that nothing of the run 
 Legend: T tasks computed at once.
 """
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fewshot_bench.copies import copy_of
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.plan import Plan, blank_task
@@ -34,7 +34,7 @@ def long_work(rehearsed: Rehearsed, train: TrainSpec, test: TestSpec, method: Me
     decides whether it is tried at full size."""
     if _guess(rehearsed, train, test) < DAY_S:
         return None
-    trial = copy.deepcopy(method)
+    trial = copy_of(method)
     parts = {"training": _training_s(trial, train, plan), **_tests_s(trial, train, test, plan)}
     total = sum(parts.values())
     if total < DAY_S:
@@ -46,7 +46,7 @@ def long_work(rehearsed: Rehearsed, train: TrainSpec, test: TestSpec, method: Me
 
 def long_test(test: TestSpec, method: Method, plan: Plan) -> str | None:
     """The same of a test alone."""
-    seconds = test.episodes * _task_s(copy.deepcopy(method), test, plan)
+    seconds = test.episodes * _task_s(copy_of(method), test, plan)
     return None if seconds < DAY_S else f"This takes about {_duration(seconds)} here. Shorter: fewer --episodes."
 
 

@@ -4,7 +4,6 @@ Two runs are equal bit for bit only under one plan, because the order of floatin
 from what is the same on every machine of a kind: how much memory a task needs is measured, how much is free is not asked.
 """
 
-import copy
 import ctypes
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fewshot_bench import kernels, threads
+from fewshot_bench.copies import copy_of
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.method import Conditions, Method, MethodInfo
@@ -68,7 +68,7 @@ def choose_plan(device: str, test_images: int, asked: int | None = None) -> Plan
 def kept_bytes(method: Method, spec: TrainSpec) -> int:
     """Bytes that the loss of one training task keeps for its gradient: every tensor that autograd saves, once. First-order
     inner steps count in full, though each is forgotten before the next."""
-    trial = copy.deepcopy(method).train()  # it may count what it sees
+    trial = copy_of(method).train()  # it may count what it sees
     trial.conditions = Conditions(spec.normalisation)
     saved: dict[int, Tensor] = {}  # by address, which no other tensor takes as long as this one lives
 

@@ -3,6 +3,9 @@
 Legend: T tasks, S support images, Q query images in all, N ways, D pixels.
 """
 
+import functools
+import threading
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -140,9 +143,6 @@ class Jumps(ImagesInTasks):
         return scores + (0.05 * scores.std() * (total * 2**18).frac())[:, None, None] * torch.arange(tasks.ways)
 
 
-HONEST = (Honest, ImagesInTasks, CountsCalls, RemembersSupports, RulesOut, DrawsFromKeys, DrawsGlobally)
-
-
 class MovedByQueries(Honest):
     """Soft k-means over the queries."""
 
@@ -234,6 +234,157 @@ class EmbedsInTurn(Honest):
         pixels, centre = images.flatten(1), self.last
         self.last = pixels.mean(0)
         return F.normalize(pixels - centre, dim=-1)
+
+
+class FitsEmbeddings(Honest):
+    """The mean over the images of its first large call is subtracted ever after."""
+
+    centre: Tensor | None = None
+
+    def embed_images(self, images: Tensor) -> Tensor | None:
+        """Directions from that mean."""
+        pixels = images.flatten(1)
+        if self.centre is None and len(pixels) >= 32:
+            self.centre = pixels.mean(0)
+        return F.normalize(pixels if self.centre is None else pixels - self.centre, dim=-1)
+
+
+class FitsClass(Honest):
+    """The mean of its first call, which its class keeps, is subtracted ever after."""
+
+    kept: Tensor | None = None
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """That mean."""
+        if type(self).kept is None:
+            type(self).kept = torch.cat([support, query], 1).mean((0, 1))
+        assert self.kept is not None
+        return self.kept
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """And directions are compared."""
+        centre = self.centre(support, query)
+        directions = [F.normalize(x - centre, dim=-1) for x in (support, query)]
+        return directions[1] @ means(directions[0], support_y, ways).mT
+
+
+FITTED: list[Tensor] = []
+
+
+class FitsGlobal(FitsClass):
+    """The same in a list of its module."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """The first of the list."""
+        FITTED.append(torch.cat([support, query], 1).mean((0, 1)))
+        return FITTED[0]
+
+
+LATEST: dict[str, Tensor] = {}
+
+
+@functools.cache
+def first_centre() -> Tensor:
+    """The latest, when it was asked for first."""
+    return LATEST["centre"]
+
+
+class FitsCache(FitsClass):
+    """The same in a cache."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """What was cached."""
+        LATEST["centre"] = torch.cat([support, query], 1).mean((0, 1))
+        return first_centre()
+
+
+def plain(x: Tensor) -> Tensor:
+    """Of itself, but for what is attached to it."""
+    return x
+
+
+class FitsFunction(FitsClass):
+    """The same in an attribute of a function."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """What was attached first."""
+        return vars(plain).setdefault("centre", torch.cat([support, query], 1).mean((0, 1)))  # type: ignore[no-any-return]
+
+
+class FitsBesideLock(FitsClass):
+    """The same in the method itself, beside a lock that cannot be copied."""
+
+    def __init__(self, hparams: NoHparams, info: MethodInfo, backbone: None) -> None:
+        super().__init__(hparams, info, backbone)
+        self.lock, self.own = threading.Lock(), list[Tensor]()
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """The first of its own."""
+        with self.lock:
+            self.own.append(torch.cat([support, query], 1).mean((0, 1)))
+            return self.own[0]
+
+
+class FitsInClosure(FitsClass):
+    """The same in a variable of a function that made a function."""
+
+    def __init__(self, hparams: NoHparams, info: MethodInfo, backbone: None) -> None:
+        super().__init__(hparams, info, backbone)
+        first: Tensor | None = None
+
+        def kept(now: Tensor) -> Tensor:
+            nonlocal first
+            first = now if first is None else first
+            return first
+
+        self.first = kept
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """What that function says."""
+        return self.first(torch.cat([support, query], 1).mean((0, 1)))
+
+
+class Holds(Honest):
+    """It has what cannot be copied: a lock, a generator, a function of its own, a tensor with its graph, a part that is its
+    own copy."""
+
+    def __init__(self, hparams: NoHparams, info: MethodInfo, backbone: None) -> None:
+        super().__init__(hparams, info, backbone)
+        self.lock, self.turns = threading.Lock(), (i for i in range(3))
+        self.pixels = lambda x: x.flatten(2)
+        self.rate = torch.nn.Parameter(torch.ones(1))
+        self.twice, self.part = 2 * self.rate, KeepsItself()
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """As ever."""
+        with self.lock:
+            return self.compare(self.pixels(tasks.support_x), tasks.support_y, self.pixels(tasks.query_x), tasks.ways)
+
+    def loss(self, tasks: Tasks) -> Tensor:
+        """Of nothing."""
+        return (self.rate * tasks.query_x.mean()).expand(len(tasks))
+
+
+class KeepsItself(torch.nn.Linear):
+    """A layer that says it is its own copy."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+
+    def __deepcopy__(self, memo: object) -> "KeepsItself":
+        return self
+
+
+MASKS: dict[int, Tensor] = {}
+
+
+class CachesMasks(Honest):
+    """What it keeps for all is made of sizes alone."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """As ever."""
+        mask = MASKS.setdefault(ways, torch.ones(ways))
+        return super().compare(support, support_y, query, ways) * mask
 
 
 class MovedByMany(MovedByQueries):
@@ -375,6 +526,18 @@ def parts(tasks: Tasks) -> tuple[Tensor, Tensor, Tensor, int]:
     return tasks.support_x.flatten(2), tasks.support_y, tasks.query_x.flatten(2), tasks.ways
 
 
+HONEST = (
+    Honest,
+    ImagesInTasks,
+    CountsCalls,
+    RemembersSupports,
+    RulesOut,
+    DrawsFromKeys,
+    DrawsGlobally,
+    Holds,
+    CachesMasks,
+)
+
 CHEATS = {
     MovedByQueries: "queries",
     MovedInTasks: "queries",
@@ -385,11 +548,18 @@ CHEATS = {
     RemembersInBuffer: "earlier",
     CentredEmbeddings: "embedding",
     EmbedsInTurn: "embedding",
+    FitsEmbeddings: "embedding",
     MovedByMany: "queries",
-    MovedLater: "queries",
+    MovedLater: "earlier",
     MovedBySome: "queries",
     MovedAndKept: "queries",
-    MovedAndKeptForAll: "kept",
+    MovedAndKeptForAll: "queries",
+    FitsClass: "tasks",
+    FitsGlobal: "tasks",
+    FitsCache: "tasks",
+    FitsFunction: "tasks",
+    FitsBesideLock: "tasks",
+    FitsInClosure: "tasks",
     CentresInPlace: "queries",
     BreaksTies: "queries",
     HidesBehindOffset: "queries",

@@ -1,6 +1,7 @@
 """Before a result is filed under an inductive protocol some of its episodes are scored again: cheats are found, the honest
 pass."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,11 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cheats import CHEATS, HONEST, CentredEmbeddings, Honest, ImagesInTasks, Jumps, Labelless, MovedByQueries, Remembers
+from cheats import (
+    CHEATS,
+    FITTED,
+    HONEST,
+    CentredEmbeddings,
+    FitsClass,
+    FitsGlobal,
+    Holds,
+    Honest,
+    ImagesInTasks,
+    Jumps,
+    Labelless,
+    MovedByQueries,
+    Remembers,
+)
 from torch import Tensor
 
 from fewshot_bench import plugins
 from fewshot_bench.bank import MemmapBank
+from fewshot_bench.copies import copy_of
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.functions import FunctionSampler, FunctionSource
@@ -89,6 +105,27 @@ def test_a_cheat_is_refused_with_a_query_two_scores_and_what_to_do(method: type[
 def test_an_honest_method_passes(method: type[Method], dtype: torch.dtype) -> None:
     """Whatever it draws from the tasks' keys, keeps of supports or rules out."""
     assert checked(build(method), episodes=60, dtype=dtype).mean() > 0.3
+
+
+@pytest.mark.parametrize("cheat", [FitsClass, FitsGlobal], ids=lambda method: method.__name__)
+def test_the_check_changes_nothing_that_a_method_keeps_outside_itself(
+    cheat: type[Method], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it refuses, what the test itself left is there, and no more."""
+    monkeypatch.setattr(FitsClass, "kept", None)
+    FITTED.clear()
+    with pytest.raises(FewshotError):
+        checked(build(cheat))
+    assert (len(FITTED), vars(cheat).get("kept") is None) == ((0, False) if cheat is FitsClass else (1, True))
+
+
+def test_a_copy_of_what_cannot_be_copied_shares_no_state() -> None:
+    """Nor does its dtype change that of the method."""
+    method = build(Holds)
+    copy = copy_of(method)
+    assert {*map(id, method.parameters())}.isdisjoint(map(id, copy.parameters()))
+    copy.double()
+    assert {x.dtype for x in method.parameters()} == {torch.float32}
 
 
 SIZES = {
@@ -185,16 +222,16 @@ def test_registered_methods_pass_untrained_too(name: str) -> None:
 @pytest.mark.parametrize("chunk", [1, 3, 10, 12, 15, 16, 40])
 def test_the_check_asks_for_few_tasks_beside_those_of_the_test(chunk: int) -> None:
     """A twentieth of 2,000, or little more."""
-    asked = 0
+    asked = itertools.count()  # a number would be put back after each question
 
     class Counts(ImagesInTasks):
         def predict(self, tasks: Tasks) -> Tensor:
-            nonlocal asked
-            asked += len(tasks)
+            for _ in range(len(tasks)):
+                next(asked)
             return super().predict(tasks)
 
     checked(build(Counts), episodes=2000, chunk=chunk)
-    assert 2000 + 64 <= asked <= 2000 + 125
+    assert 2000 + 64 <= next(asked) <= 2000 + 125
 
 
 def test_what_is_said_after_each_inner_step_is_checked_too() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from cheats import Holds
 from hypothesis import given
 from hypothesis import strategies as st
 from linear_method import Linear, LinearHparams
@@ -18,9 +19,10 @@ from torch import Tensor
 
 from fewshot_bench import kernels
 from fewshot_bench import plan as plan_module
-from fewshot_bench.method import Method, MethodInfo, build_hparams
+from fewshot_bench.long_work import long_test
+from fewshot_bench.method import Method, MethodInfo, NoHparams, build_hparams
 from fewshot_bench.plan import ROOM_MIB, Plan, choose_plan, kept_bytes
-from fewshot_bench.specs import TrainSpec
+from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.tasks import Tasks
 
 PLAN = Plan("cpu", 1, 1, 4)
@@ -75,6 +77,15 @@ class Keeps(Method):
 def test_kept_bytes_are_those_of_the_tensors_that_are_kept(size: int) -> None:
     """A tensor that two operations keep counts once."""
     assert 4 * size <= kept_bytes(Keeps(size), spec()) <= 4 * size + 2 * 64
+
+
+def test_a_method_that_deepcopy_refuses_is_measured_and_timed() -> None:
+    """One with a lock, a generator and a tensor with its graph."""
+    method = Holds(NoHparams(), MethodInfo("classification", 5, 5, SHAPE, 12), None)
+    assert kept_bytes(method, spec()) > 0
+    conditions = {"protocol": "standard", "dataset": "noise", "data": {}, "seed": 0, "normalisation": "none"}
+    test = TestSpec.checked(conditions | {"ways": 5, "shots": 1, "queries": 1, "episodes": 2})
+    assert long_test(test, method, Plan("cpu", 1, 1, 1)) is None
 
 
 @pytest.mark.parametrize("name", ["maml", "prototypical-networks"])

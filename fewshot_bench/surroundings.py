@@ -1,0 +1,206 @@
+"""What a method keeps outside itself: in its classes, its own modules, their functions and caches, and in what these hold.
+
+A copy of a method shares all that. So the check of a test (`inductive`) notes it before the test, puts it back for each
+question that it asks a copy, and then brings the present back, so that the test goes on as if nothing had been asked.
+
+Nothing is copied deeply: of each list, dict, tensor or object that can be reached its contents are noted, and put back into
+it. What the libraries hold (torch, this package, whatever is installed) is left alone.
+"""
+
+import functools
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import CellType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fewshot_bench.method import Method
+from fewshot_bench.source_modules import is_own
+
+MOST = 100_000
+"""Of so many objects contents are noted, and of a container with more entries those are not looked into."""
+LARGEST = 2**26
+"""Bytes of a tensor or an array, a larger one is left as it is."""
+ENGINES = frozenset({"training", "conditions"})
+"""Attributes that the engine sets between one test and the next."""
+
+
+class Surroundings:
+    """What was outside a method when this was made, of which `method` is a copy that nobody asks."""
+
+    def __init__(self, method: Method) -> None:
+        self.roots = [method, *(type(module) for module in method.modules())]
+        self.own = [*method.parameters(), *method.buffers()]
+        self.before = _Noted(self.roots, self.own)
+
+    @contextmanager
+    def as_before(self) -> Iterator[None]:
+        """Within this all is as it was, and caches are empty; behind it all is as it is now."""
+        now = _Noted(self.roots, self.own)
+        try:
+            self.before.put_back(emptied=True)
+            yield
+        finally:
+            now.put_back()
+
+
+class _Noted:
+    """The contents of everything that can be reached from `roots`, but for what is `left` alone."""
+
+    def __init__(self, roots: Iterable[object], left: Iterable[object]) -> None:
+        self.held: dict[int, tuple[Any, Any]] = {}
+        waiting, seen = list(roots), {id(one): one for one in left}
+        while waiting and len(seen) < MOST:
+            one = waiting.pop()
+            if id(one) in seen or isinstance(one, (str, bytes, int, float, complex, type(None))):
+                continue
+            seen[id(one)] = one
+            with suppress(Exception):  # whatever a plugin holds
+                contents = _contents(one)
+                if contents is not None:
+                    self.held[id(one)] = one, contents
+                waiting += _parts(one, contents)
+
+    def put_back(self, *, emptied: bool = False) -> None:
+        """Put all contents back; with `emptied` caches are replaced by empty ones."""
+        empty: dict[int, Any] = {}
+        for one, contents in self.held.values():
+            with suppress(Exception):
+                _put(one, {name: _empty(x, empty) for name, x in contents.items()} if emptied and _named(one) else contents)
+
+
+def _named(x: object) -> bool:
+    """Whether its contents are attributes."""
+    return not isinstance(x, (dict, list, set, deque, bytearray, Tensor, np.ndarray, CellType))
+
+
+def _contents(x: Any) -> Any:
+    """What an object holds, to be put back; None for what holds nothing or is another's."""
+    match x:
+        case Tensor() | np.ndarray():
+            if x.nbytes > LARGEST:
+                return None
+            return x.detach().clone() if isinstance(x, Tensor) else x.copy()
+        case dict() | list() | set() | deque() | bytearray():
+            return x.copy()
+        case CellType():
+            return (x.cell_contents,)
+        case ModuleType():
+            return dict(vars(x)) if is_own(x.__name__) else None
+        case FunctionType():
+            return dict(vars(x)) if is_own(x.__module__) else None
+        case type():
+            return dict(vars(x)) if is_own(x.__module__) else None
+    if isinstance(x, nn.Module):
+        return {name: value for name, value in vars(x).items() if name not in ENGINES}
+    if not is_own(type(x).__module__) and not _is_plain(x):
+        return None
+    slots = {name for base in type(x).__mro__ for name in _slots(base) if hasattr(x, name)}
+    return {**getattr(x, "__dict__", {}), **{name: getattr(x, name) for name in slots}}
+
+
+def _is_plain(x: object) -> bool:
+    return type(x).__module__ in ("types", "_thread", "_threading_local") and hasattr(x, "__dict__")
+
+
+def _slots(base: type) -> tuple[str, ...]:
+    named = vars(base).get("__slots__", ())
+    return tuple(name for name in ((named,) if isinstance(named, str) else named) if name not in ("__dict__", "__weakref__"))
+
+
+def _parts(x: Any, contents: Any) -> list[object]:
+    """What else can be reached from an object."""
+    match x:
+        case FunctionType() if contents is not None:
+            inner = [x.__defaults__, x.__kwdefaults__, getattr(x, "__wrapped__", None), *(vars(x).values())]
+            if is_own(str(x.__globals__.get("__name__"))):
+                inner += [*(x.__closure__ or ()), sys.modules.get(x.__module__)]
+            return inner
+        case MethodType():
+            return [x.__self__, x.__func__]
+        case functools.partial():
+            return [x.func, *x.args, *x.keywords.values()]
+        case staticmethod() | classmethod():
+            return [x.__func__]
+        case property():
+            return [x.fget]
+        case functools._lru_cache_wrapper():
+            return [x.__wrapped__]
+        case tuple() | frozenset():
+            return list(x)
+        case type() if contents is not None:
+            return [*contents.values(), *x.__mro__, sys.modules.get(x.__module__)]
+    if contents is None or isinstance(x, (Tensor, np.ndarray, bytearray)) or len(contents) > MOST // 10:
+        return []
+    held = list(contents.values() if isinstance(contents, dict) else contents)
+    return held if isinstance(x, (dict, list, set, deque, CellType, ModuleType)) else [*held, type(x)]
+
+
+def _empty(x: Any, known: dict[int, Any]) -> Any:
+    """The same cache without entries; anything else is given back."""
+    if isinstance(x, (staticmethod, classmethod)):
+        inner = _empty(x.__func__, known)
+        return x if inner is x.__func__ else type(x)(inner)
+    if not isinstance(x, functools._lru_cache_wrapper):
+        return x
+    if id(x) not in known:
+        known[id(x)] = functools.lru_cache(**x.cache_parameters())(x.__wrapped__)
+    return known[id(x)]
+
+
+def _put(x: Any, contents: Any) -> None:
+    """Put contents back where they are others by now."""
+    match x:
+        case Tensor():
+            if x.shape != contents.shape or x.dtype != contents.dtype:
+                x.data = contents.clone()
+            elif not torch.equal(x, contents):
+                with torch.inference_mode(x.is_inference()), torch.no_grad():
+                    x.detach().copy_(contents)
+        case np.ndarray():
+            if not np.array_equal(x, contents):
+                x[...] = contents
+        case bytearray() | list():
+            x[:] = contents
+        case deque():
+            x.clear()
+            x.extend(contents)
+        case dict() | set():
+            if len(x) != len(contents) or not _same(x, contents):
+                x.clear()
+                x.update(contents)
+        case CellType():
+            if x.cell_contents is not contents[0]:
+                x.cell_contents = contents[0]
+        case _:
+            _put_attributes(x, contents)
+
+
+def _same(x: Any, contents: Any) -> bool:
+    """Whether two dicts, or sets, of one length hold the same objects."""
+    if isinstance(x, set):
+        return bool(x == contents)
+    return all(key in x and dict.__getitem__(x, key) is value for key, value in contents.items())
+
+
+def _put_attributes(x: Any, contents: dict[str, Any]) -> None:
+    present = _contents(x)
+    for name in present.keys() - contents.keys():
+        with suppress(Exception):
+            delattr(x, name) if isinstance(x, type) or name not in vars(x) else vars(x).pop(name)
+    for name, value in contents.items():
+        if name not in present or present[name] is not value:
+            with suppress(Exception):
+                if not isinstance(x, type) and hasattr(x, "__dict__") and name not in _all_slots(x):
+                    vars(x)[name] = value
+                else:
+                    setattr(x, name, value)
+
+
+def _all_slots(x: object) -> set[str]:
+    return {name for base in type(x).__mro__ for name in _slots(base)}
