@@ -25,7 +25,7 @@ from fewshot_bench.writing import atomic
 
 Data = Prepared | FunctionData
 WITHOUT = {
-    "val": "To train without validation: --set validation=none, which keeps the last weights. For one, state classes of val.",
+    "val": "To train without validation: --set validation=none, for the last weights; else state classes of val.",
     "test": "A test needs classes of its own: state some of test, or name other data (--test-data-root, --test-dataset).",
 }
 """What to do where a split has no classes, or one."""
