@@ -16,7 +16,7 @@ from fewshot_bench.backbone_section import part_of
 from fewshot_bench.plugins import is_uninstalled
 from fewshot_bench.printable import printable
 from fewshot_bench.protocols import PROTOCOLS
-from fewshot_bench.recipes import KEYS
+from fewshot_bench.recipes import KEYS, VALIDATION
 from fewshot_bench.specs import TestSpec, TrainSpec, canonical_json
 
 ELSEWHERE = "TEST-DATA-ROOT"
@@ -190,6 +190,9 @@ def _settings(content: Content, result: Content, asked: Asked, places: Places | 
         }
     found = []
     for given in asked.settings:
+        if given == VALIDATION:
+            found.append(f"{VALIDATION}=none")
+            continue
         if given in ("backbone", "train.backbone"):
             parts = [("", "name"), *((f".{part}", part) for part in _set_parts(train))]
             found += [f"{given}{end}={_value(_of_backbone(content, train, part, places))}" for end, part in parts]

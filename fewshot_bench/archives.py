@@ -32,6 +32,10 @@ CUT: tuple[type[Exception], ...] = (tarfile.EmptyHeaderError, tarfile.TruncatedH
 """What `tarfile` meets in place of an entry: a block of zeros; nothing, or less than a block."""
 AT_ONCE = 2**20
 """Bytes behind a tar's end that are looked at together."""
+END_BLOCKS = 2
+"""Blocks of zeros that end a tar."""
+LARGEST_RECORD = 2**20
+"""Bytes up to which tools fill a tar's last record with zeros (tar -b 2048)."""
 
 
 def unsafe(path: Path, name: str) -> DataError:
@@ -101,19 +105,36 @@ class Tar(tarfile.TarFile):
     ended: Exception | None = None
 
     def check_end(self) -> None:
-        """Raises `ReadError` unless the entries, all of which were read, end in a block of zeros, and nothing follows.
+        """Raises `ReadError` unless the entries, all of which were read, end in the blocks of zeros that the format has, no
+        more of them follow than fill the last record, and nothing else does.
 
-        The format has two such blocks; one already shows that no entry is missing. More of them fill the last record. Of
-        a compressed archive this also reads, and so checks, the end of the compression.
+        A file that was made as long as its download will be, and broke off, is zeros from there on: it may look like a
+        smaller archive. Of a compressed archive this also reads, and so checks, the end of the compression.
         """
         if isinstance(self.ended, CUT):
             raise tarfile.ReadError("the blocks that end an archive are missing: it was cut")
         if not isinstance(self.ended, END):
             raise tarfile.ReadError(f"an entry is damaged at byte {self.offset:,}: {self.ended}")
         assert self.fileobj is not None, "it is open"
+        zeros = tarfile.BLOCKSIZE
         while block := self.fileobj.read(AT_ONCE):
             if block.count(0) < len(block):
                 raise tarfile.ReadError("more follows its end, as where archives are joined: tar --ignore-zeros unpacks it")
+            zeros += len(block)
+        if zeros < END_BLOCKS * tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("of the two blocks that end an archive one is missing: it was cut")
+        if zeros > _most_zeros(self.offset + zeros):
+            raise tarfile.ReadError(
+                f"{zeros:,} bytes of zeros follow its last entry, as where a download broke off; if it is whole, unpack it "
+                "and name the folder"
+            )
+
+
+def _most_zeros(size: int) -> int:
+    """The most zeros that a tool writes at the end of a tar of `size` bytes: two blocks, the second of which may begin a
+    record, and what fills that. Records have 10,240 bytes, or a power of two that divides the size."""
+    record = min(size & -size, LARGEST_RECORD)
+    return max(tarfile.RECORDSIZE, record) + (END_BLOCKS - 1) * tarfile.BLOCKSIZE
 
 
 @contextmanager

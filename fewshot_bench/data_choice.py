@@ -16,6 +16,8 @@ from fewshot_bench.source import source_sha256
 from fewshot_bench.specs import Kind
 
 Data = Dataset | FunctionFamily
+READING = ("resize", "depth", "background")
+"""Options that say how an image is read, beside its shape. A test's images are read as those of its training."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,25 @@ class DataChoice:
         """The data set for tests of what was trained on another: of the same shape of images. It lies `elsewhere`
         (--test-data-root), else where that of training does (`given`).
 
-        Where it has an option `side` or `channels` that is not given, that is what training had. Raises `UsageError` where
-        the shapes differ nevertheless.
+        Its images are read as those of training, in shape and in all that `READING` names, unless `options` say otherwise.
+        Raises `UsageError` where the shapes differ nevertheless.
         """
         if len(self.types) > 1:
             raise UsageError(f"A test is on one data set, not on {self.name}.")
         wanted: dict[str, Any] = {}
         if len(trained.shape) == 3:
             wanted = {"channels": trained.shape[0], "side": trained.shape[1]}
-        like = {key: value for key, value in wanted.items() if key in self.options}
-        if isinstance(trained, SeveralDatasets) and self.name in trained.members:  # the very data set, of which it is one
-            like |= trained.members[self.name].stated
+        part = trained.members.get(self.name) if isinstance(trained, SeveralDatasets) else None
         root, option = (elsewhere, "--test-data-root") if elsewhere is not None else (given, "--data-root")
+        is_part = part is not None and root_of(self.types[0], root, option) == part.root
+        wanted |= self._read_as(part or trained)
+        like = {key: value for key, value in wanted.items() if key in self.options}
+        if is_part and part is not None:  # the very data set, of which training has a part
+            like |= part.stated
         dataset = self.build({**like, **options}, root, option)
         if isinstance(dataset, Dataset):
-            part = trained.members.get(self.name) if isinstance(trained, SeveralDatasets) else None
-            dataset.tests_alone = part is None or part.root != dataset.root
+            dataset.tests_alone = not is_part
+            dataset.unlike = {key: value for key, value in options.items() if like.get(key, value) != value}
         if dataset.shape != trained.shape:
             shapes = ["×".join(map(str, one.shape)) for one in (trained, dataset)]
             own = ", ".join(self.options) or "none"
@@ -84,6 +89,16 @@ class DataChoice:
                 f"Options of {self.name}, for --set test_data.KEY=VALUE: {own}."
             )
         return dataset
+
+    def _read_as(self, trained: Data) -> dict[str, Any]:
+        """How the images of training are read, in options that mean the same here."""
+        members = list(trained.members.values()) if isinstance(trained, SeveralDatasets) else [trained]
+        found: dict[str, Any] = {}
+        for one in members:
+            for key in READING:
+                if key in one.defaults and key in self.options and one.defaults[key] == self.options[key]:
+                    found.setdefault(key, one.options[key])
+        return found
 
 
 def load_dataset(plugin: plugins.Plugin) -> type[Data]:

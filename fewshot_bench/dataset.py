@@ -68,6 +68,8 @@ class Dataset(ABC):
     tests_alone: bool = False
     """Whether it is given for the test alone, on what was trained on other data: then all is for tests of what states no
     split. Set before anything is asked of it."""
+    unlike: Mapping[str, Any] = {}
+    """Options by which a test's images are read otherwise than those of its training, as was asked, be they defaults."""
     on_demand: bool = False
     """Whether its images are made when they are asked for (`bank`), so that nothing is prepared."""
 

@@ -5,6 +5,7 @@ from typing import Any
 from fewshot_bench import plugins
 from fewshot_bench.augmentation import augmentations, check_augmentation
 from fewshot_bench.data_choice import Data, kind_of
+from fewshot_bench.dataset import Dataset
 from fewshot_bench.episode_size import MORE, EpisodeSize, check_accepted
 from fewshot_bench.errors import UsageError
 from fewshot_bench.method import Method
@@ -45,7 +46,7 @@ def expand_test(
         {
             "protocol": protocol.name,
             "dataset": name,
-            "data": dataset.stated,
+            "data": {**dataset.stated, **(dataset.unlike if isinstance(dataset, Dataset) else {})},
             "ways": wanted["ways"],
             "shots": wanted["shots"],
             **{name: wanted[name] for name in MORE if wanted.get(name) is not None},
@@ -79,10 +80,10 @@ def expand_train(
 ) -> TrainSpec:
     """What the sections `train` and `validation` ask of a data set `name`; its tests are those of `test`."""
     train = dict(sections["train"])
-    validation = None
+    is_off, validation = "validation" in train, None
     if not method_class.trained:
         train |= {"updates": 0, "selection": "last"}
-    elif train.get("split") != "train+val":
+    elif train.get("split") != "train+val" and not is_off:
         same = test.model_dump(include={"normalisation", "inner_steps", "unlabelled", "distractors"})
         validation = Validation.checked(same | sections["validation"])
     if not method_class.needs_backbone:

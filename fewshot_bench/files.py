@@ -27,9 +27,18 @@ from zipfile import BadZipFile, ZipFile
 
 from fewshot_bench.archives import Tar, tar, tar_members, zip_members
 from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.kinds import FIRST, kind_of
 from fewshot_bench.regular import check_regular, open_regular, read_regular
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+READ_AS = {
+    "a zip archive": ".zip",
+    "a tar archive": ".tar",
+    "packed by gzip": ".tar.gz",
+    "packed by bzip2": ".tar.bz2",
+    "packed by xz": ".tar.xz",
+}
+"""How an archive is to be named, by what its first bytes tell (`kind_of`)."""
 LARGEST_FILE = 2**28
 """Bytes that one file may have which is read as a whole."""
 LARGEST_ARCHIVE = 2**38
@@ -135,8 +144,26 @@ def damaged_archive(path: Path, error: Exception) -> DataError:
     """The error for an archive that cannot be read."""
     if isinstance(error, OSError) and error.strerror:  # the system's word, or that it is no regular file
         return DataError(f"Cannot read {path}: {error.strerror}.")
+    if (another := _another_kind(path)) is not None:
+        return DataError(f"{path} {another}.")
     reason = str(error).partition("\n")[0].rstrip(":")  # tarfile's goes on with what each compression says
     return DataError(f"{path} is damaged or truncated, or no archive ({reason}). Copy or download it again.")
+
+
+def _another_kind(path: Path) -> str | None:
+    """What a file is instead that is named as an archive, and what to do, in words; None where it begins as it is named, or
+    as nothing known."""
+    try:
+        with open_regular(path) as file:
+            kind = kind_of(file.read(FIRST))
+    except OSError:
+        return None
+    named, read_as = "zip" if path.suffix.lower() == ".zip" else "tar", READ_AS.get(kind or "")
+    if kind is None or (read_as is not None and named == read_as[1:4]):
+        return None
+    unpack = ". Unpack it, and name the folder" if kind.endswith((" archive", "Zstandard")) else ""
+    stem = re.sub(r"(\.tar)?\.\w+$", "", path.name)
+    return f"is no {named} archive: it is {kind}{f'. Name it {stem}{read_as}' if read_as else unpack}"
 
 
 def is_archive(path: Path) -> bool:

@@ -51,6 +51,7 @@ from fewshot_bench.rescoring import (
     alone,
     copied,
     differing,
+    gap_of,
     in_float64,
     nudged,
     replaced,
@@ -177,9 +178,9 @@ class _Block:
         after = again.back(self._asked(again.tasks))
         unlike = self._differing(self.before, after, again.kept, self.precision, BOUND)
         self.parent.compared += int(again.kept.any(1).sum()) if again.in_place else 0
-        return (unlike, after) if unlike.any() and not self._is_rounding(again, unlike) else None
+        return (unlike, after) if unlike.any() and not self._is_rounding(again, unlike, after) else None
 
-    def _is_rounding(self, again: Again, unlike: Tensor) -> bool:
+    def _is_rounding(self, again: Again, unlike: Tensor, after_32: Tensor) -> bool:
         """Whether what differs does not differ in float64, nor when the chunk is scored as it was."""
         parent = self.parent
         if again.in_place and self.size == len(self.whole) and self.tasks.key.device.type == "cpu":  # the very same sums
@@ -191,9 +192,11 @@ class _Block:
             before, after = (self._asked(x, torch.float64) for x in (in_float64(self._as_tested()), exact))
         except (RuntimeError, TypeError, ValueError):  # a method that cannot compute in float64
             return not again.in_place
-        eps = torch.finfo(torch.float64).eps
-        if self._differing(before[: self.size], again.back(after), again.kept, eps, BOUND_64).any():
-            return not again.in_place and self._draws()
+        before, after, eps = before[: self.size], again.back(after), torch.finfo(torch.float64).eps
+        if self._differing(before, after, again.kept, eps, BOUND_64).any():
+            gap_32, gap = (gap_of(*pair, again.kept) for pair in ((self.before, after_32), (before, after)))
+            # Equal images leave nothing but roundings of sums much larger than the scores: those shrink with the dtype.
+            return not again.in_place and (gap <= BOUND_64 * gap_32 or self._draws())
         return not again.in_place or not self._unlike_as_it_was()[0].any()
 
     def _as_tested(self) -> Tasks:

@@ -24,10 +24,18 @@ KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"PAR1", "a Parquet file"),
     (0, b"PK\3\4", "a zip archive"),
     (0, b"\x1f\x8b", "packed by gzip"),
+    (0, b"BZh", "packed by bzip2"),
+    (0, b"\xfd7zXZ\0", "packed by xz"),
+    (0, b"\x28\xb5\x2f\xfd", "packed by Zstandard"),
+    (0, b"Rar!\x1a\7", "a RAR archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (257, b"ustar", "a tar archive"),
 )
 """Where which bytes stand, and what that is."""
 LONGEST = 32
-"""Bytes that tell."""
+"""Bytes that tell of a text."""
+FIRST = 512
+"""Bytes that tell of anything."""
 
 
 def kind_of(content: bytes) -> str | None:

@@ -21,7 +21,7 @@ from fewshot_bench import plain_yaml
 from fewshot_bench.declarations import check_backbone, check_card, check_command, check_method
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.printable import printable
-from fewshot_bench.regular import read_regular
+from fewshot_bench.regular import kind_at, read_regular
 
 Group = Literal["methods", "datasets", "backbones", "commands"]
 
@@ -264,10 +264,13 @@ def _refuse_nowhere(group: Group, reference: str) -> None:
 def _uninstalled(group: Group, reference: str) -> Plugin:
     module = reference.rpartition(":")[0]
     if not module.endswith(".py"):
+        if "/" in module and (kind := kind_at(Path(module))) is not None:
+            raise UsageError(f"{printable(module)} is {kind}: the code of a {group[:-1]} is in a file that ends in .py.")
         return Plugin(reference, group, reference, f"module {module}", _card_path(module))
     path = Path(module)
-    if not path.is_file():
-        raise UsageError(f"No such file: {module} (from {reference!r}).")
+    if (kind := kind_at(path)) != "a file":
+        wrong = f"Not a file but {kind}" if kind else "No such file"
+        raise UsageError(f"{wrong}: {module} (from {reference!r}).")
     card = path.with_suffix(".yaml")
     return Plugin(name_of(reference), group, reference, f"file {path.name}", card if card.is_file() else None)
 

@@ -50,6 +50,11 @@ class Prepared:
         return self.dataset.variant() if self.dataset and self.dataset.split_csv() is not None else ""
 
     @property
+    def depth(self) -> int | None:
+        """As images of how many bits those of 16 were read; None where there are none."""
+        return self.meta.get("depth")
+
+    @property
     def remarks(self) -> list[str]:
         """What was lost of the images when they became pixels, in words."""
         return [str(said) for said in self.meta.get("remarks", ())]
@@ -199,7 +204,8 @@ def _why_again(name: str, dataset: Dataset, folder: Path) -> Iterator[str]:
         return
     for other in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*/meta.json"):
         meta, source = _read_meta(other.parent), str(dataset.root) if dataset.root else None
-        if meta.get("name") == name and meta.get("options") == dataset.stated and meta.get("source") == source:
+        made_alike = meta.get("making") == dataset.making and meta.get("options") == dataset.stated
+        if meta.get("name") == name and made_alike and meta.get("source") == source:
             yield f"The files of {name} have changed since {other.parent.name} was prepared: they are prepared anew."
             return
 
@@ -212,6 +218,7 @@ def _make_in_place(name: str, dataset: Dataset, folder: Path, progress: Progress
             meta = _make(work, dataset, progress)
         meta["remarks"] = remarks.lines(sum(map(sum, (one["sizes"] for one in meta["splits"].values()))), dataset.options)
         meta |= {"name": name, "options": dataset.stated, "source": str(dataset.root) if dataset.root else None}
+        meta |= {"making": dataset.making, "depth": remarks.depth if remarks.bits else None}
         with (work / "meta.json").open("w", encoding="utf-8") as file:
             file.write(json.dumps(meta))
             _to_disk(file)

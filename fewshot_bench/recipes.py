@@ -37,6 +37,9 @@ DEFAULTS: Mapping[Kind, Sections] = {
 
 SECTIONS = ("method", "data", "train", "validation", "test", "test_data")
 
+VALIDATION = "validation"
+OFF = (None, "none")
+"""In place of the section `validation`: a training without."""
 _FIXED = {"method", "hparams", "dataset", "data", "validation", "seed", "device"}  # said elsewhere than in a section
 KEYS = {
     "train": set(TrainSpec.model_fields) - _FIXED,
@@ -119,7 +122,10 @@ def apply_settings(
     said = {key: value for key, value in (options or {}).items() if value is not None}
     keys = {**KEYS, **{name: set(names) for name, names in own.items()}}
     placed = ((_place(given, keys), value) for given, value in map(read_setting, settings))
-    for place, value in each_once(placed).items():
+    places = each_once(placed)
+    if VALIDATION in places:
+        _without_validation(sections, places, places.pop(VALIDATION))
+    for place, value in places.items():
         section, _, key = place.partition(".")
         if section == "test" and said.get(key, value) != value:
             both = f"--{key} {said[key]} and {plain_yaml.setting(place, value)}"
@@ -130,6 +136,20 @@ def apply_settings(
         sections[section][key] = value
     sections["test"] |= said
     return sections
+
+
+def _without_validation(sections: Sections, places: Mapping[str, Any], value: Any) -> None:
+    """`--set validation=none`: no validation, and the last weights unless the selection is set too; raises `UsageError`."""
+    if value not in OFF:
+        raise UsageError(
+            f"{plain_yaml.setting(VALIDATION, value)}: validation is a section. Set a key of it, as validation.ways, or "
+            "--set validation=none for a training without."
+        )
+    if said := [place for place in places if place.startswith(f"{VALIDATION}.")]:
+        raise UsageError(f"--set validation=none leaves nothing to {said[0]}: keep one.")
+    sections["train"]["validation"] = None
+    if "train.selection" not in places:
+        sections["train"]["selection"] = "last"
 
 
 def each_once(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -159,6 +179,8 @@ def merge(*layers: Sections) -> Sections:
 
 def _place(given: str, keys: Mapping[str, set[str]]) -> str:
     """The section and the key that a setting names, `train.backbone.PART` for a part of the backbone."""
+    if given == VALIDATION:
+        return given
     part = part_of(given)
     return f"train.backbone.{part}" if part is not None else ".".join(_locate(given, keys))
 
@@ -184,6 +206,8 @@ def _checked(sections: Mapping[str, Any], where: str) -> Sections:
     for name, values in sections.items():
         if name not in SECTIONS:
             raise unknown(f"section in {where}", str(name), SECTIONS)
+        if name == VALIDATION and values in OFF:
+            continue
         if not isinstance(values, dict):
             raise UsageError(f"{where}: section {name!r} must be a mapping, not {type(values).__name__}.")
         for key in values:
@@ -191,4 +215,7 @@ def _checked(sections: Mapping[str, Any], where: str) -> Sections:
                 raise UsageError(f"{where}: a key of section {name!r} must be a name, got {key!r}.")
             if name in KEYS and key not in KEYS[name]:
                 raise unknown(f"key of section {name!r} in {where}", key, KEYS[name])
-    return {name: dict(values) for name, values in sections.items()}
+    found = {name: dict(values) for name, values in sections.items() if isinstance(values, dict)}
+    if VALIDATION in sections and VALIDATION not in found:
+        found["train"] = {"selection": "last", **found.get("train", {}), "validation": None}
+    return found

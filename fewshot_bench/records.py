@@ -18,6 +18,7 @@ from fewshot_bench import given
 from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
 from fewshot_bench.printable import printable
 from fewshot_bench.record_models import LARGEST_ERROR, checked
+from fewshot_bench.regular import kind_at
 from fewshot_bench.score_files import Scores, read_scores, write_scores
 from fewshot_bench.statistics import trials_of
 from fewshot_bench.strict_json import read_json
@@ -179,6 +180,8 @@ def find_records(roots: Folder | Iterable[Folder], leave_out: Callable[[DataErro
     folders: set[Path] = set()
     for root in given.paths("The folders of records", roots):
         if not root.is_dir():
+            if (kind := kind_at(root)) is not None:
+                raise UsageError(f"{_named(root)} is {kind}, not a folder of records.")
             raise UsageError(f"No such folder of records: {_named(root)}.")
         folders.update(path.parent for path in root.rglob("record.json"))
     records = []

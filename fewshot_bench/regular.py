@@ -31,6 +31,15 @@ def check_regular(path: Path) -> None:
     _refuse_others(status, path)
 
 
+def kind_at(path: Path) -> str | None:
+    """What a path leads to, in words; None where there is nothing that can be seen."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # the latter: a NUL in the path
+        return None
+    return "a file" if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "something else")
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """A regular file, opened to be read; links are followed. Raises `OSError` as `check_regular` does.
 

@@ -148,6 +148,11 @@ def differing(before: Tensor, after: Tensor, kept: Tensor, kind: Kind, precision
     return turned & (turned.sum() > max(1, TIES * int(kept.sum())))
 
 
+def gap_of(before: Tensor, after: Tensor, kept: Tensor) -> float:
+    """By how much the outputs [T, Q, N] of the `kept` queries [T, Q] moved at most; infinite where one is no number."""
+    return float((before - after)[kept].abs().nan_to_num(torch.inf).max())
+
+
 def _fitting(mask: Tensor, x: Tensor) -> Tensor:
     """A mask of the first axes of x, with ones for the others."""
     return mask.reshape(*mask.shape, *[1] * (x.dim() - mask.dim()))

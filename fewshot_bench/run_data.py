@@ -24,6 +24,11 @@ from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.writing import atomic
 
 Data = Prepared | FunctionData
+WITHOUT = {
+    "val": "To train without validation: --set validation=none, for the last weights; else state classes of val.",
+    "test": "A test needs classes of its own: state some of test, or name other data (--test-data-root, --test-dataset).",
+}
+"""What to do where a split has no classes, or one."""
 
 
 def ready_data(resolved: Resolved) -> tuple[Data, Data] | None:
@@ -73,6 +78,7 @@ def check_data(
         _check_apart(prepared, train, test, tested)
     check_images(prepared, train, tested, test.dataset, note)
     if tested is not prepared:
+        _check_depth(prepared, tested, test.dataset)
         _tell_part(test.dataset, tested, note)
 
 
@@ -120,7 +126,9 @@ def _lack(data: Prepared, split: str, size: EpisodeSize, place: room.Place) -> U
         with own_split_told(data):
             room.check(banks_of(data.bank(split)), size, place)
     except UsageError as error:
-        return error
+        banks = _banks(data, split)
+        hint = WITHOUT.get(split) if not banks or room.classes_of(banks) < 2 else None
+        return type(error)(f"{error}\n{hint}") if hint else error
     return None
 
 
@@ -183,6 +191,21 @@ def _hint(prepared: Prepared, tested: Prepared, both: list[str]) -> str:
         return "\nBoth lie in one place: without --test-data-root the test is on its own test classes."
     numbers = all(name.isdecimal() for name in both)
     return "\nNumbers may be other classes there: give them names (an array `names`, or folders)." if numbers else ""
+
+
+def _check_depth(prepared: Prepared, tested: Prepared, name: str) -> None:
+    """Refuse images of 16 bits which training and test would read with depths of their own: one grey would be two."""
+    if tested.depth is None or tested.dataset is None or tested.dataset.options.get("depth") != 0:  # 0: nobody stated it
+        return
+    parts = prepared.parts.values() if isinstance(prepared, SeveralPrepared) else [prepared]
+    depths = {part.depth for part in parts if part.depth is not None}
+    if depths - {tested.depth}:
+        trained = max(depths)
+        raise UsageError(
+            f"Images of 16 bits are read as of {trained} in training, as of {tested.depth} in {name}: the same values would "
+            f"differ in brightness.\nState one depth for both: --set data.depth={max(trained, tested.depth)}. "
+            f"To keep that of a training: --set test_data.depth={trained}."
+        )
 
 
 def _tell_part(name: str, tested: Prepared, note: Note) -> None:

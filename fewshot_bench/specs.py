@@ -185,7 +185,7 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _selection_needs_a_validation_split(self) -> Self:
         if self.validation is None and self.selection == "best":
-            raise ValueError("split 'train+val' leaves nothing to select on: add --set selection=last")
+            raise ValueError("without validation there is nothing to select on: add --set selection=last")
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import LINEAR, PIXELS, call, content, finished, only_run
+from picture_files import deep_png, encoded, noise, write
 from PIL import Image
 
 from fewshot_bench.again import ELSEWHERE
@@ -291,3 +292,76 @@ def test_numbers_that_name_no_class_are_told(tmp_path: Path) -> None:
     )
     assert said.code == 2
     assert "Numbers may be other classes there: give them names (an array `names`, or folders)." in said.complaint
+
+
+READ_OTHERWISE = ("data.resize=squash", "data.depth=14", "data.background=black")
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Path:
+    """Five test classes of noise."""
+    files = {f"test/noise{c}/{i}.png": encoded(noise(10 * c + i)) for c in range(5) for i in range(8)}
+    return write(tmp_path / "noisy", files)
+
+
+def with_settings(*settings: str) -> list[str]:
+    """As `--set` takes them."""
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.mark.parametrize("stated", [(), ("test_data.resize=crop", "test_data.depth=12")])
+def test_the_images_of_a_test_are_read_as_those_of_its_training(
+    shades: Path, noisy: Path, tmp_path: Path, stated: tuple[str, ...]
+) -> None:
+    """In every option that says how, unless the test's own options do; the record's command makes the same result."""
+    settings = with_settings(*READ_OTHERWISE, *stated)
+    finished(*FOLDER, shades, "--test-data-root", noisy, "--out", tmp_path / "runs", *settings)
+    run = only_run(tmp_path / "runs")
+    (result,) = content(run)["results"]
+    wanted = {"resize": "squash", "depth": 14, "background": "black"} | ({"resize": "crop", "depth": 12} if stated else {})
+    assert result["test"]["data"] == wanted
+    again = shlex.split(result["command"].replace(ELSEWHERE, shlex.quote(str(noisy))))[1:]
+    finished(*again, "--data-root", shades, "--out", tmp_path / "again")
+    assert [one["id"] for one in content(only_run(tmp_path / "again"))["results"]] == [result["id"]]
+
+
+def test_a_test_added_later_is_read_as_its_training_was(shades: Path, noisy: Path, tmp_path: Path) -> None:
+    """By `fsbench test`, as by `fsbench run`."""
+    finished(*FOLDER, shades, "--out", tmp_path / "runs", *with_settings(*READ_OTHERWISE))
+    run = only_run(tmp_path / "runs")
+    finished("test", run, "--data-root", shades, "--test-data-root", noisy)
+    assert content(run)["results"][1]["test"]["data"] == {"resize": "squash", "depth": 14, "background": "black"}
+
+
+def test_arrays_are_resized_as_the_folder_that_was_trained_on(shades: Path, tmp_path: Path) -> None:
+    """An option that two data sets share holds for both."""
+    trained = DataChoice.of("folder").build({"side": 8, "resize": "squash"}, shades)
+    images = np.stack([noise(i) for i in range(20)])
+    np.savez(tmp_path / "own.npz", images=images, labels=np.repeat(np.arange(5), 4))
+    tested = DataChoice.of("arrays").build_like(trained, {}, None, tmp_path / "own.npz")
+    assert tested.options["resize"] == "squash" and tested.options["side"] == 8
+
+
+def deep(root: Path, most: int, shift: int) -> Path:
+    """Four test classes of images of 16 bits, whose largest value is `most`."""
+    for c in range(4):
+        for i in range(6):
+            values = np.random.default_rng((shift, c, i)).integers(0, most + 1, (8, 8, 1))
+            values[i, c] = most
+            file = root / "test" / f"deep{shift}-{c}" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(deep_png(values))
+    return root
+
+
+def test_a_depth_that_training_and_test_would_choose_apart_is_refused(tmp_path: Path) -> None:
+    """One value would be two greys. Each of the two settings that are named mends it."""
+    roots = deep(tmp_path / "a", 4000, 3), deep(tmp_path / "b", 9000, 7)
+    asked = ["run", "--method", "nearest-centroid", "--dataset", "folder", "--protocol", "custom", "--episodes", "8"]
+    asked += ["--ways", "3", "--queries", "3", "--data-root", roots[0], "--test-data-root", roots[1]]
+    said = call(*asked, "--out", tmp_path / "runs")
+    assert said.code == 2
+    assert "Images of 16 bits are read as of 12 in training, as of 14 in folder" in said.complaint
+    for setting in ("data.depth=14", "test_data.depth=12"):
+        assert setting in said.complaint
+        finished(*asked, "--out", tmp_path / setting, *with_settings(setting))

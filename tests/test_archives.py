@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_an_archive_cut_anywhere_is_refused_or_lacks_nothing(kind: str, tmp_path
             assert f"cut{kind} is damaged or truncated" in str(error)
         else:
             passed.append(place)
-    assert passed == [] if kind != ".tar" else min(passed) == end_of(whole) + BLOCK
+    assert passed == [] if kind != ".tar" else min(passed) == end_of(whole) + 2 * BLOCK
 
 
 def end_of(tar: bytes) -> int:
@@ -62,13 +63,54 @@ def end_of(tar: bytes) -> int:
     return len(tar.rstrip(b"\0")) // BLOCK * BLOCK + BLOCK
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 20, 5000])
-def test_a_tar_may_end_in_any_number_of_blocks_of_zeros(blocks: int, tmp_path: Path) -> None:
-    """Tools fill the last record or not; one block alone already shows that no entry is missing."""
+@pytest.mark.parametrize("record", [512, 1024, 10240, 2**16, 2**20])
+def test_a_tar_may_fill_its_last_record_with_zeros(record: int, tmp_path: Path) -> None:
+    """Two blocks of zeros, and as many as a tool writes that packs records of any usual size."""
+    path = pack(tmp_path / "files.tar", CONTENTS)
+    entries = path.read_bytes()[: end_of(path.read_bytes())]
+    path.write_bytes(entries + bytes(2 * BLOCK + -(len(entries) + 2 * BLOCK) % record))
+    assert held(path) == CONTENTS
+
+
+@pytest.mark.parametrize("kind", [".tar", ".tar.gz"])
+def test_a_tar_may_have_its_second_block_of_zeros_in_another_record(kind: str, tmp_path: Path) -> None:
+    """The most zeros that a tool writes: a block that ends a record, and a whole record."""
+    path = tmp_path / f"files{kind}"
+    name = f"w:{kind[5:]}"
+    with tarfile.open(path, name) as archive:  # type: ignore[call-overload]
+        member = tarfile.TarInfo("a.bin")
+        member.size = tarfile.RECORDSIZE - 2 * BLOCK
+        archive.addfile(member, BytesIO(b"a" * member.size))
+    assert list(held(path)) == ["a.bin"]
+
+
+@pytest.mark.parametrize("entries", [1, 3, 6])
+def test_a_tar_whose_download_broke_off_into_zeros_is_refused(entries: int, tmp_path: Path) -> None:
+    """Its file has its whole length from the first, so that it lacks nothing but entries."""
+    contents = {f"{i}.bin": os.urandom(20_000) for i in range(7)}
+    path = pack(tmp_path / "files.tar", contents)
+    whole = path.read_bytes()
+    here = whole.index(contents[f"{entries}.bin"]) - BLOCK
+    path.write_bytes(whole[:here].ljust(len(whole), b"\0"))
+    assert "bytes of zeros follow its last entry, as where a download broke off" in refusal(path)
+
+
+@pytest.mark.parametrize("blocks", [22, 5000])
+def test_a_tar_with_more_zeros_than_fill_a_record_is_told_how_to_be_read(blocks: int, tmp_path: Path) -> None:
+    """It may be whole, which nothing in it tells."""
     path = pack(tmp_path / "files.tar", CONTENTS)
     whole = path.read_bytes()
+    blocks += (end_of(whole) // BLOCK + blocks + 1) % 2  # so that the whole is of no larger records than blocks
     path.write_bytes(whole[: end_of(whole)] + bytes(BLOCK * blocks))
-    assert held(path) == CONTENTS
+    assert "if it is whole, unpack it and name the folder" in refusal(path)
+
+
+def test_a_tar_with_one_block_of_zeros_was_cut(tmp_path: Path) -> None:
+    """The format has two: one may be all that came of the zeros of an interrupted download."""
+    path = pack(tmp_path / "files.tar", CONTENTS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: end_of(whole)] + bytes(BLOCK))
+    assert "of the two blocks that end an archive one is missing" in refusal(path)
 
 
 def joined(path: Path) -> None:
@@ -270,3 +312,44 @@ def test_a_file_without_a_name_is_damage(tmp_path: Path) -> None:
     path = pack(tmp_path / "files.zip", {"a": b"1"})
     path.write_bytes(path.read_bytes().replace(b"a", b"\0"))
     assert "is damaged or truncated, or no archive (a file without a name)" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("named", "kind", "told"),
+    [
+        (".zip", ".tgz", "is no zip archive: it is packed by gzip. Name it files.tar.gz"),
+        (".zip", ".tar.bz2", "is no zip archive: it is packed by bzip2. Name it files.tar.bz2"),
+        (".zip", ".tar.xz", "is no zip archive: it is packed by xz. Name it files.tar.xz"),
+        (".zip", ".tar", "is no zip archive: it is a tar archive. Name it files.tar"),
+        (".tar", ".zip", "is no tar archive: it is a zip archive. Name it files.zip"),
+        (".tgz", ".zip", "is no tar archive: it is a zip archive. Name it files.zip"),
+    ],
+)
+def test_an_archive_that_is_named_as_another_kind_is_told_its_own(named: str, kind: str, told: str, tmp_path: Path) -> None:
+    """It is not damaged; under that name it is read."""
+    path = tmp_path / f"files{named}"
+    path.write_bytes(pack(tmp_path / f"whole{kind}", CONTENTS).read_bytes())
+    said = refusal(path)
+    assert told in said
+    right = path.rename(tmp_path / said.rpartition("Name it ")[2].rstrip("."))
+    assert held(right) == CONTENTS
+
+
+@pytest.mark.parametrize("named", [".zip", ".tar", ".tar.gz"])
+@pytest.mark.parametrize(
+    ("begins", "told"),
+    [
+        (b"Rar!\x1a\x07\x01\x00", "a RAR archive. Unpack it, and name the folder"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive. Unpack it, and name the folder"),
+        (b"\x28\xb5\x2f\xfd", "packed by Zstandard. Unpack it, and name the folder"),
+        (b"<!DOCTYPE html>\n<html>", "a web page, as of a download that failed"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: git lfs pull"),
+        (b"\n  <HTML><head>", "a web page, as of a download that failed"),
+    ],
+    ids=["rar", "7z", "zstd", "page", "pointer", "page-2"],
+)
+def test_what_is_no_zip_or_tar_is_told_what_it_is(begins: bytes, told: str, named: str, tmp_path: Path) -> None:
+    """A download that asks for a login leaves a page."""
+    path = tmp_path / f"files{named}"
+    path.write_bytes(begins + os.urandom(3000))
+    assert told in refusal(path)

@@ -102,3 +102,62 @@ def test_the_command_line_refuses_what_is_no_file(name: str, tmp_path: Path) -> 
     assert said.code in (2, 3), said.err
     assert given[-1].partition(":")[0] in said.err and "Traceback" not in said.err
     assert 1 <= len(said.complaint.splitlines()) <= 3
+
+
+PLACES = {
+    "a method": ["run", "--method", "PLACE.py:Mine"],
+    "a data set": ["run", "--method", "maml", "--dataset", "PLACE.py:Mine"],
+    "a backbone": ["run", "--method", "maml", "--backbone", "PLACE.py:mine"],
+    "a method without its suffix": ["show", "PLACE:Mine"],
+    "a table": ["table", "PLACE"],
+    "a list of runs": ["list", "runs", "--out", "PLACE"],
+    "a run that is tested": ["test", "123abc", "--out", "PLACE"],
+}
+KINDS_OF_PLACE: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device"])
+@pytest.mark.parametrize("name", PLACES)
+def test_a_command_says_what_lies_where_code_or_records_are_sought(name: str, kind: str, tmp_path: Path) -> None:
+    """Exit 2: it is there, and something else."""
+    place = tmp_path / ("place.py" if any(".py" in word for word in PLACES[name]) else "place")
+    KINDS_OF_PLACE[kind](place)
+    said = call(*(word.replace("PLACE", str(tmp_path / "place")) for word in PLACES[name]))
+    assert said.code == 2, said.err
+    assert kind in said.complaint and str(place) in said.complaint.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["a table", "a list of runs"])
+def test_a_file_is_no_folder_of_records(name: str, tmp_path: Path) -> None:
+    """It is not one without records."""
+    (tmp_path / "place").touch()
+    said = call(*(word.replace("PLACE", str(tmp_path / "place")) for word in PLACES[name]))
+    assert said.code == 2 and "place is a file, not a folder of records." in said.complaint
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--method", "nearest-centroid", "--out", ""],
+        ["run", "--method", "nearest-centroid", "--out="],
+        ["run", "--method", "nearest-centroid", "--dataset", "folder", "--data-root", ""],
+        ["run", "--method", "nearest-centroid", "--dataset", "folder", "--test-data-root", ""],
+        ["test", "123abc", "--out", ""],
+        ["list", "runs", "--out", ""],
+        ["table", ""],
+        ["data", "import", "omniglot", ""],
+        ["data", "preview", "glyphs", "--out", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_is_not_the_current_folder(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a variable that is not set: exit 2, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    said = call(*command)
+    assert said.code == 2 and "it is empty" in said.complaint
+    assert not list(tmp_path.iterdir())

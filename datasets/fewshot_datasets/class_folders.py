@@ -112,7 +112,11 @@ def _without_images(names: list[str], wrapped: Parts, folders: int, classes: set
 def _check_places(inside: dict[str, Parts], folders: int, where: str) -> None:
     """Refuse images that are in no class folder, and those of a kind that is not read; raises `DataError`."""
     if outside := [name for name, parts in inside.items() if len(parts) <= folders]:
-        hint = " Their zip was made on Windows: give that itself, not what it was unpacked to." if "\\" in outside[0] else ""
+        hint = " Take them away, or put them into a class's folder."
+        if len(outside) == len(inside):  # there are no classes
+            hint = ""
+        if "\\" in outside[0]:
+            hint = " Their zip was made on Windows: give that itself, not what it was unpacked to."
         raise DataError(f"{where} holds images in no class folder: {few(outside)}.{hint}\n{EXPECTED}")
     if unread := [name for name in inside if _is_not_read(name)]:
         raise DataError(

@@ -50,7 +50,7 @@ class Folder(OwnImages):
         "split": "",  # a file `class,split`
         "split_seed": 0,  # of a split that is drawn
     }
-    making = 1  # since images of fewer bits than 16 are scaled by these
+    making = 2  # since prepared images tell the depth that they were read with
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fewshot_bench.cli.paths import PATH
 from fewshot_bench.cli.run import DataRoot, Device, Json
 from fewshot_bench.errors import FewshotError, UsageError
 
@@ -23,7 +24,7 @@ def bench(
     no_peer: Annotated[bool, typer.Option("--no-peer", help="Leave learn2learn out.")] = False,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON to this file, too.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON to this file, too.", **PATH)] = None,
     device: Device = "auto",
 ) -> int:
     """Measure how fast this machine trains and tests, against its own limit and against learn2learn.

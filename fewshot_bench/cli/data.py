@@ -9,6 +9,7 @@ import typer
 
 from fewshot_bench import plugins
 from fewshot_bench.cli.help import Command
+from fewshot_bench.cli.paths import PATH
 from fewshot_bench.cli.run import NUMBER, DataRoot, Json
 from fewshot_bench.errors import DataError, UsageError
 
@@ -77,7 +78,9 @@ def get(name: Name, settings: Settings = None, data_root: DataRoot = None, as_js
 @data_app.command("import", cls=Command)
 def import_data(
     name: Name,
-    path: Annotated[Path | None, typer.Argument(help="A folder or a file that you have of it.", show_default=False)] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="A folder or a file that you have of it.", show_default=False, **PATH)
+    ] = None,
     forget: Annotated[bool, typer.Option("--forget", help="Forget what was imported; delete no file.")] = False,
     settings: Settings = None,
     as_json: Json = False,
@@ -154,7 +157,7 @@ def preview(
     queries: Annotated[int, typer.Option(help="Queries a class.", **NUMBER)] = 3,
     episodes: Annotated[int, typer.Option(help="How many episodes.", **NUMBER)] = 3,
     seed: Annotated[int, typer.Option(help="Of the episodes.", **NUMBER)] = 0,
-    out: Annotated[Path | None, typer.Option(help="The PNG.", show_default="NAME-SPLIT.png")] = None,
+    out: Annotated[Path | None, typer.Option(help="The PNG.", show_default="NAME-SPLIT.png", **PATH)] = None,
     settings: Settings = None,
     data_root: DataRoot = None,
     as_json: Json = False,

@@ -10,6 +10,7 @@ import typer
 
 from fewshot_bench import plugins
 from fewshot_bench.cli.meanings import meanings
+from fewshot_bench.cli.paths import is_folder
 from fewshot_bench.cli.run import Json, Out
 from fewshot_bench.errors import FewshotError, UsageError, unknown
 from fewshot_bench.printable import cleaned, printable
@@ -39,7 +40,7 @@ def datasets(check: Check = False, as_json: Json = False) -> int:
 @list_app.command()
 def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
     """List the finished runs below a folder."""
-    if not out.is_dir():
+    if not is_folder(out):
         print(json.dumps([]) if as_json else f"No finished runs in {out}.")
         return 0
     from fewshot_bench.pooling import conflicts_of

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fewshot_bench.cli.paths import PATH
 from fewshot_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ def _short(text: str) -> str:
 
 NUMBER: dict[str, Any] = {"parser": whole_number, "metavar": "<int>"}
 
-Out = Annotated[Path, typer.Option(help="Folder of the records.")]
+Out = Annotated[Path, typer.Option(help="Folder of the records.", **PATH)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key (repeatable).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps …", rich_help_panel=ADVANCED)]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder or archive of the data (else FSBENCH_DATA).")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder or archive of the data (else FSBENCH_DATA).", **PATH)]
 TestDataRoot = Annotated[
-    Path | None, typer.Option(help="Folder or archive of the test's data, if elsewhere.", rich_help_panel=ADVANCED)
+    Path | None, typer.Option(help="Folder or archive of the test's data, if elsewhere.", rich_help_panel=ADVANCED, **PATH)
 ]
 TestDataset = Annotated[
     str | None, typer.Option(help="Test on another data set than it trains on.", rich_help_panel=ADVANCED)

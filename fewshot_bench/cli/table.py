@@ -5,6 +5,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
+from fewshot_bench.cli.paths import PATH
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.printable import printable
 
@@ -12,7 +13,7 @@ FORMATS = ("text", "markdown", "csv", "latex", "json")
 
 
 def table(
-    records: Annotated[list[Path] | None, typer.Argument(help="Folders with records.", show_default="runs")] = None,
+    records: Annotated[list[Path] | None, typer.Argument(help="Folders with records.", show_default="runs", **PATH)] = None,
     style: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fewshot_bench.cli.paths import is_folder
 from fewshot_bench.cli.run import (
     ADVANCED,
     NUMBER,
@@ -148,7 +149,7 @@ def find_run(name: str, out: Path) -> Path:
     """
     if (Path(name) / "record.json").is_file():
         return Path(name)
-    folders = [path.parent for path in sorted(out.rglob("record.json"))] if out.is_dir() else []
+    folders = [path.parent for path in sorted(out.rglob("record.json"))] if is_folder(out) else []
     matches = [folder for folder in folders if folder.name == name or folder.name.rpartition("-")[2].startswith(name)]
     if len(matches) == 1:
         return matches[0]

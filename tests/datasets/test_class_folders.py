@@ -109,7 +109,7 @@ REFUSED = {
     "nothing": ([], "here is empty."),
     "something else": (["a.txt", "b/c.csv"], "holds no images but 2 files, such as 'a.txt', 'b/c.csv'."),
     "no class folders": (["1.jpg", "2.jpg"], "holds images in no class folder: '1.jpg', '2.jpg'."),
-    "one stray image": (["cat/1.jpg", "dog/2.jpg", "banner.png"], "images in no class folder: 'banner.png'"),
+    "one stray image": (["cat/1.jpg", "dog/2.jpg", "banner.png"], "images in no class folder: 'banner.png'. Take them away"),
     "a stray image in what wraps": (["p/cat/1.jpg", "p/dog/2.jpg", "p/banner.png"], "no class folder: 'p/banner.png'"),
     "splits of images": (["train/1.jpg", "test/2.jpg"], "images in no class folder: 'test/2.jpg', 'train/1.jpg'"),
     "a stray image in a split": (["train/cat/1.jpg", "test/2.jpg"], "no class folder: 'test/2.jpg'"),

@@ -1,0 +1,28 @@
+"""Paths that a command is given."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fewshot_bench.errors import UsageError
+from fewshot_bench.printable import printable
+from fewshot_bench.regular import kind_at
+
+
+def named_path(text: str | Path) -> Path:
+    """An option's or an argument's value; an empty one, as of a variable that is not set, would be the current folder."""
+    if text == "":
+        raise typer.BadParameter("it is empty: name a folder or a file; the current folder is '.'.")
+    return Path(text)
+
+
+PATH: dict[str, Any] = {"parser": named_path, "metavar": "<path>"}
+
+
+def is_folder(out: Path) -> bool:
+    """Whether there is a folder of records; raises `UsageError` for what is there and is none."""
+    kind = kind_at(out)
+    if kind not in (None, "a folder"):
+        raise UsageError(f"{printable(str(out))} is {kind}, not a folder of records.")
+    return kind is not None
