@@ -79,6 +79,8 @@ def checked_scores(method: Method, answer: Any, tasks: Tasks, name: str = "predi
         raise PluginError(f"{who} gave {told(answer)}, not a tensor of {of}, {list(shape)}.")
     if tuple(answer.shape) != shape:
         raise PluginError(f"{who} gave shape {list(answer.shape)}, where {list(shape)} was expected: {of}.")
+    if answer.layout is not torch.strided:
+        raise PluginError(f"{who} gave a sparse tensor ({answer.layout}), where {of} are dense: to_dense() makes it so.")
     if not answer.is_floating_point():
         raise PluginError(f"{who} gave {answer.dtype}, where {of} are floating-point numbers.")
     if answer.device != tasks.targets.device:

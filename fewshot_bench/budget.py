@@ -13,6 +13,8 @@ def within_budget(images: int, spec: TrainSpec, sections: Sections, said: Sectio
     the request itself sets; raises `UsageError` where it cannot be."""
     if not isinstance(images, int) or isinstance(images, bool) or images < 1:
         raise UsageError(f"--images must be a whole number of at least 1, got {images!r}.")
+    if images >= 2**63:
+        raise UsageError(f"--images must be below 2^63, got a number of {len(str(images))} digits.")
     if not spec.updates:
         raise UsageError(f"{spec.method} learns nothing from images: leave --images out.")
     if "updates" in said["train"]:

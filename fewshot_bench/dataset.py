@@ -14,7 +14,9 @@ import numpy.typing as npt
 from fewshot_bench.errors import DataError, UsageError, unknown
 from fewshot_bench.files import ARCHIVES
 from fewshot_bench.given import path as given_path
+from fewshot_bench.printable import printable
 from fewshot_bench.regular import check_regular
+from fewshot_bench.strict_json import LARGEST_NUMBER
 
 if TYPE_CHECKING:
     from fewshot_bench.bank import ImageBank
@@ -45,7 +47,11 @@ def checked_options(defaults: Mapping[str, Any], given: Mapping[str, Any] | None
         if key not in defaults:
             raise unknown("data option", key, defaults)
         if type(value) is not (kind := type(defaults[key])):
-            raise UsageError(f"data.{key} must be {KINDS.get(kind, kind.__name__)}, not {value!r}.")
+            whole = kind is int and type(value) is float and value.is_integer()
+            write = f": write {int(value)}" if whole else ""
+            raise UsageError(f"data.{key} must be {KINDS.get(kind, kind.__name__)}, not {value!r}{write}.")
+        if kind is int and abs(value) > LARGEST_NUMBER:
+            raise UsageError(f"data.{key} must be at most 2^53 ({LARGEST_NUMBER}), got {printable(str(value), 60)}.")
     return {**defaults, **(given or {})}
 
 

@@ -40,6 +40,8 @@ def whole(name: str, value: Any) -> int:
             raise TypeError
         return index(value)
     except (TypeError, ValueError):
+        if isinstance(value, float) and value.is_integer():
+            raise UsageError(f"{name} must be a whole number, got {shown(value)}: write {int(value)}.") from None
         more = ": one at a time, for several values make several runs" if isinstance(value, Sequence | range) else ""
         more = "" if isinstance(value, str) else more
         raise UsageError(f"{name} must be a whole number, got {shown(value)}{more}.") from None
@@ -61,7 +63,7 @@ def settings(value: Any) -> tuple[str, ...]:
     if not isinstance(value, Mapping):
         if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
             return tuple(map(str, value))
-        raise UsageError(f"settings must be a mapping of keys to values, got {shown(value)}.")
+        raise UsageError(f"settings must be a mapping of keys to values, or a list of texts key=value, got {shown(value)}.")
     return tuple(_setting(key, one) for key, one in _flat(value))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fewshot_bench.copies import copy_of
 from fewshot_bench.episode_size import EpisodeSize
+from fewshot_bench.few_steps import FEW, few_steps
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.plan import Plan, blank_task
 from fewshot_bench.randomness import seeded
@@ -40,8 +41,16 @@ def long_work(rehearsed: Rehearsed, train: TrainSpec, test: TestSpec, method: Me
     if total < DAY_S:
         return None
     each = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items() if seconds)
-    hints = {"training": "fewer --images", "validation": "a larger --set validation.every", "test": "fewer --episodes"}
+    hints = {"training": _fewer_updates(train), "validation": "a larger --set validation.every", "test": "fewer --episodes"}
     return f"This takes about {_duration(total)} here ({each}).\nShorter: {hints[max(parts, key=lambda name: parts[name])]}."
+
+
+def _fewer_updates(train: TrainSpec) -> str:
+    """What shortens a training: fewer updates, or tasks of an update where one is all that there is."""
+    size = "meta_batch_size" if train.batch_size is None else "batch_size"
+    if getattr(train, size) > train.updates:
+        return f"a smaller --set {size}"
+    return "fewer --set updates (or --images in its place)"
 
 
 def long_test(test: TestSpec, method: Method, plan: Plan) -> str | None:
@@ -54,7 +63,9 @@ def _guess(rehearsed: Rehearsed, train: TrainSpec, test: TestSpec) -> float:
     """Seconds of a run whose tasks take as long as the small ones for each image."""
     rules = train.validation
     a_task = rehearsed.test_s * _ratio(EpisodeSize.of(test))
-    tests = test.episodes + (rules.episodes * (train.updates // rules.every + 1) if rules else 0)
+    tests = test.episodes * (test.inner_steps or 1)
+    if rules:
+        tests += rules.episodes * (train.updates // rules.every + 1) * (rules.inner_steps or 1)
     if train.batch_size is not None:
         an_update = rehearsed.update_s * max(1.0, train.batch_size / BATCH)
     else:
@@ -77,10 +88,12 @@ def _training_s(method: Method, train: TrainSpec, plan: Plan) -> float:
     if train.batch_size is not None:
         x = torch.rand(train.batch_size, *method.info.input_shape, generator=torch.Generator().manual_seed(0)).to(like)
         y = (torch.arange(train.batch_size) % max(1, method.info.training_classes)).to(like.device)
-        return train.updates * _timed(like.device, lambda: method.batch_loss(x, y).mean().backward())
+        with few_steps(method) as times:
+            return train.updates * times * _timed(like.device, lambda: method.batch_loss(x, y).mean().backward())
     count = 1 if train.varies else min(plan.train_chunk, train.meta_batch_size, TRIED)
     tasks = _many(blank_task(method.info, EpisodeSize.of(train), like), count)
-    seconds = _timed(like.device, lambda: method.loss(tasks).sum().backward())
+    with few_steps(method) as times:
+        seconds = times * _timed(like.device, lambda: method.loss(tasks).sum().backward())
     return train.updates * train.meta_batch_size * seconds / count
 
 
@@ -95,17 +108,19 @@ def _tests_s(method: Method, train: TrainSpec, test: TestSpec, plan: Plan) -> di
 def _task_s(method: Method, spec: TestSpec | Validation, plan: Plan) -> float:
     """Seconds of one task of a test, by as many at once as the plan says."""
     method.eval()
-    method.conditions = Conditions(spec.normalisation, spec.inner_steps)
+    steps = spec.inner_steps and min(spec.inner_steps, FEW)
+    method.conditions = Conditions(spec.normalisation, steps)
     like = next(method.parameters(), torch.empty(0))
     size = EpisodeSize.of(spec)
-    with torch.no_grad():
+    with torch.no_grad(), few_steps(method) as times:
+        times = spec.inner_steps / steps if spec.inner_steps and steps else times
         task = blank_task(method.info, size, like)
         support, query = (method.embed_images(x[0]) for x in (task.support_x, task.query_x))
         if support is not None and query is not None:  # embedded once for all episodes: not counted
             task = replace(task, support_x=support[None], query_x=query[None])
         count = 1 if size.varies else min(plan.test_chunk, TRIED)
         tasks = _many(task, count).without_query_labels()
-        return _timed(like.device, lambda: method.predict(tasks)) / count
+        return _timed(like.device, lambda: method.predict(tasks)) * times / count
 
 
 def _timed(device: torch.device, work: Callable[[], object]) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fewshot_bench.backbone import Backbone
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.few_steps import most_of
 from fewshot_bench.losses import task_losses
 from fewshot_bench.normalisation import RunningStatistics, Statistics
 from fewshot_bench.specs import Kind, Normalisation
@@ -116,7 +117,7 @@ def build_hparams(cls: type, given: Mapping[str, Any]) -> Any:
     """An instance of the hyper-parameter dataclass `cls`; raises `UsageError` for an unknown key or a wrong type."""
     if not is_dataclass(cls):
         raise UsageError(f"{cls.__name__} must be a dataclass of hyper-parameters.")
-    types = get_type_hints(cls)
+    types, most = get_type_hints(cls), {one.name: most_of(one) for one in fields(cls)}
     for key, value in given.items():
         if key not in types:
             raise unknown("hyper-parameter", key, types)
@@ -126,6 +127,8 @@ def build_hparams(cls: type, given: Mapping[str, Any]) -> Any:
             raise UsageError(f"{key} must be {getattr(expected, '__name__', expected)}, got {value!r}.")
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{key} must be a finite number, got {value!r}.")
+        if type(value) is int and (bound := most.get(key)) is not None and value > bound:
+            raise UsageError(f"{key} must be at most {bound:,}, got {value:,}.")
     missing = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING and f.name not in given]
     if missing:
         raise UsageError(f"{cls.__name__} needs a value for: {', '.join(missing)}.")

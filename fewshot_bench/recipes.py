@@ -5,6 +5,8 @@ the first entry of that name whose `for` matches is taken, and a key that `for` 
 (`--recipe my.yaml`) holds the sections themselves.
 """
 
+import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,8 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
         return {}
     name, _, like = (recipe or "default").partition("@")
     see = f"fsbench show {plugin.said}"
+    if name not in recipes and (os.sep in name or Path(str(recipe)).is_file()):
+        raise UsageError(f"--recipe {shlex.quote(str(recipe))}: a file of your own must end in .yaml (or .yml). See: {see}")
     if name not in recipes:
         raise unknown(f"recipe of {plugin.name}", name, recipes, see=see)
     asked = {"dataset": like or dataset, "ways": ways, "shots": shots}

@@ -19,6 +19,7 @@ from fewshot_bench.backbone import Backbone
 from fewshot_bench.cost import check_kept, check_memory
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import PluginError, UsageError
+from fewshot_bench.few_steps import few_steps
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.normalisation import Statistics
 from fewshot_bench.plan import blank_task
@@ -36,7 +37,8 @@ SAME = 1e-3
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """The method as it then is, and the seconds that its answers took, of a task in a test and in training (or a batch)."""
+    """The method as it then is, and the seconds that its answers take, of a task in a test (by one inner step) and in
+    training (or a batch)."""
 
     method: Method
     test_s: float
@@ -53,14 +55,15 @@ def rehearse(resolved: Resolved, training_classes: int) -> Rehearsed:
         check_layers(method)
         for network in (one for one in method.modules() if isinstance(one, Backbone)):
             check_normalisation(str(resolved.train.backbone), network, resolved.dataset.shape)
-        started = time.perf_counter()
-        _rehearse_test(method, resolved)
-        tested = time.perf_counter()
-        if method.trained and resolved.train.updates:
-            _rehearse_update(method, resolved)
-    updated = time.perf_counter()
-    check_kept(resolved, method)
-    return Rehearsed(method, tested - started, updated - tested)
+        with few_steps(method) as times:
+            started = time.perf_counter()
+            _rehearse_test(method, resolved)
+            tested = time.perf_counter()
+            if method.trained and resolved.train.updates:
+                _rehearse_update(method, resolved)
+            updated = time.perf_counter()
+            check_kept(resolved, method)
+    return Rehearsed(method, times * (tested - started), times * (updated - tested))
 
 
 def _rehearse_test(method: Method, resolved: Resolved) -> None:

@@ -47,6 +47,7 @@ UNKNOWN = {
         "20-way",
     ),
     "recipe of no data set": (["--method", "maml", "--recipe", "short@omni"], "'short' for omni,", "There are: omniglot"),
+    "recipe of no ending": (["--method", "maml", "--recipe", "/dev/stdin"], "/dev/stdin", "must end in .yaml"),
     "own option": (["--method", "maml", "--set", "train.seed=1"], "'train.seed'", "--seeds"),
     "network of images": (["--method", "maml", "--dataset", "sinusoid", "--set", "backbone=conv4-64"], "images, not points"),
     "protocol": (["--method", "maml", "--protocol", "standrad"], "'standrad'", "'standard'"),
@@ -77,7 +78,7 @@ SIZES = {
     "--shots": ("0", "-1", "one"),
     "--queries": ("0", "-1", "many"),
     "--episodes": ("0", "-1", "1", "all"),
-    "--seeds": ("-1", "4-2", "a", "0-", "1,1", "", "4294967296", "0-4000"),
+    "--seeds": ("-1", "4-2", "a", "0-", "1,1", "", "4294967296", "0-4000", "0-1000000000000", "0-99999999"),
 }
 
 
@@ -105,6 +106,8 @@ SETTINGS = {
     "backbone=[conv4-64]": "string",
     "dtype=float16": "float32",
     "split=test": "train+val",
+    "test.inner_steps=1000000000": "100000",
+    "validation.inner_steps=1000000000": "100000",
 }
 
 

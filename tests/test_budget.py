@@ -76,6 +76,7 @@ REFUSED = {
     "beside updates": (["--images", "9000", "--set", "updates=3"], "leave --set updates out"),
     "none": (["--images", "0"], "--images must be a whole number of at least 1, got 0"),
     "less than an update": (["--images", "79"], "less than the 80 of one update: at least --images 80"),
+    "more than can be": (["--images", "9" * 26], "--images must be below 2^63"),
     "a decimal": (["--images", "1.5"], "'1.5' is not a whole number"),
     "no training": (["--images", "9000", "--method", "nearest-centroid"], "nearest-centroid learns nothing"),
 }

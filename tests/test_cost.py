@@ -89,8 +89,8 @@ class Vast(Dataset):
 """
 
 LONG = {
-    "updates": (["run", "--method", TINY[2], "--set", f"updates={BIG}"], "training", "--images"),
-    "tasks an update": (["run", "--method", TINY[2], "--set", f"meta_batch_size={BIG}"], "training", "--images"),
+    "updates": (["run", "--method", TINY[2], "--set", f"updates={BIG}"], "training", "fewer --set updates"),
+    "tasks an update": (["run", "--method", TINY[2], "--set", f"meta_batch_size={BIG}"], "training", "meta_batch_size"),
     "test episodes": ([*PIXELS, "--episodes", BIG], "(test ", "--episodes"),
     "batches": (["run", "--method", "CLASSES", "--set", f"updates={BIG}"], "training", "--images"),
     "validations": (

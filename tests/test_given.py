@@ -115,6 +115,9 @@ class NoMethod:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a truth value for ways": ({"ways": True}, "ways must be a whole number, got True"),
     "a decimal number of shots": ({"shots": 1.5}, "shots must be a whole number, got 1.5"),
+    "a whole number as a decimal": ({"images": 1e5}, "images must be a whole number, got 100000.0: write 100000"),
+    "one of numpy": ({"queries": np.float64(2)}, "queries must be a whole number, got"),
+    "a set of settings": ({"settings": {"data.side=84"}}, "or a list of texts key=value"),
     "text for a number": ({"shots": "1"}, "shots must be a whole number, got '1'"),
     "several ways": ({"ways": [5, 10]}, "several values make several runs"),
     "several seeds": ({"seed": range(3)}, "several values make several runs"),

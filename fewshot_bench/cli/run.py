@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fewshot_bench.resolve import Resolved
 
 ADVANCED = "Advanced"
+MOST_SEEDS = 1000
+"""Of one command."""
 
 
 def whole_number(text: str | int) -> int:
@@ -161,16 +163,17 @@ def run(
 
 def parse_seeds(text: str) -> list[int]:
     """`3`, `0-4` or `0,2,5-7` as numbers; raises `UsageError`."""
-    seeds: list[int] = []
+    given, ranges = repr(_short(text)), []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not _is_number(first) or (dash and not _is_number(last)) or int(last or first) < int(first):
-            raise UsageError(f"--seeds takes numbers from 0 up, such as 3, 0-4 or 0,2,5; got {text!r}.")
-        seeds += range(int(first), int(last or first) + 1)
+            raise UsageError(f"--seeds takes numbers from 0 up, such as 3, 0-4 or 0,2,5; got {given}.")
+        ranges.append(range(int(first), int(last or first) + 1))
+    if sum(map(len, ranges)) > MOST_SEEDS or any(numbers[-1] >= 2**32 for numbers in ranges):  # counted before it is built
+        raise UsageError(f"--seeds takes at most {MOST_SEEDS:,} seeds below 2^32; got {given}.")
+    seeds = [seed for numbers in ranges for seed in numbers]
     if len(set(seeds)) != len(seeds):
-        raise UsageError(f"--seeds names a seed twice: {text!r}.")
-    if max(seeds) >= 2**32 or len(seeds) > 1000:
-        raise UsageError(f"--seeds takes at most 1,000 seeds below 2^32; got {text!r}.")
+        raise UsageError(f"--seeds names a seed twice: {given}.")
     return seeds
 
 

@@ -160,3 +160,13 @@ def test_a_table_of_nothing_says_how_to_make_a_record(tmp_path: Path) -> None:
     said = call("table", tmp_path)
     assert said.code == 2
     assert "fsbench run" in said.complaint
+
+
+def test_a_record_that_is_no_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """A link to a device: no name is guessed."""
+    (tmp_path / "record.json").symlink_to("/dev/zero")
+    said = call("show", tmp_path)
+    assert said.code == 3, said.err
+    assert "record.json" in said.err
+    assert "a device" in said.err
+    assert "Did you mean" not in said.err
