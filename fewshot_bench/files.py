@@ -158,7 +158,8 @@ def _another_kind(path: Path) -> str | None:
             kind = kind_of(file.read(FIRST))
     except OSError:
         return None
-    named, read_as = "zip" if path.suffix.lower() == ".zip" else "tar", READ_AS.get(kind or "")
+    named = "zip" if path.suffix.lower() in (".zip", ".npz") else "tar"
+    read_as = READ_AS.get(kind or "")
     if kind is None or (read_as is not None and named == read_as[1:4]):
         return None
     unpack = ". Unpack it, and name the folder" if kind.endswith((" archive", "Zstandard")) else ""

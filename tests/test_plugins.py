@@ -83,11 +83,14 @@ def pip(*arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def _installed() -> Iterator[None]:
-    """The third party's package, installed as its users would, and removed afterwards."""
-    pip("install", "--no-deps", "--no-build-isolation", "--no-index", "--force-reinstall", str(PLUGIN))
-    yield
-    pip("uninstall", "--yes", "fewshot-example")
+def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The third party's package, installed by pip where this process alone finds it: others test beside it."""
+    site = tmp_path_factory.mktemp("site")
+    pip("install", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(site), str(PLUGIN))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        patch.setenv("PYTHONPATH", str(site))
+        yield
 
 
 installed = pytest.mark.usefixtures("_installed")

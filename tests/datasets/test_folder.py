@@ -310,15 +310,16 @@ def test_a_run_needs_nothing_but_the_folder(kernels: None, tmp_path: Path) -> No
     ],
 )
 def test_a_split_of_too_few_classes_is_said_to_be_drawn(classes: int, words: str, kernels: None, tmp_path: Path) -> None:
-    """With its seed, of how many classes, and how to state one; a run and a preview say the same, in two lines."""
+    """With its seed, of how many classes, and how to state one; a run and a preview say the same, in three lines at most."""
     root = write(tmp_path / "photos", colours(classes, 3))
     common = ("--data-root", root, "--ways", 3 if classes == 10 else 2, "--queries", 2, "--set", "data.side=8")
     run = ("run", "--method", "nearest-centroid", "--dataset", "folder", "--protocol", "custom", "--out", tmp_path / "runs")
     for command in (run, ("data", "preview", "folder", "--split", "test")):
         said = call(*command, *common)
         assert said.code == 2
-        refused, told = said.complaint.splitlines()
+        refused, told, *remedy = said.complaint.splitlines()
         assert refused.endswith(words)
+        assert len(remedy) <= 1
         assert told.startswith(f"The data: {classes} classes, {3 * classes} images; split: drawn with seed 0 (")
         assert "split.csv" in told and "--set data.split=FILE" in told
 
