@@ -186,7 +186,12 @@ def test_an_augmented_training_goes_on_as_it_would_have(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
-    [("augment=crop", ("crop",)), ("train.augment=[crop, flip]", ("crop", "flip")), ("augment=", ()), ("augment=[]", ())],
+    [
+        ("augment=crop", ("crop",)),
+        ("train.augment=[crop, flip]", ("crop", "flip")),
+        ("augment=null", ()),
+        ("augment=[]", ()),
+    ],
 )
 def test_augmentations_are_a_word_or_a_list(setting: str, expected: tuple[str, ...]) -> None:
     """In the order that is given."""
