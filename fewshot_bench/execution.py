@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fewshot_bench import given, plugins
 from fewshot_bench.again import Asked, again
+from fewshot_bench.budget import SCHEDULES
 from fewshot_bench.checkpoint import differences, listed, load_tensors, save_tensors, weights_sha256
 from fewshot_bench.cost import check_image, check_memory
 from fewshot_bench.engine import ENGINE
@@ -172,8 +173,9 @@ def _check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> N
 
 
 def _asked(request: Request) -> Asked:
-    """What a request changes of its recipe; a budget of images comes to a number of updates."""
-    updates = ("train.updates=",) if request.images is not None else ()
+    """What a request changes of its recipe; a budget of images comes to a number of updates, and a schedule that follows."""
+    followed = [f"{section}.{key}=" for section, keys in SCHEDULES.items() for key in keys]
+    updates = ("train.updates=", *followed) if request.images is not None else ()
     backbone = ("backbone.name=",) if request.backbone is not None else ()
     return Asked.by_settings("run", request.recipe, (*backbone, *request.settings, *updates))
 

@@ -98,12 +98,14 @@ def test_a_dry_run_says_what_the_budget_became() -> None:
 
 
 def test_a_run_says_what_its_budget_became_and_its_command_makes_it_again(tmp_path: Path) -> None:
-    """The command in the record names the budget."""
-    said = finished(*SMALL, "--images", "480", "--out", tmp_path / "a")
+    """The command in the record names what came of it: the updates, and the schedule that follows them."""
+    place = SMALL.index("validation.every=2")
+    said = finished(*SMALL[: place - 1], *SMALL[place + 1 :], "--images", "480", "--out", tmp_path / "a")
     assert "--images 480: 3 updates of 160 images" in said.err
     first = load_record(only_run(tmp_path / "a"))
     command = first.content["provenance"]["command"]
-    assert "--images 480" in command
+    assert "--set train.updates=3" in command
+    assert "--set validation.every=1" in command
     finished(*shlex.split(command)[1:], "--out", tmp_path / "b")
     assert load_record(only_run(tmp_path / "b")).run_id == first.run_id
 
