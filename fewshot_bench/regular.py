@@ -32,10 +32,10 @@ def check_regular(path: Path) -> None:
 
 
 def kind_at(path: Path) -> str | None:
-    """What a path leads to, in words; None where there is nothing that can be seen."""
+    """What a path leads to, in words; None where there is nothing. Raises `OSError` where the system does not tell."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # the latter: a NUL in the path
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a NUL in the path
         return None
     return "a file" if stat.S_ISREG(mode) else KINDS.get(stat.S_IFMT(mode), "something else")
 

@@ -85,8 +85,8 @@ def test_a_method_that_draws_from_global_generators_has_the_same_score_each_time
         content = load_record(folder).content
         write_json(folder / "record.json", content | {"plan": content["plan"] | {"test_chunk": chunk}})
     for shard in ("2/2", "1/2"):
-        finished("test", one, "--shots", "2", "--shard", shard)
-    finished("test", other, "--shots", "2")
+        finished("test", one, "--method", f"{ODD}:Noisy", "--shots", "2", "--shard", shard)
+    finished("test", other, "--method", f"{ODD}:Noisy", "--shots", "2")
     scores = [read_scores(folder) for folder in (one, other)]
     assert all(np.array_equal(scores[0][key], scores[1][key]) for key in scores[1])
     assert len(scores[0]) == 2

@@ -1,7 +1,6 @@
 """`fsbench test`."""
 
 import json
-import os
 import shlex
 from itertools import pairwise
 from pathlib import Path
@@ -143,12 +142,21 @@ def spans(numbers: list[int]) -> str:
     return ", ".join(f"{a}-{b}" if b > a else f"{a}" for a, b in zip(firsts, lasts, strict=True))
 
 
+def _is_there(path: Path) -> bool:
+    """Whether something is there, a link to nothing too; raises `OSError` where the system does not tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    return True
+
+
 def find_run(name: str, out: Path) -> Path:
     """The folder of the run `name`: a folder, a folder's name below `out`, or the start of one run id.
 
     Raises `UsageError` where there is none or more than one.
     """
-    if os.path.lexists(Path(name) / "record.json"):  # whatever is wrong with it, its reader says
+    if _is_there(Path(name) / "record.json"):  # whatever is wrong with it, its reader says
         return Path(name)
     folders = [path.parent for path in sorted(out.rglob("record.json"))] if is_folder(out) else []
     matches = [folder for folder in folders if folder.name == name or folder.name.rpartition("-")[2].startswith(name)]
