@@ -89,15 +89,16 @@ def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":
     content = read_bounded(path, SPARE_BYTES + BYTES_A_ROW * most)
     try:
         texts = [name for name in columns if _PLAIN[name] == "BYTE_ARRAY"]
-        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=texts, **_LIMITS)
-        _check_metadata(path, content, file.metadata, columns, most)
+        metadata = pq.ParquetFile(io.BytesIO(content), **_LIMITS).metadata
+        _check_metadata(path, content, metadata, columns, most)
+        file = pq.ParquetFile(io.BytesIO(content), metadata=metadata, read_dictionary=texts, **_LIMITS)
         table = file.read(columns=columns, use_threads=False)
         if any(table[name].null_count for name in columns):
             raise DataError(f"{_shown(path)} is damaged: a value is missing.")
     except (OSError, ValueError, MemoryError, OverflowError, pa.ArrowException) as error:
         raise DataError(f"{_shown(path)} is damaged: {printable(str(error).partition(chr(10))[0]).rstrip('.')}.") from None
-    if table.num_rows != file.metadata.num_rows:
-        raise DataError(f"{_shown(path)} is damaged: it has {table.num_rows:,} rows and says {file.metadata.num_rows:,}.")
+    if table.num_rows != metadata.num_rows:
+        raise DataError(f"{_shown(path)} is damaged: it has {table.num_rows:,} rows and says {metadata.num_rows:,}.")
     return table
 
 

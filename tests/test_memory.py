@@ -17,16 +17,19 @@ UPDATES, TASKS = 4, 8  # the fewer; tasks of each
 IMAGES_MIB = 5 * 16 * 28 * 28 * 4 / 2**20
 """The images of one episode of 5 ways, 1 shot and 15 queries, as floats."""
 TRAINING = {
-    "backbone": f"{peak_memory.__file__}:narrow",
     "train.ways": 5,
     "train.queries": 15,
     "meta_batch_size": TASKS,
     "validation.every": 1000,
     "validation.episodes": 2,
 }
+NARROW = {"backbone": f"{peak_memory.__file__}:narrow"}
 TESTED: dict[str, tuple[int, dict[str, Any]]] = {
-    "maml": (60, {}),
-    "prototypical-networks": (60, {"test.normalisation": "support"}),  # images in every episode, not ready embeddings
+    "maml": (60, NARROW),
+    "prototypical-networks": (
+        60,
+        NARROW | {"test.normalisation": "support"},
+    ),  # images in every episode, not ready embeddings
     "nearest-centroid": (2 * COMPARE_AT_ONCE, {}),  # each image embedded once, as the image itself
 }
 """The fewer episodes, which fill two chunks or more, and the settings of the test."""
@@ -35,7 +38,7 @@ TESTED: dict[str, tuple[int, dict[str, Any]]] = {
 @pytest.mark.parametrize("method", ["maml", "prototypical-networks"])
 def test_eight_times_the_training_episodes_need_no_more_memory(method: str, tmp_path: Path) -> None:
     """Within half of what the images of the further episodes alone would need."""
-    few, many = (peak_mib(tmp_path, method, 2, updates=updates) for updates in (UPDATES, TIMES * UPDATES))
+    few, many = (peak_mib(tmp_path, method, 2, updates=updates, **NARROW) for updates in (UPDATES, TIMES * UPDATES))
     assert many - few < (TIMES - 1) * UPDATES * TASKS * IMAGES_MIB / 2
 
 

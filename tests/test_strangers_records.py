@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command_line import Said, call
 from example_records import draw_scores, make_record
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fewshot_bench.errors import DataError, FewshotError
@@ -246,6 +246,7 @@ def test_a_small_file_of_one_huge_text_is_not_unpacked(tmp_path: Path) -> None:
 
 
 @given(place=st.integers(0, 2000), byte=st.integers(0, 255))
+@example(place=742, byte=0)  # in the name of column `result`
 def test_a_file_with_another_byte_is_read_or_named(place: int, byte: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Wherever it stands: in a page, its header, or what the file says of itself."""
     source = REAL["prototypical-networks-glyphs"]
