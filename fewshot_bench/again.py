@@ -31,29 +31,31 @@ Content = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """By what a result was asked for: `run` or `test`, the recipe, the keys that `--set` named."""
+    """By what a result was asked for: `run` or `test`, the recipe, the keys that `--set` named, the threads."""
 
     by: str = "run"
     recipe: str | None = None
     settings: tuple[str, ...] = ()
+    threads: int | None = None
 
     @classmethod
     def of(cls, content: Content, result: Content) -> "Asked":
         """What a record says."""
         if (said := result.get("asked")) is not None:
-            return cls(said.get("by", "run"), said.get("recipe"), tuple(said.get("settings", ())))
+            return cls(said.get("by", "run"), said.get("recipe"), tuple(said.get("settings", ())), said.get("threads"))
         return _told_by(result.get("command") or content["provenance"].get("command") or "")
 
     @classmethod
-    def by_settings(cls, by: str, recipe: str | None, settings: tuple[str, ...]) -> "Asked":
+    def by_settings(cls, by: str, recipe: str | None, settings: tuple[str, ...], threads: int | None = None) -> "Asked":
         """What a command line says: `settings` are `key=value`."""
         names = (setting.partition("=")[0].strip() for setting in settings)
-        return cls(by, recipe, tuple(name for name in names if _SETTING.fullmatch(name)))
+        return cls(by, recipe, tuple(name for name in names if _SETTING.fullmatch(name)), threads)
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in a record."""
         recipe = {"recipe": self.recipe} if self.by == "run" else {}
-        return {"by": self.by, **recipe, "settings": list(self.settings)}
+        threads = {} if self.threads is None else {"threads": self.threads}
+        return {"by": self.by, **recipe, "settings": list(self.settings), **threads}
 
 
 def _told_by(command: str) -> Asked:
@@ -117,6 +119,7 @@ def run_options(content: Content, result: Content, asked: Asked, places: Places 
         "recipe": asked.recipe,
         "seeds": train["seed"],
         "device": train["device"],
+        "threads": asked.threads,
         "settings": _settings(content, result, asked, places),
     }
 
@@ -129,6 +132,7 @@ def _test_options(content: Content, first: Content, result: Content, asked: Aske
         **_tested_on(content, result),
         **changed,
         **_free(test),
+        "threads": asked.threads,
         "settings": _settings(content, result, asked),
     }
 

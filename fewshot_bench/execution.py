@@ -177,7 +177,7 @@ def _asked(request: Request) -> Asked:
     followed = [f"{section}.{key}=" for section, keys in SCHEDULES.items() for key in keys]
     updates = ("train.updates=", *followed) if request.images is not None else ()
     backbone = ("backbone.name=",) if request.backbone is not None else ()
-    return Asked.by_settings("run", request.recipe, (*backbone, *request.settings, *updates))
+    return Asked.by_settings("run", request.recipe, (*backbone, *request.settings, *updates), request.threads)
 
 
 def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
@@ -235,7 +235,7 @@ def test_run(
     if is_tested(record, resolved, on_existing):
         listener.note(f"Already done: {folder} holds this result (--on-existing overwrite computes it again).")
     else:
-        asked = Asked.by_settings("test", None, request.settings)
+        asked = Asked.by_settings("test", None, request.settings, request.threads)
         record = _test_again(record, resolved, spec, asked, listener, request.threads)
     return _with_result(record, resolved)
 

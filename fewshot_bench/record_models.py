@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.printable import printable
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.strict_json import LARGEST_NUMBER
@@ -37,6 +38,7 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test", "train+val"]
 Amount = Annotated[float, Field(ge=0, le=1e10)]
 Error = Annotated[float, Field(ge=0, le=LARGEST_ERROR)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
 Chunk = Annotated[int, Field(ge=1, le=2**20)]
 
 
@@ -50,7 +52,7 @@ class PlanPart(Part):
     """How the work was laid out."""
 
     device: Name
-    threads: int = Field(ge=1, le=4096)
+    threads: Threads
     train_chunk: Chunk
     test_chunk: Chunk
     kernels: bool = False
@@ -94,6 +96,7 @@ class AskedPart(Part):
     by: Literal["run", "test"] = "run"
     recipe: Name | None = None
     settings: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]{0,199}$")]], Field(max_length=200)] = []
+    threads: Threads = ABSENT
 
 
 class StepPart(Part):
@@ -127,8 +130,8 @@ class ResultPart(Part):
     level: Annotated[float, Field(gt=0, lt=1)] = ABSENT
     interval: str = ABSENT
     predictions: PositiveInt = ABSENT
-    source_sha256: Hash = ABSENT
-    engine: PositiveInt = ABSENT
+    source_sha256: Hash
+    engine: PositiveInt
     plan: PlanPart = ABSENT
     cost: TestCost = ABSENT
     data: DataPart = ABSENT
@@ -223,15 +226,30 @@ class RecordContent(Part):
         return self
 
 
-def checked(content: dict[str, Any]) -> dict[str, Any]:
-    """A record's content with its specs complete; raises `ValueError` that says what is wrong first."""
+def checked(content: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:
+    """A record's content with its specs complete; raises `ValueError` that says what is wrong first. Without `ids` those are
+    not computed again: an older schema had others."""
     try:
         found = RecordContent.model_validate(content)
     except ValidationError as error:
         raise ValueError(_first(error)) from None
+    if ids:
+        _check_ids(found)
     tests = [one.test.model_dump(mode="json") for one in found.results]
     results = [result | {"test": test} for result, test in zip(content["results"], tests, strict=True)]
     return content | {"train": found.train.model_dump(mode="json"), "results": results}
+
+
+def _check_ids(content: RecordContent) -> None:
+    """Refuse ids that are not those of what the record says: a changed seed would count as another run."""
+    code = content.method.source_sha256, content.data.identity, content.engine
+    if content.run_id != (due := run_id(content.train, *code)):
+        raise ValueError(f"run_id is not that of its training ({due}): one of the two was changed")
+    for result in content.results:
+        other = result.data.identity if result.data else None
+        due = identify_result(result.test, other, result.source_sha256, result.engine)
+        if result.id != due:
+            raise ValueError(f"result {result.id} has not the id of its test ({due}): one of the two was changed")
 
 
 def _first(error: ValidationError) -> str:

@@ -151,6 +151,7 @@ def _present(read: Any, path: Path) -> dict[str, Any]:
     schema = content.get("schema")
     if type(schema) is not int:
         raise DataError(f"{_named(path)} is not a record: it has no schema.")
+    ids = schema == SCHEMA
     try:
         while schema in MIGRATIONS:
             content = MIGRATIONS[schema](content)
@@ -162,7 +163,7 @@ def _present(read: Any, path: Path) -> dict[str, Any]:
             f"{_named(path)} has schema {schema}; this version of fewshot-bench reads up to {SCHEMA}. Upgrade it."
         )
     try:
-        return checked(content)
+        return checked(content, ids=ids)
     except ValueError as error:
         raise DataError(f"{_named(path)} is damaged: {error}.") from None
 

@@ -22,11 +22,12 @@ from fewshot_bench.episode_size import MORE, check_accepted
 from fewshot_bench.errors import UsageError
 from fewshot_bench.expansion import expand_test, expand_train, train_mode
 from fewshot_bench.functions import FunctionFamily
+from fewshot_bench.identity import run_id
 from fewshot_bench.method import Method, MethodInfo, build_hparams
 from fewshot_bench.plan import resolve_device
 from fewshot_bench.recipes import DEFAULTS, apply_settings, merge, recipe_sections
 from fewshot_bench.source import Source, source_of
-from fewshot_bench.specs import Kind, TestSpec, TrainSpec, run_id
+from fewshot_bench.specs import Kind, TestSpec, TrainSpec
 from fewshot_bench.threads import told
 
 

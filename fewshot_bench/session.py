@@ -16,6 +16,7 @@ from fewshot_bench.dataset import Progress
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.functions import FunctionData, FunctionSampler, FunctionSource
+from fewshot_bench.identity import identify_result
 from fewshot_bench.inductive import InductiveCheck, is_inductive
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.method import Conditions, Method
@@ -26,7 +27,7 @@ from fewshot_bench.randomness import ForkedGenerator, derive_seed, host_generato
 from fewshot_bench.resolve import Resolved
 from fewshot_bench.score_files import Scores
 from fewshot_bench.several import MixedSource, banks_of, resident
-from fewshot_bench.specs import TestSpec, short_hash
+from fewshot_bench.specs import TestSpec
 from fewshot_bench.statistics import score_interval, trials_of
 from fewshot_bench.tasks import Sampler, Source, TaskSource, VaryingShots
 from fewshot_bench.testing import Ask, batch_size, episode_scores, prediction, scores_by_step, steps
@@ -241,11 +242,6 @@ def result_id(resolved: Resolved) -> str:
     code that scores it."""
     other = None if resolved.test_data is resolved.dataset else resolved.test_data.identity()
     return identify_result(resolved.test, other, resolved.source_sha256)
-
-
-def identify_result(test: TestSpec, other_data: str | None, source_sha256: str, engine: int = ENGINE) -> str:
-    """The id of a result from its parts; `other_data`: the identity of what it is on, where that is another."""
-    return short_hash(test.model_dump(), other_data, source_sha256, engine)
 
 
 def _predictions(spec: TestSpec, sampler: Sampler) -> dict[str, int]:

@@ -157,7 +157,7 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         listener.note(f"Already there: part {shard}.")
     else:
         parts.write(shard.index, Part(*session.score(spec, episodes, listener)))
-    return _merge(session, spec, parts, record, Asked.by_settings("test", None, request.settings), listener)
+    return _merge(session, spec, parts, record, Asked.by_settings("test", None, request.settings, request.threads), listener)
 
 
 def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, asked: Asked, listener: Listener) -> Standing:

@@ -26,7 +26,6 @@ from pydantic import (
     model_validator,
 )
 
-from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.printable import printable
 from fewshot_bench.strict_json import outside_bounds
@@ -318,12 +317,6 @@ def canonical_json(value: Any) -> str:
 def short_hash(*parts: Any) -> str:
     """First 12 hex digits of the sha256 of the canonical JSON of `parts`."""
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:12]
-
-
-def run_id(spec: TrainSpec, source_sha256: str, data_identity: str, engine: int = ENGINE) -> str:
-    """The identity of a training: its spec, the method's source, the data and the core's numerics, so that a change of any
-    is another run."""
-    return short_hash(spec.model_dump(), source_sha256, data_identity, engine)
 
 
 def _usage_error(cls: type[Spec], error: ValidationError) -> UsageError:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.records import SCHEMA, Record, load_record
 from fewshot_bench.score_files import write_scores
-from fewshot_bench.specs import short_hash
+from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.writing import write_json
 
 Scores = npt.NDArray[np.float64]
@@ -76,10 +77,12 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
     if isinstance(train["backbone"], str):
         train["backbone"] = {"name": train["backbone"]}
     code = {"source_sha256": changes.get("scored_by", others["source"]), "engine": others.get("engine", 1)}
-    run_id, result_id = short_hash(train, others), short_hash(test, result)
+    code_id = others["source"], "omniglot-v1", others.get("engine", 1)
+    run = run_id(TrainSpec.model_validate(train), *code_id)
+    result_id = identify_result(TestSpec.model_validate(test), None, code["source_sha256"], code["engine"])
     content = {
         "schema": SCHEMA,
-        "run_id": run_id,
+        "run_id": run,
         "train": train,
         "engine": others.get("engine", 1),
         "method": {"source_version": 2, "name": method, "title": method, "source_sha256": others["source"]},
@@ -87,7 +90,7 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
         "results": [{"id": result_id, "test": test, **result, **code}],
         "provenance": {"command": f"fsbench run --method {method} --seeds {train['seed']}"},
     }
-    folder = root / f"{run_id}-{result_id}"
+    folder = root / f"{run}-{result_id}"
     write_scores(folder, {result_id: scores})
     write_json(folder / "record.json", content)
     return load_record(folder)

@@ -10,7 +10,8 @@ from test_plan import spec as a_training
 
 from fewshot_bench.episode_size import EpisodeSize
 from fewshot_bench.errors import UsageError
-from fewshot_bench.specs import TestSpec, TrainSpec, Validation, run_id
+from fewshot_bench.identity import run_id
+from fewshot_bench.specs import TestSpec, TrainSpec, Validation
 
 MORE: dict[str, Any] = {"max_ways": 9, "max_shots": 5, "imbalanced": True, "unlabelled": 4, "distractors": 2}
 VALIDATION = {"every": 1, "episodes": 5, "normalisation": "none", "inner_steps": None}

@@ -58,7 +58,7 @@ def plant(folder: Path, content: Any, scores: bytes) -> Path:
     """A record whose content is any JSON value, or any text."""
     folder.mkdir(parents=True, exist_ok=True)
     text = content if isinstance(content, str) else json.dumps(content)
-    (folder / "record.json").write_text(text)
+    (folder / "record.json").write_text(text, encoding="utf-8", errors="surrogatepass")
     (folder / "episodes.parquet").write_bytes(scores)
     return folder
 
@@ -90,6 +90,37 @@ def fast(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Non
     monkeypatch.setattr("fewshot_leaderboard.comparison.resolve", lambda request: pytest.fail("not to be resolved"))
     monkeypatch.setattr("fewshot_leaderboard.comparison.made_by_another_version", lambda content: False)
     monkeypatch.setattr("fewshot_leaderboard.comparison._paper_recipe", lambda row: "")
+    if "ids" not in request.fixturenames:  # whoever changes a record can compute its ids again
+        monkeypatch.setattr("fewshot_bench.record_models._check_ids", lambda content: None)
+
+
+@pytest.fixture
+def ids() -> None:
+    """Ids are checked."""
+
+
+@pytest.mark.parametrize(
+    ("path", "new", "said"),
+    [
+        (("run_id",), "0" * 12, "run_id is not that of its training"),
+        (("train", "seed"), 7, "run_id is not that of its training"),
+        (("method", "source_sha256"), "0" * 64, "run_id is not that of its training"),
+        (("data", "identity"), "another", "run_id is not that of its training"),
+        (("engine",), 9, "run_id is not that of its training"),
+        (("results", 0, "id"), "0" * 12, "has not the id of its test"),
+        (("results", 0, "test", "shots"), 2, "has not the id of its test"),
+        (("results", 0, "source_sha256"), "0" * 64, "has not the id of its test"),
+        (("results", 0, "engine"), 9, "has not the id of its test"),
+    ],
+)
+def test_an_id_that_is_not_of_what_the_record_says_is_refused(
+    path: tuple[Any, ...], new: Any, said: str, ids: None, tmp_path: Path
+) -> None:
+    """Else one run counts as two seeds."""
+    source = REAL["prototypical-networks-glyphs"]
+    content = changed(json.loads((source / "record.json").read_text()), path, new)
+    with pytest.raises(DataError, match=said):
+        load_record(plant(tmp_path, content, (source / "episodes.parquet").read_bytes()))
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -62,7 +62,8 @@ def test_results_of_another_size_data_set_or_metric_have_a_table_of_their_own(
 ) -> None:
     """Data set, ways, shots, all that varies, unlabelled images and metric separate tables too."""
     scores = draw_scores("a", 0.9)
-    assert len(results_tables([make_record(tmp_path, "maml", scores), make_record(tmp_path, "maml", scores, **change)])) == 2
+    others = make_record(tmp_path, "maml", scores, train_seed=1, **change)
+    assert len(results_tables([make_record(tmp_path, "maml", scores), others])) == 2
 
 
 @pytest.mark.parametrize("change", [{"source": "b" * 64}, {"scored_by": "b" * 64}, {"engine": 2}])
@@ -110,7 +111,10 @@ def test_results_that_differ_in_more_than_the_seed_are_not_pooled(tmp_path: Path
 
 def test_results_of_other_test_episodes_are_not_ranked_together(tmp_path: Path) -> None:
     """Under a protocol that ranks they stand in tables of their own, which name the data: one name, other images."""
-    records = [make_record(tmp_path, "maml", draw_scores("a", 0.9), digest=letter * 64) for letter in "de"]
+    scores = draw_scores("a", 0.9)
+    records = [
+        make_record(tmp_path, "maml", scores, train_seed=seed, digest=letter * 64) for seed, letter in enumerate("de")
+    ]
     tables = results_tables(records)
     assert [table.title for table in tables] == ["omniglot [omniglot-v1], 5-way 1-shot, protocol standard"] * 2
     assert [[row["rank"].value for row in table.rows] for table in tables] == [[1], [1]]
@@ -126,7 +130,8 @@ def test_options_of_the_data_stand_in_the_title(tmp_path: Path) -> None:
 def test_different_test_episodes_are_said_in_a_note(tmp_path: Path) -> None:
     """A reader learns that rows were not tested on the same episodes."""
     scores = draw_scores("a", 0.9)
-    records = [make_record(tmp_path, "maml", scores, test_protocol="custom", digest=letter * 64) for letter in "de"]
+    of = {"test_protocol": "custom"}
+    records = [make_record(tmp_path, "maml", scores, train_seed=i, digest=d * 64, **of) for i, d in enumerate("de")]
     assert "2 different sets" in one(records).notes[0]
 
 

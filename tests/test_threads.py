@@ -104,8 +104,11 @@ def test_a_run_has_the_threads_that_it_was_given(tmp_path: Path) -> None:
     finished(*PIXELS, "--threads", "3", "--out", tmp_path)
     record = fewshot_bench.load_record(only_run(tmp_path))
     assert record.content["plan"]["threads"] == 3
+    assert "--threads 3" in record.content["provenance"]["command"]
     finished("test", record.folder, "--episodes", "9", "--threads", "2")
+    record = fewshot_bench.load_record(record.folder)
     finished("test", record.folder, "--episodes", "10", "--threads", "1")
+    assert "--threads 2" in record.results[-1]["command"]
     plans = [result["plan"]["threads"] for result in fewshot_bench.load_record(record.folder).results]
     assert plans == [3, 2, 1]
 

@@ -31,11 +31,11 @@ import fewshot_bench
 from fewshot_bench.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import FewshotError
+from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.records import Record, find_records
 from fewshot_bench.score_files import read_scores, write_scores
-from fewshot_bench.session import identify_result
 from fewshot_bench.source import VERSION
-from fewshot_bench.specs import TestSpec, TrainSpec, run_id
+from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.writing import write_json
 
 HERE = Path(__file__).parent

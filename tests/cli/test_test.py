@@ -11,9 +11,9 @@ import torch
 from command_line import NAMED, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
 
 from fewshot_bench.checkpoint import load_tensors, save_tensors
+from fewshot_bench.identity import identify_result
 from fewshot_bench.pooling import pool
 from fewshot_bench.records import load_record
-from fewshot_bench.session import identify_result
 
 
 @pytest.fixture(scope="module")

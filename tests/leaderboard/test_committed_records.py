@@ -9,8 +9,9 @@ import pytest
 
 from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError
+from fewshot_bench.identity import run_id
 from fewshot_bench.records import SCHEMA, Record, find_records
-from fewshot_bench.specs import TrainSpec, run_id
+from fewshot_bench.specs import TrainSpec
 from fewshot_leaderboard.comparison import comparison_tables, made_by_another_version
 from fewshot_leaderboard.published import published
 
