@@ -81,7 +81,8 @@ def run(
     may be numbers and arrays of numpy or torch, lists, tuples and paths. Whole numbers may be numpy's, paths texts or
     `Path`s, the device torch's. `images` is the most images that the training sees. `threads` None takes what
     `OMP_NUM_THREADS` says, or every core; processes that are forked afterwards compute with one. A second thread of this
-    process waits until the first one's run is done.
+    process waits until the first one's run is done. What a user should know (images that were scaled, a run that was there
+    already) is logged as a warning of logger `fewshot_bench`.
 
     Raises `UsageError` for a request that cannot be met, `DataError` for data that is missing or damaged, `FewshotError`
     where the run fails.

@@ -1,5 +1,6 @@
 """A run with its data open: what training and testing need, and who hears how they go."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,7 @@ from fewshot_bench.varying import VaryingSampler, sampler_of
 
 
 class Listener:
-    """Who hears how a run goes; this one hears nothing and never asks to stop."""
+    """Hears how a run goes. This one never asks to stop, and passes to Python's log what a user should know."""
 
     def preparing(self, name: str) -> Progress:
         """Called before a data set is prepared; the result is called with (done, total) images."""
@@ -60,6 +61,7 @@ class Listener:
 
     def note(self, text: str) -> None:
         """Called with something that a user should know."""
+        logging.getLogger("fewshot_bench").warning(text)
 
 
 @dataclass

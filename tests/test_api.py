@@ -48,10 +48,12 @@ def test_it_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_finished_run_is_returned_and_not_run_again(tmp_path: Path) -> None:
-    """Under `reuse`, the default, the record on disk is the answer."""
+def test_a_finished_run_is_returned_and_not_run_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Under `reuse`, the default, the record on disk is the answer, and the log says so."""
     first = tiny(tmp_path)
+    assert caplog.messages == []
     assert tiny(str(tmp_path)).content == first.content  # type: ignore[arg-type]
+    assert [message.partition(":")[0] for message in caplog.messages] == ["Already done"]
 
 
 def test_settings_of_any_json_type_mean_what_they_mean_in_the_command(tmp_path: Path) -> None:
