@@ -9,6 +9,9 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads that wait for one another would take the others'
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("unhurried", deadline=None)  # a loaded machine fails no test
 settings.load_profile("unhurried")
 
