@@ -401,6 +401,7 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
     splits += ["test"] if resolved.test_data is resolved.dataset else []
     score = at.best_score if resolved.train.validation else None
     training = {"updates": at.update, "best_update": at.best_update, "validation_score": score}
+    cpu = {} if at.train_cpu_s is None else {"train_cpu_s": round(at.train_cpu_s, 3)}
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": resolved.run_id,
@@ -427,7 +428,7 @@ def _content(session: Session, request: Request, at: Progressed, result: dict[st
         },
         "training": training if session.method.trained else None,
         "results": [result],
-        "cost": {"train_s": round(at.train_s, 3), "peak_mib": peak_mib()},
+        "cost": {"train_s": round(at.train_s, 3), **cpu, "peak_mib": peak_mib()},
         "plan": session.plan.as_json(),
         "provenance": {"started": started, "finished": now(), **environment()},
     }

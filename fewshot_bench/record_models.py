@@ -175,6 +175,7 @@ class Cost(Part):
     """What a training took."""
 
     train_s: Amount
+    train_cpu_s: Amount = ABSENT
     peak_mib: Amount | None = None
 
 

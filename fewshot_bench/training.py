@@ -53,6 +53,8 @@ class Progressed:
     """Of the updates since the last point of the learning curve."""
     losses: int = 0
     train_s: float = 0.0
+    train_cpu_s: float | None = 0.0
+    """Of all threads of the process, which other work on the machine hardly changes; None where a part was not measured."""
 
 
 class Watcher(Protocol):
@@ -108,7 +110,7 @@ class Trainer:
         self.best = under("best", tensors)
         self.optimiser.restore(under("optimiser", tensors))
         self.generator.states = [tensors[f"random.{i}"] for i in range(len(self.generator.states))]
-        self.at = Progressed(**about["at"])
+        self.at = Progressed(**{"train_cpu_s": None} | about["at"])
         self.log = about["log"]
 
     def save(self) -> None:
@@ -134,7 +136,7 @@ class Trainer:
         spec = self.spec
         every = spec.validation.every if spec.validation else LOG_EVERY
         started = saved = time.perf_counter()
-        before = self.at.train_s
+        before, cpu_before, cpu_started = self.at.train_s, self.at.train_cpu_s, time.process_time()
         while self.at.update < spec.updates:
             with self.generator.active():
                 seed_host(derive_seed(spec.seed, f"host, update {self.at.update}"))
@@ -142,6 +144,8 @@ class Trainer:
             self.at.update += 1
             self.at.loss_sum, self.at.losses = self.at.loss_sum + loss, self.at.losses + 1
             self.at.train_s = before + time.perf_counter() - started
+            if cpu_before is not None:
+                self.at.train_cpu_s = cpu_before + time.process_time() - cpu_started
             if self.at.update % every == 0 or self.at.update == spec.updates:
                 self._log(self._validate() if spec.validation else None)
             watcher.trained(self.at, loss)

@@ -1,6 +1,7 @@
 """The trainer's own rules; interruptions are in test_resume.py."""
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from tiny import SHAPE, blobs, build
 
+from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions
 from fewshot_bench.plan import Plan
@@ -133,6 +135,22 @@ def test_a_request_to_stop_saves_and_the_next_trainer_goes_on_to_the_same_weight
         assert torch.equal(value, second.method.state_dict()[key]), key
     losses = [[json.loads(line)["loss"] for line in run.log] for run in (whole, second)]
     assert losses[0] == losses[1]
+
+
+def test_the_processors_time_goes_on_with_the_training(tmp_path: Path) -> None:
+    """Of a state that an earlier version saved, without that time, there is none, rather than a part of it."""
+    run = trainer(tmp_path)
+    run.at.train_cpu_s = 100.0
+    run.save()
+    run.resume()
+    run.train(Listener())
+    assert run.at.train_cpu_s is not None and 100 < run.at.train_cpu_s < 100 + 60 * (os.cpu_count() or 1)
+    tensors, about = load_tensors(run.state_path)
+    del about["at"]["train_cpu_s"]
+    save_tensors(run.state_path, tensors, about | {"at": about["at"] | {"update": 0}})
+    run.resume()
+    run.train(Listener())
+    assert run.at.train_cpu_s is None
 
 
 def test_initial_weights_come_from_the_seed_and_leave_the_global_state_alone() -> None:
