@@ -23,7 +23,7 @@ from fewshot_bench.tasks import Tasks
 OPEN = (
     "A backbone names its normalised layers in `channels`, and `embed` normalises them by the statistics that it is given."
 )
-"""What a backbone does in place of a normalisation of its own."""
+"""Hint for refused layers: how a backbone leaves its normalisation to the engine."""
 
 
 def checked_backbone(name: str, made: Any) -> Backbone:

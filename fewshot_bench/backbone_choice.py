@@ -68,7 +68,7 @@ class BackboneChoice:
             try:
                 with ForkedGenerator(seed, torch.device("cpu")).active():
                     network = self.factory(input_shape, **self.spec.options)
-            except Exception:  # said where the network is built to be used
+            except ValueError:  # it takes other inputs: said where the network is built to be used
                 return None
             states.append(network.state_dict() if isinstance(network, nn.Module) else {})
         first, second = states

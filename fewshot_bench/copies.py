@@ -30,6 +30,8 @@ def _copy(x: Any, memo: Memo) -> Any:
     trial = dict(memo)  # what fails half way leaves halves in it
     try:
         found = copy.deepcopy(x, trial)
+    except (MemoryError, torch.OutOfMemoryError):  # piece by piece it is as large
+        raise
     except Exception:  # whatever a plugin holds
         return _piecewise(x, memo)
     if isinstance(x, nn.Module) != isinstance(found, nn.Module) or not _parts(x).isdisjoint(_parts(found)):

@@ -6,7 +6,6 @@ Legend: T tasks, n images a task.
 """
 
 import os
-import resource
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ OPTIMISED = 4
 """Numbers a parameter in training: itself, its gradient, the best one, and at least one of the optimiser."""
 ONE_SIZE = {"max_ways": None, "max_shots": None, "imbalanced": False}
 LARGE, MANY = 2**24, 10**5
-"""Bytes of a task's images, or a hyper-parameter, from which on it is asked what networks and gradients take: a build
-without storage imports torch's compiler, a second at the start of a run."""
+"""From so many bytes of a task's images, or so large a hyper-parameter, the memory of networks and gradients is estimated by
+a build without storage. That imports torch's compiler, which takes a second."""
 HELD = {"classification": 0.5, "regression": 2.0}
-"""How often the largest map of a network is there at least: our kernels pool before they store; other layers have an input
-and an output."""
+"""Copies of the largest map of a network that must exist at once: our kernels pool before they store, other layers have an
+input and an output."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,12 @@ def _of_networks(resolved: Resolved, training_classes: int, sizes: dict[str, tup
     train = resolved.train
     try:
         method = resolved.build_meta(resolved.dataset.shape, training_classes)
-        largest = _largest_map(method, resolved)
+        kept = _kept_of(method, resolved.dataset.shape)
     except FewshotError:
         raise
-    except Exception:  # not every network can be built without storage; the rehearsal says what is wrong with it
+    except Exception:  # whatever a plugin's code raises without storage; the rehearsal says what is wrong with it
         return
+    largest = _largest_map(kept, resolved)
     parameters = sum(p.numel() for p in method.parameters())
     copies = OPTIMISED if method.trained and train.updates else 1
     yield Need(
@@ -164,12 +164,17 @@ def _keys(resolved: Resolved) -> list[str]:
     return ["ways", "shots", "queries"] if resolved.kind == "classification" else ["shots", "queries"]
 
 
-def _largest_map(method: Method, resolved: Resolved) -> float:
-    """Bytes that an image's largest map in the backbone takes, as often as it is there at once; 0 without a backbone."""
+def _kept_of(method: Method, shape: tuple[int, ...]) -> tuple[list[int], list[int]] | None:
+    """What the backbone keeps of 2 images and of 3; None without a backbone."""
     network = next((one for one in method.modules() if isinstance(one, Backbone)), None)
-    if network is None:
+    return None if network is None else (_kept(network, shape, 2), _kept(network, shape, 3))
+
+
+def _largest_map(kept: tuple[list[int], list[int]] | None, resolved: Resolved) -> float:
+    """Bytes that an image's largest map in the backbone takes, as often as it is there at once; 0 without a backbone."""
+    if kept is None:
         return 0.0
-    few, more = (_kept(network, resolved.dataset.shape, images) for images in (2, 3))
+    few, more = kept
     largest = max((after - before for before, after in zip(few, more, strict=False)), default=0)  # weights stay as they are
     return largest * _itemsize(resolved) * HELD[resolved.kind]
 
@@ -214,14 +219,18 @@ def _options_of_data(resolved: Resolved) -> str:
 
 def memory_bytes() -> int:
     """How much memory this process may have: the machine's, or less where a container or a limit says so."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    found += [limit] if limit != resource.RLIM_INFINITY else []
+    found: list[int] = []
+    with suppress(ImportError, AttributeError, OSError, ValueError):  # not on Windows
+        import resource
+
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        found += [limit] if limit != resource.RLIM_INFINITY else []
     root = Path("/sys/fs/cgroup")
     for path in (*_own_groups(root), root / "memory.max", root / "memory" / "memory.limit_in_bytes"):
         with suppress(OSError, ValueError):  # no such limit here; "max" is none
             found.append(int(path.read_text()))
-    return min(found)
+    return min(found, default=2**63)  # where no system tells nothing is refused
 
 
 def _own_groups(root: Path) -> Iterator[Path]:

@@ -106,7 +106,9 @@ def load_dataset(plugin: plugins.Plugin) -> type[Data]:
     another: prepared anew, and another run."""
     found: type[Data] = plugin.load()
     if ":" in plugin.name and "written_identity" not in vars(found):
-        written, source = found.identity, source_sha256(found)[:12]
+        holder: Any = next(one for one in found.__mro__ if "identity" in vars(one))
+        written = vars(holder).get("written_identity", holder.identity)  # a base that was loaded has its own source in it
+        source = source_sha256(found)[:12]
         vars_of: Any = found
         vars_of.written_identity = written
         vars_of.identity = lambda self: f"{written(self)}-{source}"

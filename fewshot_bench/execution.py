@@ -40,7 +40,7 @@ from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.threads import threads as threads_for
 from fewshot_bench.threads import told
 from fewshot_bench.training import STATE, Progressed
-from fewshot_bench.writing import atomic, check_writable, write_json
+from fewshot_bench.writing import atomic, check_writable
 
 MANY = 100_000
 """Test episodes that can take a day: no task takes a second, but where one step is for a large network."""
@@ -81,7 +81,8 @@ def run(
     may be numbers and arrays of numpy or torch, lists, tuples and paths. Whole numbers may be numpy's, paths texts or
     `Path`s, the device torch's. `images` is the most images that the training sees. `threads` None takes what
     `OMP_NUM_THREADS` says, or every core; processes that are forked afterwards compute with one. A second thread of this
-    process waits until the first one's run is done. What a user should know (images that were scaled, a run that was there
+    process waits until the first one's run is done. No other thread may change what the method's own module holds meanwhile:
+    a check of the test puts it back to what it was. What a user should know (images that were scaled, a run that was there
     already) is logged as a warning of logger `fewshot_bench`.
 
     Raises `UsageError` for a request that cannot be met, `DataError` for data that is missing or damaged, `FewshotError`
@@ -232,7 +233,7 @@ def test_run(
     folder: Path, request: TestRequest, device: str, listener: Listener, on_existing: OnExisting = "reuse"
 ) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
-    record, resolved, spec = resolve_test(folder, request, device)
+    record, resolved, spec = resolve_test(folder, request, device, on_existing=on_existing)
     if is_tested(record, resolved, on_existing):
         listener.note(f"Already done: {folder} holds this result (--on-existing overwrite computes it again).")
     else:
@@ -257,7 +258,7 @@ def check_on_existing(given: str) -> None:
 
 
 def resolve_test(
-    folder: Path, request: TestRequest, device: str, shard: str | None = None
+    folder: Path, request: TestRequest, device: str, shard: str | None = None, on_existing: str = "reuse"
 ) -> tuple[Record, Resolved, TestSpec]:
     """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
@@ -268,7 +269,7 @@ def resolve_test(
         record.scores(result["id"])
     if "plan" not in record.content:
         raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
-    names = names_of(record, train, request, test_command(folder, request, device, shard))
+    names = names_of(record, train, request, test_command(folder, request, device, shard, on_existing))
     resolved = resolve_again(names.method, names.backbone, names.dataset, train, made, device, request.data_root)
     if names.tested_on is not None:  # by whom it is named makes no other test of it
         request = replace(request, dataset=None)
@@ -459,8 +460,7 @@ def _replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Sco
         if (folder / "record.json").is_file():
             with suppress(DataError):  # damaged: what it was overwritten for
                 kept = read_scores(folder)
-        write_scores(folder, kept | scores)
-        write_json(folder / "record.json", content)
+        write_scores(folder, kept | scores, with_json=("record.json", content))
     if kept.keys() - scores.keys():
         with locked(folder):  # the new record: another process may have added to it
             held = load_record(folder)

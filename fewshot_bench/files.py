@@ -29,6 +29,7 @@ from fewshot_bench.archives import Tar, tar, tar_members, zip_members
 from fewshot_bench.errors import DataError, FewshotError
 from fewshot_bench.kinds import FIRST, kind_of
 from fewshot_bench.regular import check_regular, open_regular, read_regular
+from fewshot_bench.writing import lives
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 READ_AS = {
@@ -202,24 +203,13 @@ def _temporary_folder(below: Path) -> Iterator[Path]:
     below.mkdir(parents=True, exist_ok=True)
     ours = re.compile(rf"\.unpacked-(\d+)-{re.escape(node())}-[^-]+")
     for folder in below.glob(".unpacked-*"):
-        if (made := ours.fullmatch(folder.name)) and _is_gone(int(made[1])):
+        if (made := ours.fullmatch(folder.name)) and not lives(int(made[1])):
             shutil.rmtree(folder, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".unpacked-{os.getpid()}-{node()}-", dir=below))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_gone(pid: int) -> bool:
-    """Whether there is no such process; False where that cannot be asked."""
-    if os.name != "posix":  # signal 0 would be Ctrl-C
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)  # not where it is another user's
-    return False
 
 
 def unpack(path: Path, folder: Path, limit: int = LARGEST_ARCHIVE) -> None:

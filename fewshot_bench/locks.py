@@ -1,5 +1,6 @@
 """One process at a time makes a folder (prepared images, or a run), and one thread of a process computes."""
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 def only_one(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Keep other processes from making the same folder meanwhile; `waiting` is called where another is at it.
 
-    The lock ends with its process, however that ends. Raises `OSError` where the folder's parent cannot be written.
+    The lock ends with its process, however that ends; a file system without locks keeps nobody away. Raises `OSError` where
+    the folder's parent cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -23,6 +25,11 @@ def only_one(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterat
     except Timeout:
         waiting()
         lock.acquire()
+    except NotImplementedError:  # what filelock makes of ENOSYS
+        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
     try:
         yield
     finally:

@@ -6,8 +6,10 @@ A card (`<module>.yaml` beside the code) is found where Python would find the co
 
 import hashlib
 import importlib.util
+import os
 import shlex
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -59,7 +61,7 @@ class Plugin:
 
     @property
     def said(self) -> str:
-        """How a command names it."""
+        """The word that names it on the command line, quoted."""
         return shlex.quote(self.reference if ":" in self.name else self.name)
 
     def card(self) -> dict[str, Any]:
@@ -90,14 +92,7 @@ class Plugin:
             )
         if missing := self.missing():
             raise UsageError(f"The {self.group[:-1]} {self.name!r} ({self.distribution}) {missing}")
-        try:
-            found = self.given or self._import()
-        except (Exception, SystemExit) as error:  # whatever a plugin raises is its reason, and no fault of the user's
-            reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
-            hint = f"\nIt needs {needs[0]}: {needs[1]}" if (needs := self.needs()) else ""
-            raise UsageError(
-                f"The {self.group[:-1]} {self.name!r} ({self.distribution}) cannot be imported: {reason}{hint}"
-            ) from error
+        found = self.given or self._import()
         self._check(found)
         return found
 
@@ -107,9 +102,22 @@ class Plugin:
 
         module = module_name(self.reference)
         forget_edited(module)
-        found = _resolve(self.reference)
+        found = self._resolved()
         hashed = self.group in ("methods", "backbones")
-        return _resolve(self.reference) if hashed and forget_edited(module) else found
+        return self._resolved() if hashed and forget_edited(module) else found
+
+    def _resolved(self) -> Any:
+        """The object itself; raises `UsageError` with the reason where importing it fails."""
+        try:
+            return _resolve(self.reference)
+        except (Exception, SystemExit) as error:  # whatever a plugin raises is its reason, and no fault of the user's
+            if os.environ.get("FSBENCH_TRACEBACK"):
+                traceback.print_exception(error, file=sys.stderr)
+            reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
+            hint = f"\nIt needs {needs[0]}: {needs[1]}" if (needs := self.needs()) else ""
+            raise UsageError(
+                f"The {self.group[:-1]} {self.name!r} ({self.distribution}) cannot be imported: {reason}{hint}"
+            ) from error
 
     def _check(self, found: Any) -> None:
         if self.group not in BASES:

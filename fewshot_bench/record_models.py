@@ -2,7 +2,7 @@
 
 A record is a stranger's file. The specs admit no key that they do not know, for it would be a setting that nothing here
 understands. Elsewhere a later version may have added a fact, which is left alone. A key whose default is `None` may be
-absent; it is null only where its type says so.
+absent; an explicit null is allowed only where its type has `None`.
 """
 
 from typing import Annotated, Any, Literal, Self

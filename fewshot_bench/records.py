@@ -22,7 +22,6 @@ from fewshot_bench.regular import kind_at
 from fewshot_bench.score_files import Scores, read_scores, write_scores
 from fewshot_bench.statistics import trials_of
 from fewshot_bench.strict_json import read_json
-from fewshot_bench.writing import write_json
 
 SCHEMA = 4
 LARGEST = 4 * 2**20
@@ -215,8 +214,8 @@ def add_result(record: Record, result: dict[str, Any], scores: Scores, *, replac
         if replace or present.find(result["id"]) is None:
             others = [result if one["id"] == result["id"] else one for one in present.results]
             results = others if present.find(result["id"]) else [*others, result]
-            write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores})
-            write_json(record.folder / "record.json", present.content | {"results": results})
+            new = "record.json", present.content | {"results": results}
+            write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores}, with_json=new)
     remove_parts(record.folder, result["id"])
     return load_record(record.folder)
 

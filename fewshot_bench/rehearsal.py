@@ -32,13 +32,13 @@ SHOTS, QUERIES = 5, 2
 BATCH = 4
 """The most images of the small batch."""
 SAME = 1e-3
-"""By how much of the largest feature two embeddings of one image may differ: rounding, in another order of the sums."""
+"""By so much of the largest feature two embeddings of one image may differ, whose sums have another order."""
 
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """The method as it then is, and the seconds that its answers take, of a task in a test (by one inner step) and in
-    training (or a batch)."""
+    """The built method, and the seconds that it takes: for a task in a test (with one inner step), and for a task or a batch
+    in training."""
 
     method: Method
     test_s: float

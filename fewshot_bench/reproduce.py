@@ -16,7 +16,9 @@ PLAIN = re.compile(r"(?!.*[.]ya?ml$)[\w.@+-]+")
 """A name that is no path, nor a recipe's file."""
 
 
-def reproduce_command(request: Request, seeds: str | None = None, out: Path | None = None) -> str:
+def reproduce_command(
+    request: Request, seeds: str | None = None, out: Path | None = None, on_existing: str = "reuse"
+) -> str:
     """The command that carries out this request here, for all of `seeds` where they are given."""
     options = {
         "--method": request.method,
@@ -36,11 +38,12 @@ def reproduce_command(request: Request, seeds: str | None = None, out: Path | No
         "--threads": request.threads,
         "--data-root": request.data_root,
         "--out": out,
+        "--on-existing": None if on_existing == "reuse" else on_existing,
     }
     return joined(["fsbench", "run", *_words(options, request.settings)])
 
 
-def test_command(run: Path, request: TestRequest, device: str, shard: str | None) -> list[str]:
+def test_command(run: Path, request: TestRequest, device: str, shard: str | None, on_existing: str = "reuse") -> list[str]:
     """The words of the command that asks for this test of a run."""
     options = {
         "--method": request.method,
@@ -57,6 +60,7 @@ def test_command(run: Path, request: TestRequest, device: str, shard: str | None
         "--device": None if device == "auto" else device,
         "--threads": request.threads,
         "--shard": shard,
+        "--on-existing": None if on_existing == "reuse" else on_existing,
     }
     return ["fsbench", "test", str(run), *_words(options, request.settings)]
 

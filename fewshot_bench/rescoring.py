@@ -6,9 +6,11 @@ Legend: T tasks, Q query images in all, N ways (of regression: D values, of K in
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.philox import key_of, words
 from fewshot_bench.specs import Kind
 from fewshot_bench.tasks import Tasks
 
@@ -16,8 +18,10 @@ BOUND, BOUND_64 = 1e-3, 1e-6
 """Of the spread of a query's scores: what may move in the dtype of the test, and in float64."""
 ROUNDING = 64
 """Of the dtype's precision, of the largest score: what may move however near to each other the scores of a query are."""
+IMAGES = ("support_x", "query_x", "unlabelled_x")
+"""The parts of a task that are images."""
 TIES = 0.01
-"""The share of queries whose scores may stay within the bound while another of them becomes the highest; one always may."""
+"""So large a share of queries may change winner while no score moves beyond the bound (near ties); one may always."""
 
 CAUSES = {
     "earlier": (
@@ -148,9 +152,23 @@ def differing(before: Tensor, after: Tensor, kept: Tensor, kind: Kind, precision
     return turned & (turned.sum() > max(1, TIES * int(kept.sum())))
 
 
-def gap_of(before: Tensor, after: Tensor, kept: Tensor) -> float:
-    """By how much the outputs [T, Q, N] of the `kept` queries [T, Q] moved at most; infinite where one is no number."""
-    return float((before - after)[kept].abs().nan_to_num(torch.inf).max())
+def gaps(before: Tensor, after: Tensor, kept: Tensor) -> Tensor:
+    """By how much the outputs [T, Q, N] of each task's `kept` queries [T, Q] moved at most [T]; infinite where one became a
+    number, or is none any more."""
+    moved = torch.where(before == after, 0, (before - after).abs().nan_to_num(torch.inf))
+    return moved.masked_fill(~kept[:, :, None], 0).amax((1, 2))
+
+
+def jittered(tasks: Tasks, roundings: int, key: int) -> Tasks:
+    """The same tasks, each number of their images changed by at most so many roundings of its own."""
+    return replace(tasks, **{name: _jittered(getattr(tasks, name), roundings, key_of(key, name)) for name in IMAGES})  # type: ignore[arg-type]
+
+
+def _jittered(x: Tensor | None, roundings: int, key: int) -> Tensor | None:
+    if x is None or not x.is_floating_point():
+        return x
+    dice = torch.from_numpy(words(key, x.numel()).view(np.int64) >> 32).to(torch.float64) / 2**31  # -1 to 1
+    return x * (1 + roundings * torch.finfo(x.dtype).eps * dice.reshape(x.shape).to(x))
 
 
 def _fitting(mask: Tensor, x: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class Place:
     queries: Literal["free", "fixed", "shots"] = "free"
     """What the protocol says of a test's queries: how many, as many as shots, or nothing."""
     together: int | None = None
-    """Where training, validation and test must have the same ways: the most that all of their splits have room for."""
+    """Where training, validation and test must have one number of ways: the largest that fits all their splits."""
 
     def says(self, **values: int) -> str:
         """The options that set the size of an episode."""

@@ -5,6 +5,7 @@ A Parquet file of a few kilobytes can hold millions of rows. What it says of its
 
 import io
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from fewshot_bench.parquet_pages import unpacked_bytes
 from fewshot_bench.printable import printable
 from fewshot_bench.record_models import MOST_EPISODES, MOST_RESULTS
 from fewshot_bench.strict_json import LONGEST_TEXT, read_bounded
-from fewshot_bench.writing import atomic
+from fewshot_bench.writing import atomic, json_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,8 +65,12 @@ def _by_result(path: Path, column: "pa.ChunkedArray") -> dict[str, Any]:
     return {name: places == place if len(names) > 1 else slice(None) for place, name in enumerate(names)}
 
 
-def write_scores(folder: Path, scores: Mapping[str, Scores]) -> None:
-    """Write `episodes.parquet`: a row an episode (result, episode, score)."""
+def write_scores(folder: Path, scores: Mapping[str, Scores], *, with_json: tuple[str, dict[str, Any]] | None = None) -> None:
+    """Write `episodes.parquet`: a row an episode (result, episode, score).
+
+    `with_json`, the name and the content of a JSON file, is written too, and neither file is replaced before both are on
+    disk: a disk that is full leaves both as they were.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -76,8 +81,13 @@ def write_scores(folder: Path, scores: Mapping[str, Scores]) -> None:
             "score": pa.array(np.concatenate(list(scores.values()))),
         }
     )
-    with atomic(folder / NAME) as temporary, temporary.open("wb") as file:  # pyarrow would read `~` and `exp:1/` in a path
-        pq.write_table(table, file, compression="zstd")
+    with ExitStack() as replaced_at_the_end:
+        if with_json is not None:
+            name, content = with_json
+            replaced_at_the_end.enter_context(json_file(folder / name, content))
+        temporary = replaced_at_the_end.enter_context(atomic(folder / NAME))
+        with temporary.open("wb") as file:  # pyarrow would read `~` and `exp:1/` in a path
+            pq.write_table(table, file, compression="zstd")
 
 
 def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":

@@ -39,7 +39,7 @@ from fewshot_bench.source_values import PLAIN, children, plain_text
 
 VERSION = 2
 WHOLE, EFFECTS = "*", "="
-"""In the place of a name: all of a module; its statements that may change what a name stands for."""
+"""In place of a name: the whole module; its top-level statements that have side effects."""
 
 Key = tuple[str, Any]
 """A module's name and a name in it, or `~` and the id of an object that has no module to be found in."""
@@ -69,7 +69,7 @@ def source_sha256(*objects: Any) -> str:
 
 
 class _Walk:
-    """Numbers units in the order in which they are first met, and writes each once."""
+    """Gives units numbers in the order in which they are met, and writes the text of each once."""
 
     def __init__(self) -> None:
         self.numbers: dict[Key, int] = {}
@@ -126,7 +126,7 @@ class _Walk:
         return self._symbol(module, WHOLE) if module else self._foreign(name)
 
     def _code(self, one: Any) -> str:
-        """A class or function: where its module holds it under its name, that; else it alone."""
+        """A class or function: the unit of its module where that holds it under its name, else a unit of its own."""
         below = unwrapped(one)
         if not is_own(below.__module__ or "builtins"):
             return self._foreign(f"{below.__module__}.{below.__qualname__}")
@@ -416,8 +416,16 @@ def _cell_statement(function: FunctionType) -> ast.AST | None:
 
 def _code_text(code: CodeType) -> str:
     """A function as Python compiled it, which only this version of Python does so."""
-    consts = [_code_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    consts = [_code_text(one) if isinstance(one, CodeType) else _const_text(one) for one in code.co_consts]
     return repr([sys.version_info[:2], code.co_code, consts, code.co_names, code.co_varnames])
+
+
+def _const_text(const: Any) -> str:
+    """A constant of a function; Python keeps `{"a", "b"}` as a set, whose order is another in each process."""
+    if isinstance(const, tuple | frozenset):
+        texts = map(_const_text, const)
+        return f"{type(const).__name__}{list(texts) if isinstance(const, tuple) else sorted(texts)}"
+    return repr(const)
 
 
 def _names_in(code: CodeType) -> set[str]:

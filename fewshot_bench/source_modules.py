@@ -157,7 +157,7 @@ class Module:
                     self.imported[name].append((module, attribute))
 
     def _does_more(self, statement: ast.stmt) -> bool:
-        """Whether a statement may change what other names stand for than those that it binds."""
+        """Whether a statement has side effects beyond binding its own names."""
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             made = vars(self.live).get(statement.name)
             registers = isinstance(made, type) and _tells_others(made)
@@ -212,7 +212,7 @@ def own_module(name: str) -> Module | None:
     if live is None:
         try:
             live = importlib.import_module(name)
-        except Exception:  # an optional import, that fails as it does in the method itself
+        except (Exception, SystemExit):  # an optional import, that fails as it does in the method itself; a script
             return None
     return module_of(live)
 
@@ -365,7 +365,7 @@ def _modules_of(node: ast.Import | ast.ImportFrom, alias: ast.alias, package: st
 
 
 def _is_for_others(statement: ast.stmt) -> bool:
-    """Whether a statement is for type checkers or for a script alone."""
+    """Whether it is `if TYPE_CHECKING:` or `if __name__ == "__main__":`, which never run in a method."""
     if not isinstance(statement, ast.If) or statement.orelse:
         return False
     used = {name for name, _ in chains(statement.test)}

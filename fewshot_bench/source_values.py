@@ -27,12 +27,20 @@ def children(value: Any) -> list[Any] | None:
     if isinstance(value, Mapping):
         return [one for pair in list(value.items()) for one in pair]
     if isinstance(value, Set):
-        return sorted(value, key=lambda one: (type(one).__name__, getattr(one, "__qualname__", ""), plain_text(one)))
+        return sorted(value, key=_order)
     if isinstance(value, list | tuple):
         return list(value)
     if (array := _array(value)) is not None:
         return [array]
     return None
+
+
+def _order(one: Any) -> tuple[str, str, str]:
+    """What members of a set are sorted by; sets differ in their order from process to process."""
+    if isinstance(one, tuple | frozenset):
+        inner = [_order(each) for each in one]
+        return type(one).__name__, "", repr(inner if isinstance(one, tuple) else sorted(inner))
+    return type(one).__name__, getattr(one, "__qualname__", ""), plain_text(one)
 
 
 def _array(value: Any) -> str | None:

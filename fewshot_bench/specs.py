@@ -104,7 +104,7 @@ class BackboneSpec(Spec):
     """The embedding network: its name, and where it is not built afresh and trained whole, what is different."""
 
     name: str
-    weights: str | None = Field(default=None, pattern="[0-9a-f]{64}")  # sha256 of the file of its initial values
+    weights: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # sha256 of the file of its initial values
     frozen: bool = False  # its parameters do not train
     options: dict[str, Option] = {}  # of its factory
     reads: str | None = None  # hash of initial values that the factory itself takes from elsewhere than the seed

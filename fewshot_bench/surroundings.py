@@ -31,7 +31,7 @@ ENGINES = frozenset({"training", "conditions"})
 
 
 class Surroundings:
-    """What was outside a method when this was made, of which `method` is a copy that nobody asks."""
+    """The state outside a method at the time this was made; `method` is a copy of the tested one, which nobody asks."""
 
     def __init__(self, method: Method) -> None:
         self.roots = [method, *(type(module) for module in method.modules())]
@@ -50,7 +50,7 @@ class Surroundings:
 
 
 class _Noted:
-    """The contents of everything that can be reached from `roots`, but for what is `left` alone."""
+    """The contents of all that can be reached from `roots`, except `left`."""
 
     def __init__(self, roots: Iterable[object], left: Iterable[object]) -> None:
         self.held: dict[int, tuple[Any, Any]] = {}

@@ -12,11 +12,12 @@ import torch
 
 from fewshot_bench import plugins
 from fewshot_bench.bank import MemmapBank
-from fewshot_bench.errors import FewshotError, UsageError
+from fewshot_bench.copies import copy_of
 from fewshot_bench.inductive import InductiveCheck
 from fewshot_bench.method import Conditions, Method, MethodInfo, build_hparams
 from fewshot_bench.normalisation import test_default
 from fewshot_bench.philox import key_of, words
+from fewshot_bench.plugin_faults import plugin_faults_told
 from fewshot_bench.randomness import seeded
 from fewshot_bench.sampling import EpisodeSampler
 from fewshot_bench.specs import TestSpec
@@ -29,32 +30,48 @@ FEW, MANY, CHUNK = 4, 280, 2
 chunks; tasks at once otherwise."""
 
 
-def check_inductive(method_class: type[Method]) -> None:
-    """Try out a method that declares nothing; raises `FewshotError` where its answers depend on other queries or tasks.
+def check_inductive(method_class: type[Method]) -> str | None:
+    """Try out a method that declares nothing; raises `FewshotError` where its answers depend on other queries or tasks, or
+    where it answers a few small tasks but not the same ones changed.
 
-    One that cannot be built or asked without more than its class is not tried.
+    One that cannot be built from its class alone, or that answers no small task, is not tried: returns why.
     """
     if method_class.transductive or "classification" not in method_class.kinds:
-        return
-    try:
-        with seeded(0, torch.device("cpu")), torch.no_grad():
-            _try_out(_built(method_class))
-    except FewshotError as error:
-        if not isinstance(error, UsageError):
-            raise
-    except Exception:
+        return None
+    with seeded(0, torch.device("cpu")), torch.no_grad():
+        try:
+            method = _built(method_class)
+            _ask_once(method)
+        except Exception as error:  # whatever a plugin raises that needs more than its class
+            return f"not tried out ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+        with plugin_faults_told():
+            _try_out(method)
+    return None
+
+
+def _conditions(method: Method) -> Conditions:
+    steps = None if method.inner_steps(method.hparams) is None else 1
+    return Conditions(test_default(method.default_mode, transductive=False), steps)
+
+
+def _source() -> TaskSource:
+    return TaskSource(_bank(), EpisodeSampler(_bank(), WAYS, 1, QUERIES, 0), torch.device("cpu"), torch.float32)
+
+
+def _ask_once(method: Method) -> None:
+    """Whether a copy answers at all."""
+    for _ in episode_scores(copy_of(method), _source(), _conditions(method), CHUNK, CHUNK):
         pass
 
 
 def _try_out(method: Method) -> None:
-    mode = test_default(method.default_mode, transductive=False)
-    steps = None if method.inner_steps(method.hparams) is None else 1
-    source = TaskSource(_bank(), EpisodeSampler(_bank(), WAYS, 1, QUERIES, 0), torch.device("cpu"), torch.float32)
-    episodes = MANY if batch_size(method, source, Conditions(mode, steps), CHUNK) > CHUNK else FEW
+    mode, steps = (conditions := _conditions(method)).normalisation, conditions.inner_steps
+    source = _source()
+    episodes = MANY if batch_size(method, source, conditions, CHUNK) > CHUNK else FEW
     size: dict[str, Any] = {"ways": WAYS, "shots": 1, "queries": QUERIES, "episodes": episodes, "seed": 0}
-    conditions: dict[str, Any] = {"protocol": "standard", "dataset": "noise", "data": {}, "inner_steps": steps}
-    check = InductiveCheck(method, TestSpec.checked(conditions | size | {"normalisation": mode}), source)
-    for _ in episode_scores(method, source, Conditions(mode, steps), episodes, CHUNK, watch=check):
+    about: dict[str, Any] = {"protocol": "standard", "dataset": "noise", "data": {}, "inner_steps": steps}
+    check = InductiveCheck(method, TestSpec.checked(about | size | {"normalisation": mode}), source)
+    for _ in episode_scores(method, source, conditions, episodes, CHUNK, watch=check):
         pass
 
 

@@ -25,8 +25,16 @@ _under_way: set[str] = set()
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write readable JSON atomically; never NaN."""
+    with json_file(path, content):
+        pass
+
+
+@contextmanager
+def json_file(path: Path, content: dict[str, Any]) -> Iterator[None]:
+    """As `write_json`, but the file is replaced when the block ends well."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        yield
 
 
 @contextmanager
@@ -110,10 +118,11 @@ def _is_written(entry: os.DirEntry[str], machine: str, process: int) -> bool:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime < FOREIGN_FOR_S
     if process == os.getpid():
         return entry.name in _under_way
-    return _lives(process)
+    return lives(process)
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether there is a process of that number on this machine; True where that cannot be asked."""
     if os.name != "posix":  # there `kill` would end it
         return True
     try:

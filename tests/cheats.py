@@ -526,6 +526,57 @@ def parts(tasks: Tasks) -> tuple[Tensor, Tensor, Tensor, int]:
     return tasks.support_x.flatten(2), tasks.support_y, tasks.query_x.flatten(2), tasks.ways
 
 
+def precision(x: Tensor) -> float:
+    """A hundred thousand roundings: 0.01 in float32, nothing in float64."""
+    return 1e5 * torch.finfo(x.dtype).eps
+
+
+class CountsByPrecision(Honest):
+    """A temperature that falls with the number of queries, as far as the dtype rounds."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Gone in float64."""
+        return super().compare(support, support_y, query, ways) * (1 + precision(query) * query.shape[1])
+
+
+class PlacesByPrecision(Honest):
+    """A way for every place, as far as the dtype rounds."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Gone in float64."""
+        place = F.one_hot(torch.arange(query.shape[1]) % ways, ways)
+        return super().compare(support, support_y, query, ways) + precision(query) * place
+
+
+class CentredByPrecision(Honest):
+    """Some of the mean over the images of a call is subtracted, as far as the dtype rounds."""
+
+    def embed_images(self, images: Tensor) -> Tensor | None:
+        """Gone in float64."""
+        pixels = images.flatten(1)
+        return pixels - 10 * precision(pixels) * pixels.mean(0)
+
+
+class MovedSomeByPrecision(MovedInTasks):
+    """In every third episode or so, as far as the dtype rounds."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """Gone in float64."""
+        honest = Honest.compare(self, *parts(tasks))
+        some = (tasks.key % 3 == 0)[:, None, None] * 10 * precision(tasks.query_x)
+        return honest + some * (super().predict(tasks) - honest)
+
+
+class CountsInFloat32(ImagesInTasks):
+    """It cannot compute in float64."""
+
+    def predict(self, tasks: Tasks) -> Tensor:
+        """A temperature that falls with the number of queries."""
+        if tasks.query_x.dtype == torch.float64:
+            raise RuntimeError("expected scalar type Float but found Double")
+        return super().predict(tasks) / tasks.query_x.shape[1]
+
+
 HONEST = (
     Honest,
     ImagesInTasks,
@@ -569,5 +620,10 @@ CHEATS = {
     FavoursPlaces: "order",
     NormalisesBatch: "tasks",
     SplitsByDtype: "queries",
+    CountsByPrecision: "alone",
+    PlacesByPrecision: "order",
+    CentredByPrecision: "embedding",
+    MovedSomeByPrecision: "queries",
+    CountsInFloat32: "alone",
 }
 """Each with what it is refused for."""

@@ -170,6 +170,19 @@ def test_a_limit_of_a_control_group_counts_as_memory(tmp_path: Path, monkeypatch
     assert cost.memory_bytes() == 54321
 
 
+GROUPS = {"0::/pod/job": ["pod/job/memory.max", "pod/memory.max", "memory.max"]}
+GROUPS["7:cpu:/a\n5:memory,hugetlb:/b"] = ["memory/b/memory.limit_in_bytes", "memory/memory.limit_in_bytes"]
+GROUPS["7:cpu:/a"] = []
+
+
+@pytest.mark.parametrize("text", GROUPS)
+def test_the_control_groups_of_a_process_are_read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of version 2 and of version 1."""
+    monkeypatch.setattr(Path, "read_text", lambda path: text if str(path) == "/proc/self/cgroup" else "")
+    found = [str(path.relative_to(tmp_path)) for path in cost._own_groups(tmp_path)]
+    assert [one for one in found if one != "memory.limit_in_bytes"] == GROUPS[text]
+
+
 @pytest.mark.parametrize("at_once", [1, 40, 300])
 def test_a_digest_of_functions_is_the_same_however_few_are_drawn_at_once(
     at_once: int, monkeypatch: pytest.MonkeyPatch

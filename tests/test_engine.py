@@ -1,7 +1,6 @@
 """The core's numerics are those of the present `ENGINE`: float64 outputs stay, or its number is raised."""
 
 import json
-from contextlib import suppress
 
 import engine_outputs
 import pytest
@@ -22,8 +21,8 @@ def computed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """By the kernels and by torch alone."""
     monkeypatch.setattr(kernels, "_used", False)
     if request.param:
-        with suppress(kernels.Unavailable):
-            kernels.use(True)
+        request.getfixturevalue("compiled")
+        kernels.use(True)
 
 
 def test_the_numbers_are_of_this_engine() -> None:

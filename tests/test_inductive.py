@@ -164,6 +164,20 @@ def test_unlabelled_images_of_a_task_may_be_used() -> None:
     checked(build(Labelless), EpisodeSize(5, 1, 15, unlabelled=5), 40)
 
 
+@pytest.mark.parametrize("different", [1, 10, 20])
+@pytest.mark.parametrize("method", [Honest, ImagesInTasks], ids=lambda method: method.__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_images_leave_nothing_but_roundings(
+    different: int, method: type[Method], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one image in all, of one in two classes, of one a class: their distances are what rounding leaves of zero."""
+    images = np.random.default_rng(0).integers(0, 256, (different, 1, SIDE, SIDE)).repeat(CLASSES * EACH // different, 0)
+    equal = MemmapBank(images.astype(np.uint8), [f"c{i}" for i in range(CLASSES)], np.arange(CLASSES + 1) * EACH, "equal")
+    monkeypatch.setitem(globals(), "bank", lambda: equal)
+    for shots in (1, 5):
+        checked(build(method), EpisodeSize(5, shots, 15), 40, dtype=dtype)
+
+
 def test_a_method_that_is_not_continuous_passes_where_float64_agrees() -> None:
     """Rounding alone moves its scores by more than the bound."""
     checked(build(Jumps), dtype=torch.float32)

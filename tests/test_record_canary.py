@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -37,7 +38,9 @@ def nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "canary.py").write_text(CANARY.format(fired=str(folder / "fired")))
     (folder / "canary.yaml").write_text("title: A canary\nrecipes: {default: [{train: {updates: 1}}]}\n")
     monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "canary", raising=False)  # else it is not imported again
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr("fewshot_bench.record_models._check_ids", lambda content: None)  # a stranger computes them again
     return folder
 
 
@@ -58,6 +61,15 @@ def with_everything() -> dict[str, Any]:
     data = {key: content["data"][key] for key in ("name", "identity", "reference", "fingerprint")}
     content["results"][0] |= {"data": data, "asked": {"recipe": "x", "settings": ["train.backbone"]}}
     content["results"][0]["test"]["data"] = {"split": "x"}
+    return content
+
+
+def resolvable() -> dict[str, Any]:
+    """The content of a record that `test` goes on with, to the point where it imports what the record names: the other one
+    is refused before for its data."""
+    content = with_everything()
+    content["train"]["data"] = content["results"][0]["test"]["data"] = {}
+    del content["results"][0]["data"]
     return content
 
 
@@ -99,16 +111,39 @@ def test_no_command_imports_what_any_field_of_a_record_names(nest: Path, monkeyp
     for path in texts(with_everything()):
         names = path[-1] in NAMES and path[0] != "provenance"
         for form in (f"{folder}/canary.py:Canary", "canary:Canary", asked) if names else (next(forms),):
-            content = with_everything()
-            inner: Any = content
-            for key in path[:-1]:
-                inner = inner[key]
-            inner[path[-1]] = form
-            plant(folder, content)
-            for command in commands if names else next(some):
-                said = call(*command)
-                assert not (nest / "fired").exists(), (path, form, command)
-                assert "Traceback" not in said.err
+            for made in (with_everything, resolvable) if names else (with_everything,):
+                if (content := put(made(), path, form)) is None:
+                    continue
+                plant(folder, content)
+                for command in commands if names else next(some):
+                    said = call(*command)
+                    assert not (nest / "fired").exists(), (path, form, command)
+                    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("key", ["method", "backbone", "dataset"])
+@pytest.mark.parametrize("form", ["canary.py:Canary", "canary:Canary"])
+def test_the_canary_sings_where_a_records_word_is_trusted(
+    key: str, form: str, nest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the test above would prove nothing: `test` goes on to where it imports."""
+    monkeypatch.setattr("fewshot_bench.named_again._Part.trusted", True)
+    content = put(resolvable(), ("train", key), form)
+    assert content is not None
+    plant(nest / "records" / "a", content)
+    call("test", nest / "records" / "a")
+    assert (nest / "fired").exists()
+
+
+def put(content: dict[str, Any], path: tuple[Any, ...], text: str) -> dict[str, Any] | None:
+    """A record's content with another text at a place; None where it has no such place."""
+    inner: Any = content
+    for key in path[:-1]:
+        if isinstance(inner, dict) and key not in inner:
+            return None
+        inner = inner[key]
+    inner[path[-1]] = text
+    return content
 
 
 def _no_methods() -> Any:

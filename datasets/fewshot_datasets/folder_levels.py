@@ -52,7 +52,7 @@ def class_level(images: Iterable[Parts], where: str, named: Collection[str]) -> 
     splits = {name for name in tops if split_of(name)}
     nested = {name for name in splits if tops[name].holds_folders}
     if len(splits) == len(tops):
-        _check_once(splits, where, hint)
+        _check_once(splits, where)
         return 2
     if nested or len(splits) > 1:
         raise _mixed(tops, nested or splits, where, hint)
@@ -86,7 +86,7 @@ def _named_level(tops: dict[str, Top], named: Collection[str]) -> int | None:
     return 2 if second and known >= second and not any(top.direct for top in tops.values()) else None
 
 
-def _check_once(splits: set[str], where: str, hint: str) -> None:
+def _check_once(splits: set[str], where: str) -> None:
     """Refuse several folders of one split; raises `DataError`."""
     by_split: dict[str, list[str]] = defaultdict(list)
     for name in sorted(splits):

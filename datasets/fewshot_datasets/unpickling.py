@@ -42,7 +42,7 @@ class Buildable:
     """A value that a pickle may make in two steps: what `build` returns, and how many bytes that took, takes its place."""
 
     needed: ClassVar[bool] = False
-    """Whether it is nothing without the second step."""
+    """True where it is incomplete before the second step: a pickle that ends before is refused."""
 
     def build(self, state: tuple[Any, ...]) -> tuple[Any, int]:
         """The value with its state."""
@@ -141,8 +141,8 @@ class Machine:
         if type(self.stack[-1]) is not dict or len(values) % 2:
             raise pickle.UnpicklingError(f"keys added to a {type(self.stack[-1]).__name__}")
         keys = values[::2]
-        if wrong := next((key for key in keys if not isinstance(key, KEYS)), None):
-            raise pickle.UnpicklingError(f"a {type(wrong).__name__} as a key")
+        if wrong := [type(key).__name__ for key in keys if not isinstance(key, KEYS)]:
+            raise pickle.UnpicklingError(f"a {wrong[0]} as a key")
         self.stack[-1].update(zip(keys, values[1::2], strict=True))
 
     def named(self, module: str, name: str) -> None:

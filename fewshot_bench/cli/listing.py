@@ -126,8 +126,8 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
             row["title"] = plugin.card().get("title", "")
             if missing := plugin.missing():
                 row["missing"] = missing
-            elif check:
-                _try_out(group, plugin.load())
+            elif check and (untried := _try_out(group, plugin.load())):
+                row["untried"] = untried
         except FewshotError as error:
             row["error"] = str(error)
         rows.append(row)
@@ -137,17 +137,19 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
         width = max((len(row["name"]) for row in rows), default=0) + 2
         for row in rows:
             print(f"{row['name']:<{width}}{row.get('title') or row['distribution']}")
-            for line in (row[key] for key in ("missing", "error") if key in row):
+            for line in (row[key] for key in ("missing", "untried", "error") if key in row):
                 print(f"{'':<{width}}{line}")
     return 1 if any("error" in row for row in rows) else 0
 
 
-def _try_out(group: plugins.Group, loaded: Any) -> None:
-    """Raises `FewshotError` for a method that declares nothing and answers queries by each other."""
-    if group == "methods":
-        from fewshot_bench.trial import check_inductive  # slow to import
+def _try_out(group: plugins.Group, loaded: Any) -> str | None:
+    """Why a method was not tried out; raises `FewshotError` for one that declares nothing and answers queries by each
+    other."""
+    if group != "methods":
+        return None
+    from fewshot_bench.trial import check_inductive  # slow to import
 
-        check_inductive(loaded)
+    return check_inductive(loaded)
 
 
 def _result_text(record: "Record", result: dict[str, Any], *, disputed: bool) -> str:

@@ -142,7 +142,7 @@ def run(
     from fewshot_bench.training import Interrupted
 
     made: list[tuple[Record, dict[str, Any]]] = []
-    for seed, resolved in zip(numbers, runs, strict=True):
+    for done, (seed, resolved) in enumerate(zip(numbers, runs, strict=True)):
         with Bars(f"{method} seed {seed}") as bars:
             try:
                 made.append(execute(replace(request, seed=seed), resolved, out, on_existing, bars))  # type: ignore[arg-type]
@@ -152,7 +152,8 @@ def run(
                     if isinstance(stopped, Interrupted)
                     else "Interrupted."
                 )
-                bars.note(f"{at} The same command goes on:\n{reproduce_command(request, seeds, out)}")
+                left = seeds if on_existing == "reuse" else ",".join(map(str, numbers[done:]))  # not those again
+                bars.note(f"{at} This goes on:\n{reproduce_command(request, left, out, on_existing)}")
                 return 130
     if as_json:
         print(json.dumps([record.content for record, _ in made], indent=1))
