@@ -4,10 +4,10 @@ What a plugin author or a notebook needs is here; each name is imported when it 
 package costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's own, whose import takes milliseconds in which Ctrl-C would print a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from fewshot_bench.backbone import Backbone
     from fewshot_bench.bank import ImageBank
     from fewshot_bench.dataset import Dataset, ImageClass
@@ -70,7 +70,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOME:
         raise AttributeError(f"module 'fewshot_bench' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"fewshot_bench.{_HOME[name]}"), name)

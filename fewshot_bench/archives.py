@@ -32,10 +32,19 @@ CUT: tuple[type[Exception], ...] = (tarfile.EmptyHeaderError, tarfile.TruncatedH
 """What `tarfile` meets in place of an entry: a block of zeros; nothing, or less than a block."""
 AT_ONCE = 2**20
 """Bytes behind a tar's end that are looked at together."""
+COMPRESSIONS = {
+    b"\x1f\x8b": "r:gz",
+    b"BZh": "r:bz2",
+    b"\xfd7zXZ\0": "r:xz",
+    b"\x5d\0\0": "r:xz",
+}
+"""The first bytes of a compressed archive, and how `tarfile` opens it; the last is LZMA's old form."""
 END_BLOCKS = 2
 """Blocks of zeros that end a tar."""
 LARGEST_RECORD = 2**20
 """Bytes up to which tools fill a tar's last record with zeros (tar -b 2048)."""
+MOST_ZEROS = LARGEST_RECORD + (END_BLOCKS - 1) * tarfile.BLOCKSIZE
+"""Bytes of zeros that any tool writes at the end of a tar."""
 
 
 def unsafe(path: Path, name: str) -> DataError:
@@ -117,16 +126,16 @@ class Tar(tarfile.TarFile):
             raise tarfile.ReadError(f"an entry is damaged at byte {self.offset:,}: {self.ended}")
         assert self.fileobj is not None, "it is open"
         zeros = tarfile.BLOCKSIZE
-        while block := self.fileobj.read(AT_ONCE):
+        while zeros <= MOST_ZEROS and (block := self.fileobj.read(AT_ONCE)):  # a sparse file has terabytes of them
             if block.count(0) < len(block):
                 raise tarfile.ReadError("more follows its end, as where archives are joined: tar --ignore-zeros unpacks it")
             zeros += len(block)
         if zeros < END_BLOCKS * tarfile.BLOCKSIZE:
             raise tarfile.ReadError("of the two blocks that end an archive one is missing: it was cut")
-        if zeros > _most_zeros(self.offset + zeros):
+        if zeros > MOST_ZEROS or zeros > _most_zeros(self.offset + zeros):
             raise tarfile.ReadError(
-                f"{zeros:,} bytes of zeros follow its last entry, as where a download broke off; if it is whole, unpack it "
-                "and name the folder"
+                f"at least {zeros:,} bytes of zeros follow its last entry, as where a download broke off; if it is whole, "
+                "unpack it and name the folder"
             )
 
 
@@ -140,8 +149,12 @@ def _most_zeros(size: int) -> int:
 @contextmanager
 def tar(path: Path) -> Iterator[Tar]:
     """A tar archive of any compression, open; raises `OSError` where it is no regular file."""
-    with open_regular(path) as file, Tar.open(fileobj=file) as archive:
-        yield archive
+    with open_regular(path) as file:
+        begins = file.read(max(map(len, COMPRESSIONS)))
+        file.seek(0)  # told here, for a decompressor that is tried on a sparse file of zeros reads them all
+        mode = next((mode for first, mode in COMPRESSIONS.items() if begins.startswith(first)), "r:")
+        with Tar.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
+            yield archive
 
 
 def tar_members(archive: Tar, path: Path, limit: int) -> Iterator[tarfile.TarInfo]:

@@ -74,3 +74,5 @@ def read_weights(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"Cannot read the weights {path}: {reason_of(error)} (--set backbone.weights=FILE).") from None
+    except MemoryError:
+        raise DataError(f"The weights {path} are larger than the memory: {path.stat().st_size:,} bytes.") from None

@@ -35,6 +35,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DataError(f"{path} is missing.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from None
+    except MemoryError:
+        raise DataError(f"{path} is larger than the memory: it has {path.stat().st_size:,} bytes.") from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}.") from None
 

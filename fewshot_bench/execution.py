@@ -130,7 +130,7 @@ def _reference(name: str, one: Any) -> str:
         return plugin.reference if ":" in plugin.name else plugin.name
     if not isinstance(one, str | PathLike):
         raise UsageError(f"{name} must be a name or a class, got {given.shown(one)}.")
-    return str(one)
+    return given.word(name, one) if isinstance(one, str) else str(one)
 
 
 @one_thread_at_a_time()

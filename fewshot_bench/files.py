@@ -68,7 +68,7 @@ class Walked:
     again: dict[str, str] = field(default_factory=dict)
     """Folders that links lead to a second time, and where their files are listed: `kitten` for the same folder as `cat`."""
     nowhere: list[str] = field(default_factory=list)
-    """Links that lead to nothing."""
+    """Links that lead to nothing, and what is neither a file nor a folder (a pipe, a device)."""
 
 
 @dataclass(frozen=True)
@@ -313,6 +313,8 @@ def _walk(folder: Path) -> Walked:
                     found.stamps[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
                 elif stat.S_ISDIR(status.st_mode):
                     folders.append((entry.name, entry.path, status))
+                else:
+                    found.nowhere.append(prefix + entry.name)
         for name, inner, status in sorted(folders, key=_hidden_last):  # of two ways to a folder always the same one
             below(inner, f"{prefix}{name}/", status)
         around.discard(here)

@@ -18,7 +18,7 @@ DEEPEST = plain_yaml.DEEPEST
 
 def path(name: str, value: Any) -> Path:
     """A path of a text or a path-like object."""
-    if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str) or not text:
+    if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str) or not text or "\0" in text:
         raise UsageError(f"{name} must be a path, as a text or a Path, got {shown(value)}.")
     return Path(text)
 
@@ -51,7 +51,7 @@ def word(name: str, value: Any) -> str:
     """A name."""
     if not isinstance(value, str):
         raise UsageError(f"{name} must be a name, as a text, got {shown(value)}.")
-    return str(value)
+    return str.__str__(value)  # an Enum's own is its name
 
 
 def settings(value: Any) -> tuple[str, ...]:
@@ -59,10 +59,10 @@ def settings(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
-        return (str(value),)
+        return (str.__str__(value),)
     if not isinstance(value, Mapping):
         if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
-            return tuple(map(str, value))
+            return tuple(map(str.__str__, value))
         raise UsageError(f"settings must be a mapping of keys to values, or a list of texts key=value, got {shown(value)}.")
     return tuple(_setting(key, one) for key, one in _flat(value))
 
@@ -81,7 +81,9 @@ def plain(name: str, value: Any, depth: int = 0) -> Any:
         return [plain(name, one, depth + 1) for one in value]
     if isinstance(value, os.PathLike):
         return str(path(name, value))
-    for kind in (bool, int, float, str):  # of their subclasses the plain value; numpy's float64 is one
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (bool, int, float):  # of their subclasses the plain value; numpy's float64 is one
         if isinstance(value, kind):
             return kind(value)
     if type(value).__module__ == "torch" and type(value).__name__ in ("dtype", "device"):

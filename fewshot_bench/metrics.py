@@ -59,7 +59,8 @@ def check_finite(scores: Scores, what: str) -> None:
     """Refuse scores of `what` (the episodes of a test) of which some are no numbers; raises `FewshotError`."""
     if bad := int((~np.isfinite(scores)).sum()):
         raise FewshotError(
-            f"In {bad:,} of {len(scores):,} {what} the method's outputs are NaN or infinite: no score is recorded.\n"
+            f"In {bad:,} of {len(scores):,} {what} the method's outputs are NaN or infinite, or their errors are: "
+            "no score is recorded.\n"
             "It has diverged (lower the learning rates, --set lr=...), or predict divides by zero."
         )
 

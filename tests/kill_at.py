@@ -6,6 +6,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from command_line import one_thread
 
 from fewshot_bench import session, training
+from fewshot_bench.cli import progress
 from fewshot_bench.cli.main import _main
 from fewshot_datasets import glyphs
 
@@ -24,13 +26,14 @@ def send() -> None:
     os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 
 
-def nth(function: Function, n: int) -> Function:
-    """`function`, before whose n-th call the signal is sent."""
+def nth(function: Function, n: int, then: Callable[[], None] = lambda: None) -> Function:
+    """`function`, before whose n-th call the signal is sent, and `then` called."""
     calls = iter(range(1, sys.maxsize))
 
     def wrapped(*arguments: Any, **named: Any) -> Any:
         if next(calls) == n:
             send()
+            then()
         return function(*arguments, **named)
 
     return wrapped
@@ -82,6 +85,9 @@ def arrange(moment: str) -> None:
             glyphs.write = nth(glyphs.write, 2)
         case ["before", "the", "first", "save"] | ["training"]:
             training.Trainer._update = nth(training.Trainer._update, 4)  # type: ignore[method-assign]
+        case ["a", "long", "update"]:
+            progress.PATIENCE_S = 0.5
+            training.Trainer._update = nth(training.Trainer._update, 4, lambda: time.sleep(60))  # type: ignore[method-assign]
         case ["saving"]:
             Path.write_bytes = half_written(Path.write_bytes)  # type: ignore[method-assign]
         case ["validation"]:

@@ -104,6 +104,15 @@ def test_a_tar_with_more_zeros_than_fill_a_record_is_told_how_to_be_read(blocks:
     assert "if it is whole, unpack it and name the folder" in refusal(path)
 
 
+@pytest.mark.parametrize("before", ["nothing", "a tar"])
+def test_a_sparse_tar_is_not_read_to_its_end(before: str, tmp_path: Path) -> None:
+    """Of a terabyte of zeros the first show that it is no archive."""
+    path = tmp_path / "a.tar"
+    path.write_bytes(b"") if before == "nothing" else pack(path, CONTENTS)
+    os.truncate(path, 2**40)
+    assert "bytes of zeros follow its last entry" in refusal(path)
+
+
 def test_a_tar_with_one_block_of_zeros_was_cut(tmp_path: Path) -> None:
     """The format has two: one may be all that came of the zeros of an interrupted download."""
     path = pack(tmp_path / "files.tar", CONTENTS)

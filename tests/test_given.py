@@ -5,6 +5,7 @@ import linecache
 import subprocess
 import sys
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ def from_cell(factor: float, monkeypatch: pytest.MonkeyPatch) -> type[Method]:
     return mine
 
 
+class Words(str, Enum):  # noqa: UP042 (as written before Python 3.11)
+    """Names."""
+
+    METHOD = LINEAR
+    PROTOCOL = "custom"
+
+
 SAME: dict[str, Callable[[Path], dict[str, object]]] = {
     "a class": lambda out: {"method": Linear},
     "a class of a data set": lambda out: {"dataset": Glyphs},
@@ -73,6 +81,7 @@ SAME: dict[str, Callable[[Path], dict[str, object]]] = {
     "a device": lambda out: {"device": torch.device("cpu")},
     "a device with a number": lambda out: {"device": torch.device("cpu", 0)},
     "an empty list of steps": lambda out: {"settings": {**SETTINGS, "train.lr_steps": ()}},
+    "an enumeration of texts": lambda out: {"method": Words.METHOD, "protocol": Words.PROTOCOL},
     "nothing": lambda out: {"settings": {**SETTINGS, "lr_halve_every": None}},
 }
 
@@ -134,6 +143,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a number for a protocol": ({"protocol": 3}, "protocol must be a name"),
     "a number for a recipe": ({"recipe": 3}, "recipe must be a path"),
     "a number for a device": ({"device": 0}, "device must be a name"),
+    "half a path": ({"out": "a\0b"}, "out must be a path"),
     "a number for a folder": ({"out": 3}, "out must be a path"),
     "bytes for a folder": ({"data_root": b"x"}, "data_root must be a path"),
     "settings of numbers": ({"settings": [1]}, "settings must be a mapping"),

@@ -116,6 +116,16 @@ def test_whatever_asks_a_training_to_end_loses_nothing_of_it(name: str, tmp_path
     assert "Going on from update 4." in finished(*TINY, "--out", tmp_path).err
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
+def test_an_update_that_takes_long_is_left_when_asked_to_end(tmp_path: Path) -> None:
+    """Before a scheduler kills the process; what was saved before the update is kept."""
+    stopped = interrupt("a long update", signal.SIGTERM, *TINY, "--out", tmp_path)
+    assert stopped.code == 130, stopped.err
+    assert "Stopping after this update, at the latest in" in stopped.err
+    assert "Traceback" not in stopped.err
+    assert "Going on from update 3." in finished(*TINY, "--out", tmp_path).err
+
+
 def test_under_nohup_a_terminal_may_be_closed(tmp_path: Path) -> None:
     """What ignores SIGHUP when it starts goes on ignoring it."""
     driver = [sys.executable, str(DRIVER), "training", "SIGHUP", *TINY, "--out", str(tmp_path)]

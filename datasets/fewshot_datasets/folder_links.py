@@ -9,11 +9,11 @@ from fewshot_datasets.own_split import few
 
 
 def check_lost(walked: Walked, where: str) -> None:
-    """Refuse links to nothing, in the place of images or folders; raises `DataError`."""
+    """Refuse links to nothing, pipes and devices in the place of images or folders; raises `DataError`."""
     lost = sorted(name for name in walked.nowhere if not HIDDEN.search(name) and (is_image(name) or "." not in name))
     if lost:
         raise DataError(
-            f"{where} has links that lead nowhere ({len(lost):,} in place of images or of folders): {few(lost)}.\n"
+            f"{where} has links that lead to no file ({len(lost):,} in place of images or of folders): {few(lost)}.\n"
             "Mend them, or take them away."
         )
 

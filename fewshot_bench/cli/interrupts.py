@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-INTERRUPTED = 130
+from fewshot_bench.cli import INTERRUPTED
+
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGBREAK")
 """What a training is asked to stop by, as far as a system has it: Ctrl-C, a scheduler, a terminal that is closed, a limit on
 processor time, what a cluster was told to send before the end of a job. Each would end the process at once. SIGQUIT
@@ -62,6 +63,14 @@ def end(code: int) -> NoReturn:
         with suppress(OSError, ValueError, AttributeError):  # closed, or none
             stream.flush()
     os._exit(code)
+
+
+def alarm(seconds: float) -> None:
+    """Ask the process to stop, as Ctrl-C does, in so many seconds; 0: not any more. Does nothing where a system has no
+    timers, and outside the main thread."""
+    with suppress(AttributeError, ValueError):
+        signal.signal(signal.SIGALRM, signal.default_int_handler if seconds else signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 @contextmanager

@@ -3,14 +3,21 @@
 Next to nothing is imported before Ctrl-C and the output are taken care of; the commands are in app.py.
 """
 
+import os
 import sys
 
-from fewshot_bench.cli import interrupts, streams
+from fewshot_bench.cli import INTERRUPTED
 
 
 def main() -> None:
     """Run the command line and exit with its code: 0 ok, 1 failed, 2 usage, 3 data, 130 interrupted."""
-    interrupts.arrange()
+    try:
+        from fewshot_bench.cli import interrupts, streams
+
+        interrupts.arrange()
+    except KeyboardInterrupt:  # in these first imports
+        os.write(2, b"fsbench: Interrupted.\n")
+        os._exit(INTERRUPTED)
     output = streams.guard()
     code = _main(sys.argv[1:])
     if (failed := output.end()) is not None:
@@ -35,7 +42,7 @@ def _main(arguments: list[str]) -> int:
                 raise
             return _complain(str(told), told.exit_code)
     except KeyboardInterrupt:
-        return _complain("Interrupted.", interrupts.INTERRUPTED)
+        return _complain("Interrupted.", INTERRUPTED)
 
 
 def _complain(text: str, code: int) -> int:

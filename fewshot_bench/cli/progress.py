@@ -22,6 +22,8 @@ from fewshot_bench.session import Listener
 from fewshot_bench.training import Progressed
 
 LINE_EVERY_S = 10.0
+PATIENCE_S = 20.0
+"""How long a stop waits for the end of an update: schedulers kill a process some 30 seconds after they asked it to end."""
 T = TypeVar("T")
 
 
@@ -46,6 +48,8 @@ class Bars(Listener):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.handlers.close()
+        if self.asked:
+            interrupts.alarm(0)
         _shown(self.bars.stop)
 
     def preparing(self, name: str, doing: str = "preparing") -> Made:
@@ -77,7 +81,9 @@ class Bars(Listener):
         self.in_training = at.update < self.updates
 
     def stopped(self) -> bool:
-        """Whether Ctrl-C asked training to stop."""
+        """Whether Ctrl-C asked training to stop; the update is over, and what follows is saved."""
+        if self.asked:
+            interrupts.alarm(0)
         return self.asked
 
     def testing(self, episodes: int) -> None:
@@ -104,7 +110,8 @@ class Bars(Listener):
         if not self.in_training or self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        self.note("Stopping after this update; once more stops at once.")
+        interrupts.alarm(PATIENCE_S)
+        self.note(f"Stopping after this update, at the latest in {PATIENCE_S:.0f} s; once more stops at once.")
 
     def _start(self, text: str, total: int | None, completed: int = 0) -> None:
         if self.bar is not None:

@@ -121,7 +121,9 @@ def test_what_stands_for_a_character_is_plain() -> None:
     assert streams._shown(UnicodeEncodeError("ascii", "a±→\udcff\ud800z", 1, 5, "")) == ("+/-->\\udcff\\ud800", 5)
 
 
-@pytest.mark.parametrize("module", ["typer", "fewshot_bench.specs", "numpy", "torch", "pyarrow"])
+@pytest.mark.parametrize(
+    "module", ["fewshot_bench.cli.streams", "typer", "fewshot_bench.specs", "numpy", "torch", "pyarrow"]
+)
 def test_an_interrupt_while_a_module_is_imported_leaves_at_once(module: str, tmp_path: Path) -> None:
     """A line, exit code 130, no traceback; what was not begun is not there."""
     command = [sys.executable, "-c", ON_IMPORT, module, *PIXELS, "--out", str(tmp_path)]

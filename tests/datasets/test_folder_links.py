@@ -1,5 +1,6 @@
 """Links in a folder of one's own images: what they take away, or give a second name, is never gone without a word."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_links_that_lead_back_have_an_end(pool: Path) -> None:
 @pytest.mark.parametrize("name", ["cat/9.png", "gnu"])
 def test_a_link_to_nowhere_is_named(name: str, pool: Path) -> None:
     """It may have been an image, or a class."""
-    assert f"links that lead nowhere (1 in place of images or of folders): '{name}'" in refusal(
+    assert f"links that lead to no file (1 in place of images or of folders): '{name}'" in refusal(
         linked(pool, {name: pool / "gone"})
     )
 
@@ -107,7 +108,14 @@ def test_a_link_to_nowhere_is_named(name: str, pool: Path) -> None:
 def test_a_link_to_nowhere_is_named_where_nothing_else_is_there(tmp_path: Path) -> None:
     """As in data whose content is kept elsewhere and was not fetched."""
     root = linked(tmp_path / "photos", {f"{name}/0.png": tmp_path / "gone" / name for name in NAMES})
-    assert "links that lead nowhere (6 in place" in refusal(root)
+    assert "links that lead to no file (6 in place" in refusal(root)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_in_the_place_of_an_image_is_named(pool: Path) -> None:
+    """Neither waited for nor left out without a word."""
+    os.mkfifo(pool / "cat" / "9.png")
+    assert "links that lead to no file (1 in place of images or of folders): 'cat/9.png'" in refusal(pool)
 
 
 @pytest.mark.parametrize("name", [".#lock", "cat/.#9.png", "notes.txt"])
