@@ -47,6 +47,7 @@ from torch import Tensor
 from fewshot_bench.copies import copy_of
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, Method
+from fewshot_bench.own_generators import generators_of
 from fewshot_bench.philox import key_of, one_below, words
 from fewshot_bench.protocols import PROTOCOLS
 from fewshot_bench.randomness import seeded
@@ -243,8 +244,8 @@ class _Block:
         return unlike & repeats, after
 
     def _draws(self) -> bool:
-        """Whether the method draws from a global generator."""
-        with self.parent.fresh() as method, seeded(0, self.tasks.key.device) as drew:
+        """Whether the method draws from a generator that the engine seeds."""
+        with self.parent.fresh() as method, seeded(0, self.tasks.key.device, generators_of(method)) as drew:
             self.parent.ask(method, self.tasks)
             return drew()
 
