@@ -1,9 +1,9 @@
 """Whether a test has left anything that its method's answers depend on.
 
-Before the test a twin of the process is forked (`twin`) and asked about noise. After the test a few of its tasks, with half
-of their queries replaced, are given to the twin and to a copy of the method here. A method that keeps nothing from one call
-for the next says the same bit for bit: the sums are the same. Where one has kept something of the test's queries, the twin
-has kept it of noise.
+Before the test a twin of the process is forked (`twin`) and asked about noise. After the test one or two of its tasks, with
+few of their queries and half of these replaced, are given to the twin and to a copy of the method here. A method that keeps
+nothing from one call for the next says the same bit for bit: the sums are the same. Where one has kept something of the
+test's queries, the twin has kept it of noise.
 
 What is kept in a file both processes share. It is of noise, if it is of the first call: then the score owes nothing to the
 test's queries, and nothing is refused.
@@ -13,7 +13,7 @@ Legend: T tasks, S support images, Q query images in all.
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,8 +30,8 @@ from fewshot_bench.tasks import Source, Tasks, TaskSource
 from fewshot_bench.testing import Ask, answers
 from fewshot_bench.twin import Twin, one_thread
 
-TASKS, LARGEST, NOISY = 4, 400, 2
-"""Tasks that are asked about, fewer where they have more images than that together; tasks of noise."""
+TASKS, QUERIES, LARGEST = 2, 20, 100
+"""Tasks that are asked about, with so many queries at most, and one alone where two have more images than that."""
 
 
 class Fresh(Protocol):
@@ -51,8 +51,7 @@ class Question:
     dtype: torch.dtype | None = None
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(NamedTuple):
     """A query that the test has left a mark on: its output after the test, and where there was none."""
 
     episode: int
@@ -69,7 +68,7 @@ class Aftermath:
         self.fresh, self.source, self.ask = fresh, source, ask
         first = source.tasks(0, 1)
         self.kind: Kind = first.kind
-        images = first.support_x.shape[1] + first.query_x.shape[1]
+        images = first.support_x.shape[1] + min(QUERIES, first.query_x.shape[1])
         self.size = max(1, min(TASKS, LARGEST // images))
         self.twin = Twin(self._answer) if Twin.possible(first.key.device) else None
         if self.twin is not None:
@@ -102,18 +101,19 @@ class Aftermath:
             if unlike.any():
                 gap = (before - after).abs().nan_to_num(torch.inf).masked_fill(~unlike[..., None], -1)
                 _, query, way = np.unravel_index(int(gap.argmax()), gap.shape)
-                return Left(episode, int(query), int(way), float(ours[query, way]), float(theirs[query, way]))
+                number = _chosen(question.key, self.source.tasks(episode, 1).query_x.shape[1])[query]
+                return Left(episode, int(number), int(way), float(ours[query, way]), float(theirs[query, way]))
         return None
 
     def _answer(self, question: Question) -> list[np.typing.NDArray[Any]]:
         """What a fresh copy says of the tasks of a question: outputs [Q, n] of each."""
         source, dtype = self.source, question.dtype
         if not question.episodes:
-            tasks = [_noise(source.tasks(i, 1), i) for i in range(NOISY)]
+            tasks = [_noise(_some(source.tasks(0, 1), 0))]
         else:
-            tasks = [source.tasks(question.others[0], 1)]  # so that the first call begins with another
+            tasks = [_some(source.tasks(question.others[0], 1), question.key)]  # so that the first call begins with another
             for number, (one, other) in enumerate(zip(question.episodes, question.others, strict=True)):
-                tasks.append(_mixed(source.tasks(one, 1), source.tasks(other, 1), question.key, number))
+                tasks.append(_mixed(_some(source.tasks(one, 1), question.key), source.tasks(other, 1), question.key, number))
         tasks = [_of(one.without_query_labels(), dtype) for one in tasks]
         alike = len({one.query_x.shape + one.support_x.shape for one in tasks}) == 1
         with self.fresh(dtype) as method, torch.no_grad():
@@ -159,9 +159,20 @@ def _mixed(tasks: Tasks, others: Tasks, key: int, number: int) -> Tasks:
     )
 
 
-def _noise(tasks: Tasks, number: int) -> Tasks:
+def _chosen(key: int, queries: int) -> np.typing.NDArray[np.int64]:
+    """Numbers of the queries that are asked about, of so many: wherever they stand."""
+    return np.sort(words(key_of("queries", key), queries).argsort()[:QUERIES])
+
+
+def _some(tasks: Tasks, key: int) -> Tasks:
+    """One task with few of its queries."""
+    chosen = torch.from_numpy(_chosen(key, tasks.query_x.shape[1]))
+    return replace(tasks, query_x=tasks.query_x[:, chosen], query_y=None)
+
+
+def _noise(tasks: Tasks) -> Tasks:
     """One task whose images are noise, of the range of its own."""
-    dice = torch.Generator().manual_seed(number)
+    dice = torch.Generator().manual_seed(0)
 
     def noise(x: Tensor | None) -> Tensor | None:
         if x is None:

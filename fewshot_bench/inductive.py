@@ -88,9 +88,10 @@ class InductiveCheck:
         last = first + len(tasks) == self.spec.episodes
         if first < FIRST or last or first == another:
             anew = source.tasks(first, len(tasks)).without_query_labels()  # the method may have overwritten the others
-            Block(self, source, first, anew, outputs).check(thoroughly=first < FIRST)
+            with self.surroundings.present():
+                Block(self, source, first, anew, outputs).check(thoroughly=first < FIRST)
         if first + len(tasks) == self.part.stop and (left := self.aftermath.found(self.part, self.key)) is not None:
-            raise refusal(self, "left", left.episode, left.query, left.way, left.here, left.apart)
+            raise refusal(self, "left", *left)
 
     @contextmanager
     def fresh(self, dtype: torch.dtype | None = None) -> Iterator[Method]:

@@ -40,7 +40,7 @@ FIRST = 16
 """So many episodes from the first on are scored again, and at most so many tasks of a chunk, wherever they stand in it."""
 ALONE = 4
 """Of so many tasks of a chunk one query is asked about alone."""
-EMBEDDED = 8
+EMBEDDED = 4
 """Of so many tasks of a chunk an image of the support and a query are embedded alone."""
 NUDGES = (8, 16, 32, 64)
 """Roundings by which images are changed, to see how far roundings move a method's scores."""

@@ -12,7 +12,7 @@ import array
 import functools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import CellType
 from typing import Any
 
@@ -31,16 +31,25 @@ class Surroundings:
         self.roots = [method, *(type(module) for module in method.modules())]
         self.own = [*method.parameters(), *method.buffers()]
         self.before = _Noted(self.roots, self.own)
+        self.inside = False
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """Behind this all is as it is now, whatever happens within."""
+        now, self.inside = _Noted(self.roots, self.own), True
+        try:
+            yield
+        finally:
+            self.inside = False
+            now.put_back()
 
     @contextmanager
     def as_before(self) -> Iterator[None]:
-        """Within this all is as it was, and caches are empty; behind it all is as it is now."""
-        now = _Noted(self.roots, self.own)
-        try:
+        """Within this all is as it was, and caches are empty; behind it all is as it is now, or behind the `present` that
+        this is within."""
+        with nullcontext() if self.inside else self.present():
             self.before.put_back(emptied=True)
             yield
-        finally:
-            now.put_back()
 
 
 class _Noted:
