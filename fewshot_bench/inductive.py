@@ -12,7 +12,11 @@ what a copy of it, taken before the test, says of
   with hundreds of others (`embed_images`);
 - another chunk of the test and its last one, replaced as above: what is gathered over episodes shows there.
 
-That are 65 to 115 episodes more, of 2,000; of a chunk at most 16 tasks are scored again.
+That are 65 to 115 episodes more, of 2,000. Of a chunk at most 16 tasks are scored again, wherever they stand in it; which
+they are, and which chunk is the other one, is drawn from what the method has said, so that it is not known before.
+
+What a method keeps outside itself is put back for each question where it can be reached (`surroundings`). What is kept
+elsewhere in memory a twin of the process shows, forked before the test (`aftermath`).
 
 The bound is a thousandth of the spread of a query's own scores, and where those hardly differ 64 roundings of the largest.
 In float32 each registered method, in each inductive mode, with kernels and without, was within 1.4e-4 of the spread, and
@@ -27,10 +31,20 @@ third of the spread. So where a score moves, two things are asked:
 - whether both sides agree in float64 within a millionth, in which no rounding (1e-16) is likely to meet such a place; or
   again as far as roundings move them: of equal images nothing but roundings is left.
 
-A method that draws from a global generator is asked about one task at a time (`testing.answers`), and its draws change with
+A method that draws from a generator is asked about one task at a time (`testing.answers`), and its draws change with
 the number and the order of queries: so it is checked by replacing alone.
 
-What this cannot find is code that goes out of its way to recognise it.
+What this cannot find:
+
+- code that goes out of its way to recognise it;
+- what is kept once in a file, or on another machine. Where there is a twin that is kept of noise, which owes the test
+  nothing; elsewhere it is kept of the first queries. A file that an earlier process left is taken for a part of the method;
+- on an accelerator, and on another system than Linux, what is kept once where no attribute, container, module or closure of
+  the method's leads to it: in the environment, in a module of a library, in a running Python generator, in a data base, in
+  a tensor over 64 MiB;
+- what was kept of validation, or of a rehearsal's noise in such a place: no query of the test is in it;
+- a leak in few episodes, of which none is drawn, and one that shows in the places of queries alone in a method that draws
+  from a generator.
 
 Legend: T tasks, Q query images in all, N ways.
 """

@@ -725,7 +725,7 @@ HONEST = (
 FITS_UNSEEN = (FitsEnvironment, FitsLibrary, FitsRunning, FitsDatabase, FitsLarge) if sys.platform == "linux" else ()
 """What a twin of the process alone finds."""
 
-CHEATS = {
+CHEATS: dict[type[Method], str] = {
     MovedByQueries: "queries",
     MovedInTasks: "queries",
     Balanced: "queries",
