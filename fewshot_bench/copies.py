@@ -13,14 +13,16 @@ import torch
 from torch import nn
 
 from fewshot_bench.method import Method
+from fewshot_bench.own_generators import generators_of, share_generators
 
 Memo = dict[int, Any]
 """Copies by the address of what they are of, as `copy.deepcopy` keeps them."""
 
 
 def copy_of(method: Method) -> Method:
-    """A copy whose parameters, buffers and attributes are its own."""
-    found: Method = _copy(method, {})
+    """A copy whose parameters, buffers and attributes are its own; random generators it shares, which the engine seeds."""
+    found: Method = _copy(method, {id(one.generator): one.generator for one in generators_of(method)})
+    share_generators(method, found)
     return found
 
 

@@ -4,12 +4,16 @@
 import hashlib
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from fewshot_bench.own_generators import OwnGenerator
 
 
 def derive_seed(seed: int, purpose: str) -> int:
@@ -73,36 +77,43 @@ class ForkedGenerator:
 
 
 @contextmanager
-def host_generators() -> Iterator[Callable[[int], None]]:
-    """numpy's and Python's own global generators, from which a plugin may draw: inside they are what the yielded function
-    seeds them with, afterwards what they were."""
-    outside = np.random.get_state(), random.getstate()
+def host_generators(own: "Sequence[OwnGenerator]" = ()) -> Iterator[Callable[[int], None]]:
+    """numpy's and Python's own global generators, from which a plugin may draw, and generators of the plugin's `own`: inside
+    they are what the yielded function seeds them with, afterwards what they were."""
+    outside = np.random.get_state(), random.getstate(), [one.state for one in own]
 
     def seed_with(seed: int) -> None:
         np.random.seed(seed % 2**32)
         random.seed(seed)
+        for one in own:
+            one.seed(seed)
 
     try:
         yield seed_with
     finally:
+        for one, state in zip(own, outside[2], strict=True):
+            one.state = state
         np.random.set_state(outside[0])
         random.setstate(outside[1])
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[Callable[[], bool]]:
-    """All global generators (torch's, numpy's, Python's) from a seed of our own, and afterwards as they were; yields whether
-    any was drawn from so far."""
+def seeded(seed: int, device: torch.device, own: "Sequence[OwnGenerator]" = ()) -> Iterator[Callable[[], bool]]:
+    """All global generators (torch's, numpy's, Python's) and a plugin's `own` from a seed of ours, and afterwards as they
+    were; yields whether any was drawn from so far."""
     generator = ForkedGenerator(seed, device)
-    with generator.active(), host_generators() as seed_with:
+    with generator.active(), host_generators(own) as seed_with:
         seed_with(seed)
+        states = [one.state for one in own]
         _, words, *place = np.random.get_state()
         python = random.getstate()
 
         def drew() -> bool:
             _, words_now, *place_now = np.random.get_state()
             numpy_drew = place_now != place or not np.array_equal(words_now, words)
-            return numpy_drew or random.getstate() != python or not all(map(torch.equal, _read(device), generator.states))
+            if numpy_drew or random.getstate() != python or not all(map(torch.equal, _read(device), generator.states)):
+                return True
+            return any(one.drew_since(state) for one, state in zip(own, states, strict=True))
 
         yield drew
 

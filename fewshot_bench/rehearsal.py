@@ -1,7 +1,8 @@
 """A rehearsal before any work: the method is built and answers one small task of noise in training and one in a test, and
 its backbone is asked whether its normalisation is the one that is declared. What does not fit its interface is refused here.
 
-It has a network, a random state and tasks of its own, so that nothing of the run depends on it.
+It has a network, a random state and tasks of its own, and what it leaves in the method's classes and modules is put back, so
+that nothing of the run depends on it.
 
 Legend: T tasks, n images a task, D features, G groups that share statistics, C channels.
 """
@@ -25,6 +26,7 @@ from fewshot_bench.normalisation import Statistics
 from fewshot_bench.plan import blank_task
 from fewshot_bench.randomness import seeded
 from fewshot_bench.resolve import Resolved
+from fewshot_bench.surroundings import Surroundings
 from fewshot_bench.tasks import Tasks
 
 SHOTS, QUERIES = 5, 2
@@ -56,12 +58,13 @@ def rehearse(resolved: Resolved, training_classes: int) -> Rehearsed:
         for network in (one for one in method.modules() if isinstance(one, Backbone)):
             check_normalisation(str(resolved.train.backbone), network, resolved.dataset.shape)
         with few_steps(method) as times:
-            started = time.perf_counter()
-            _rehearse_test(method, resolved)
-            tested = time.perf_counter()
-            if method.trained and resolved.train.updates:
-                _rehearse_update(method, resolved)
-            updated = time.perf_counter()
+            with Surroundings(method).present():  # what is kept outside the method is kept of noise
+                started = time.perf_counter()
+                _rehearse_test(method, resolved)
+                tested = time.perf_counter()
+                if method.trained and resolved.train.updates:
+                    _rehearse_update(method, resolved)
+                updated = time.perf_counter()
             check_kept(resolved, method)
     return Rehearsed(method, times * (tested - started), times * (updated - tested))
 

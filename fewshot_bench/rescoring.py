@@ -56,6 +56,10 @@ CAUSES = {
         "with images that embed_images was given one at a time",
         "embed_images must embed each image by itself: return None where the images of a call see each other.",
     ),
+    "left": (
+        "when the same is asked in a process that does not have what the test left in memory",
+        "predict must keep nothing from one call for the next, in a library's objects and in the environment neither.",
+    ),
 }
 """When a score was another one, and what to do."""
 

@@ -22,6 +22,7 @@ from fewshot_bench.inductive import InductiveCheck, is_inductive
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.metrics import METRICS, check_finite
+from fewshot_bench.own_generators import find, generators_of
 from fewshot_bench.plan import Plan, choose_plan
 from fewshot_bench.prepare import Prepared
 from fewshot_bench.randomness import ForkedGenerator, derive_seed, host_generators
@@ -99,10 +100,12 @@ class Session:
             chosen = replace(chosen, kernels=False)
             device = chosen.apply()
         generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
-        with generator.active(), host_generators() as seed_host:
+        factory = [resolved.backbone.factory] if resolved.backbone else []
+        with generator.active(), host_generators(find([resolved.method_class, *factory])) as seed_host:
             seed_host(derive_seed(train.seed, "host"))
             classes = prepared.training_classes(train.split) if train.updates else 0
             method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
+        generators_of(method)  # before it may make more
         if plan is None:
             chosen = chosen.with_chunk_for(method, train)
         return cls(resolved, prepared, chosen, method, generator, tested or prepared)

@@ -1,33 +1,27 @@
-"""What a method keeps outside itself: in its classes, its own modules, their functions and caches, and in what these hold.
+"""What a method keeps outside itself, noted and put back.
 
-A copy of a method shares all that. So the check of a test (`inductive`) notes it before the test, puts it back for each
-question that it asks a copy, and then brings the present back, so that the test goes on as if nothing had been asked.
+A copy of a method shares all that (`reachable`). So the check of a test (`inductive`) notes it before the test, puts it back
+for each question that it asks a copy, and then brings the present back, so that the test goes on as if nothing had been
+asked.
 
 Nothing is copied deeply: of each list, dict, tensor or object that can be reached its contents are noted, and put back into
-it. What the libraries hold (torch, this package, whatever is installed) is left alone.
+it.
 """
 
+import array
 import functools
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from types import CellType, FunctionType, MethodType, ModuleType
+from contextlib import contextmanager, nullcontext, suppress
+from types import CellType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewshot_bench.method import Method
-from fewshot_bench.source_modules import is_own
-
-MOST = 100_000
-"""Of so many objects contents are noted, and of a container with more entries those are not looked into."""
-LARGEST = 2**26
-"""Bytes of a tensor or an array, a larger one is left as it is."""
-ENGINES = frozenset({"training", "conditions"})
-"""Attributes that the engine sets between one test and the next."""
+from fewshot_bench.reachable import MOST, contents_of, parts_of, slots_of
 
 
 class Surroundings:
@@ -37,16 +31,25 @@ class Surroundings:
         self.roots = [method, *(type(module) for module in method.modules())]
         self.own = [*method.parameters(), *method.buffers()]
         self.before = _Noted(self.roots, self.own)
+        self.inside = False
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """Behind this all is as it is now, whatever happens within."""
+        now, self.inside = _Noted(self.roots, self.own), True
+        try:
+            yield
+        finally:
+            self.inside = False
+            now.put_back()
 
     @contextmanager
     def as_before(self) -> Iterator[None]:
-        """Within this all is as it was, and caches are empty; behind it all is as it is now."""
-        now = _Noted(self.roots, self.own)
-        try:
+        """Within this all is as it was, and caches are empty; behind it all is as it is now, or behind the `present` that
+        this is within."""
+        with nullcontext() if self.inside else self.present():
             self.before.put_back(emptied=True)
             yield
-        finally:
-            now.put_back()
 
 
 class _Noted:
@@ -61,10 +64,10 @@ class _Noted:
                 continue
             seen[id(one)] = one
             with suppress(Exception):  # whatever a plugin holds
-                contents = _contents(one)
+                contents = contents_of(one)
                 if contents is not None:
                     self.held[id(one)] = one, contents
-                waiting += _parts(one, contents)
+                waiting += parts_of(one, contents)
 
     def put_back(self, *, emptied: bool = False) -> None:
         """Put all contents back; with `emptied` caches are replaced by empty ones."""
@@ -76,69 +79,7 @@ class _Noted:
 
 def _named(x: object) -> bool:
     """Whether its contents are attributes."""
-    return not isinstance(x, (dict, list, set, deque, bytearray, Tensor, np.ndarray, CellType))
-
-
-def _contents(x: Any) -> Any:
-    """What an object holds, to be put back; None for what holds nothing or is another's."""
-    match x:
-        case Tensor() | np.ndarray():
-            if x.nbytes > LARGEST:
-                return None
-            return x.detach().clone() if isinstance(x, Tensor) else x.copy()
-        case dict() | list() | set() | deque() | bytearray():
-            return x.copy()
-        case CellType():
-            return (x.cell_contents,)
-        case ModuleType():
-            return dict(vars(x)) if is_own(x.__name__) else None
-        case FunctionType():
-            return dict(vars(x)) if is_own(x.__module__) else None
-        case type():
-            return dict(vars(x)) if is_own(x.__module__) else None
-    if isinstance(x, nn.Module):
-        return {name: value for name, value in vars(x).items() if name not in ENGINES}
-    if not is_own(type(x).__module__) and not _is_plain(x):
-        return None
-    slots = {name for base in type(x).__mro__ for name in _slots(base) if hasattr(x, name)}
-    return {**getattr(x, "__dict__", {}), **{name: getattr(x, name) for name in slots}}
-
-
-def _is_plain(x: object) -> bool:
-    return type(x).__module__ in ("types", "_thread", "_threading_local") and hasattr(x, "__dict__")
-
-
-def _slots(base: type) -> tuple[str, ...]:
-    named = vars(base).get("__slots__", ())
-    return tuple(name for name in ((named,) if isinstance(named, str) else named) if name not in ("__dict__", "__weakref__"))
-
-
-def _parts(x: Any, contents: Any) -> list[object]:
-    """What else can be reached from an object."""
-    match x:
-        case FunctionType() if contents is not None:
-            inner = [x.__defaults__, x.__kwdefaults__, getattr(x, "__wrapped__", None), *(vars(x).values())]
-            if is_own(str(x.__globals__.get("__name__"))):
-                inner += [*(x.__closure__ or ()), sys.modules.get(x.__module__)]
-            return inner
-        case MethodType():
-            return [x.__self__, x.__func__]
-        case functools.partial():
-            return [x.func, *x.args, *x.keywords.values()]
-        case staticmethod() | classmethod():
-            return [x.__func__]
-        case property():
-            return [x.fget]
-        case functools._lru_cache_wrapper():
-            return [x.__wrapped__]
-        case tuple() | frozenset():
-            return list(x)
-        case type() if contents is not None:
-            return [*contents.values(), *x.__mro__, sys.modules.get(x.__module__)]
-    if contents is None or isinstance(x, (Tensor, np.ndarray, bytearray)) or len(contents) > MOST // 10:
-        return []
-    held = list(contents.values() if isinstance(contents, dict) else contents)
-    return held if isinstance(x, (dict, list, set, deque, CellType, ModuleType)) else [*held, type(x)]
+    return not isinstance(x, (dict, list, set, deque, bytearray, array.array, Tensor, np.ndarray, CellType))
 
 
 def _empty(x: Any, known: dict[int, Any]) -> Any:
@@ -165,7 +106,7 @@ def _put(x: Any, contents: Any) -> None:
         case np.ndarray():
             if not np.array_equal(x, contents):
                 x[...] = contents
-        case bytearray() | list():
+        case bytearray() | list() | array.array():
             x[:] = contents
         case deque():
             x.clear()
@@ -189,7 +130,7 @@ def _same(x: Any, contents: Any) -> bool:
 
 
 def _put_attributes(x: Any, contents: dict[str, Any]) -> None:
-    present = _contents(x)
+    present = contents_of(x)
     for name in present.keys() - contents.keys():
         with suppress(Exception):
             delattr(x, name) if isinstance(x, type) or name not in vars(x) else vars(x).pop(name)
@@ -203,4 +144,4 @@ def _put_attributes(x: Any, contents: dict[str, Any]) -> None:
 
 
 def _all_slots(x: object) -> set[str]:
-    return {name for base in type(x).__mro__ for name in _slots(base)}
+    return {name for base in type(x).__mro__ for name in slots_of(base)}

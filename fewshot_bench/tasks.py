@@ -42,8 +42,8 @@ class Tasks:
         assert self.query_y is not None, "query labels are never shown at test"
         return self.query_y
 
-    def some(self, part: slice) -> "Tasks":
-        """Some of the tasks, as views."""
+    def some(self, part: slice | Tensor) -> "Tasks":
+        """Some of the tasks: of a slice as views, of their numbers as copies."""
         held = {one.name: getattr(self, one.name) for one in fields(self)}
         parts: dict[str, Any] = {name: x[part] for name, x in held.items() if isinstance(x, Tensor)}
         return replace(self, **parts)

@@ -17,6 +17,7 @@ from fewshot_bench.bank import TensorBank
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.metrics import episode_scores_of
+from fewshot_bench.own_generators import generators_of
 from fewshot_bench.precision import products_in
 from fewshot_bench.randomness import derive_seed, seeded
 from fewshot_bench.score_files import Scores
@@ -51,9 +52,11 @@ def answers(method: Method, tasks: Tasks, ask: Ask = prediction) -> Tensor | Non
     """What a method says of tasks without their query labels, whatever was drawn at random before.
 
     A method should draw from the tasks' keys (`randomness`). One that draws from a global generator (torch's, numpy's,
-    Python's) is asked about one task at a time, each time from the state that the task's key gives.
+    Python's) or from one of its own (`own_generators`) is asked about one task at a time, each time from the state that the
+    task's key gives.
     """
-    with seeded(derive_seed(int(tasks.key[0]), "predict"), tasks.key.device) as drew, products_in("highest"):
+    seed, own = derive_seed(int(tasks.key[0]), "predict"), generators_of(method)
+    with seeded(seed, tasks.key.device, own) as drew, products_in("highest"):
         outputs = ask(method, tasks.without_query_labels())
         draws = drew()
     if ask is prediction and tasks.query_y is not None:
@@ -171,7 +174,7 @@ def used_images(source: TaskSource, episodes: range, total: int) -> np.typing.ND
 
 def embed(method: Method, source: TaskSource, ids: np.typing.NDArray[np.int64]) -> Tensor | None:
     """Embeddings of the images `ids`; None where there are none, or where they are drawn at random."""
-    with seeded(0, source.device) as drew, products_in("highest"):
+    with seeded(0, source.device, generators_of(method)) as drew, products_in("highest"):
         answer = method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))
         draws = drew()
     return None if draws else checked_features(method, answer, len(ids))

@@ -23,6 +23,7 @@ from fewshot_bench.errors import FewshotError
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.metrics import METRICS, check_finite
 from fewshot_bench.optimisers import learning_rate, optimiser_of
+from fewshot_bench.own_generators import generators_of
 from fewshot_bench.plan import Plan
 from fewshot_bench.precision import products_in
 from fewshot_bench.randomness import ForkedGenerator, derive_seed, host_generators
@@ -124,7 +125,7 @@ class Trainer:
     def train(self, watcher: Watcher) -> None:
         """Train to the end; raises `Interrupted` where the watcher asks to stop, `FewshotError` where the loss is not
         finite (the last saved state stays)."""
-        with host_generators() as seed_host:
+        with host_generators(generators_of(self.method)) as seed_host:
             self._train(watcher, seed_host)
         if self.spec.selection == "last":
             self.best, self.at.best_update = self._weights(), self.spec.updates
@@ -132,7 +133,7 @@ class Trainer:
         self.method.load_state_dict(self.best)
 
     def _train(self, watcher: Watcher, seed_host: Callable[[int], None]) -> None:
-        """All updates that are left; numpy's and Python's generators, whose state is not saved, start anew in each."""
+        """All updates that are left; all generators but torch's, whose state is not saved, start anew in each."""
         spec = self.spec
         every = spec.validation.every if spec.validation else LOG_EVERY
         started = saved = time.perf_counter()

@@ -3,11 +3,19 @@
 Legend: T tasks, S support images, Q query images in all, N ways, D pixels.
 """
 
+import array
 import functools
+import json
+import os
+import queue
+import sqlite3
+import sys
 import threading
+from collections.abc import Generator
 
 import torch
 import torch.nn.functional as F
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from fewshot_bench.method import Method, MethodInfo, NoHparams
@@ -344,6 +352,121 @@ class FitsInClosure(FitsClass):
         return self.first(torch.cat([support, query], 1).mean((0, 1)))
 
 
+SCALER = StandardScaler()
+
+
+class FitsScaler(FitsClass):
+    """The same in an object of a library's."""
+
+    scaler = SCALER
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """Its mean, of which it was fitted once."""
+        if not hasattr(self.scaler, "mean_"):
+            self.scaler.fit(query.flatten(0, 1).double().numpy())
+        return torch.from_numpy(self.scaler.mean_).to(query)
+
+
+class FitsScalerOfClass(FitsScaler):
+    """In its class."""
+
+    scaler = StandardScaler()
+
+
+NUMBERS = array.array("d")
+
+
+class FitsArray(FitsClass):
+    """The same in one of Python's arrays."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """Its numbers."""
+        if not NUMBERS:
+            NUMBERS.extend(query.mean((0, 1)).tolist())
+        return torch.tensor(list(NUMBERS)).to(query)
+
+
+QUEUE: queue.Queue[Tensor] = queue.Queue()
+
+
+class FitsQueue(FitsClass):
+    """The same in a queue."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """The first of the queue."""
+        if QUEUE.empty():
+            QUEUE.put(query.mean((0, 1)))
+        return QUEUE.queue[0].to(query)
+
+
+class FitsEnvironment(FitsClass):
+    """The same in the environment."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """What stands there."""
+        os.environ.setdefault("FITTED_BY_A_CHEAT", json.dumps(query.mean((0, 1)).tolist()))
+        return torch.tensor(json.loads(os.environ["FITTED_BY_A_CHEAT"])).to(query)
+
+
+class FitsLibrary(FitsClass):
+    """The same in a module of torch's."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """What was attached there first."""
+        return vars(F).setdefault("_fitted_by_a_cheat", query.mean((0, 1))).to(query)  # type: ignore[no-any-return]
+
+
+def running() -> Generator[Tensor | None, Tensor, None]:
+    """A generator that gives back what it was sent first."""
+    first = None
+    while True:
+        now = yield first
+        first = now if first is None else first
+
+
+RUNNING = running()
+next(RUNNING)
+
+
+class FitsRunning(FitsClass):
+    """The same in a variable of a running generator."""
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """What it was sent first."""
+        RUNNING.send(query.mean((0, 1)))
+        found = RUNNING.send(query.mean((0, 1)))
+        assert found is not None
+        return found.to(query)
+
+
+class FitsDatabase(FitsClass):
+    """The same in a data base in memory."""
+
+    held = sqlite3.connect(":memory:", check_same_thread=False)
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """Its first row."""
+        self.held.execute("create table if not exists fitted(mean)")
+        if (row := self.held.execute("select mean from fitted").fetchone()) is None:
+            row = (json.dumps(query.mean((0, 1)).tolist()),)
+            self.held.execute("insert into fitted values(?)", row)
+        return torch.tensor(json.loads(row[0])).to(query)
+
+
+class FitsLarge(FitsClass):
+    """The same in a tensor that is too large to be noted."""
+
+    large = torch.zeros(2**24 + 2**20)
+
+    def centre(self, support: Tensor, query: Tensor) -> Tensor:
+        """Its first numbers."""
+        width = query.shape[-1]
+        if not self.large[0]:
+            self.large[0] = 1
+            self.large[1 : width + 1] = query.mean((0, 1))
+        return self.large[1 : width + 1].to(query)
+
+
 class Holds(Honest):
     """It has what cannot be copied: a lock, a generator, a function of its own, a tensor with its graph, a part that is its
     own copy."""
@@ -385,6 +508,16 @@ class CachesMasks(Honest):
         """As ever."""
         mask = MASKS.setdefault(ways, torch.ones(ways))
         return super().compare(support, support_y, query, ways) * mask
+
+
+class MovedBehindFirst(Honest):
+    """Honest in calls of at most 16 tasks, and of the first 16 of any call."""
+
+    def compare(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Of the others the prototypes are moved."""
+        prototypes = means(support, support_y, ways)
+        honest = near(query, prototypes)
+        return torch.cat([honest[:16], near(query[16:], moved(query[16:], prototypes[16:]))])
 
 
 class MovedByMany(MovedByQueries):
@@ -589,7 +722,10 @@ HONEST = (
     CachesMasks,
 )
 
-CHEATS = {
+FITS_UNSEEN = (FitsEnvironment, FitsLibrary, FitsRunning, FitsDatabase, FitsLarge) if sys.platform == "linux" else ()
+"""What a twin of the process alone finds."""
+
+CHEATS: dict[type[Method], str] = {
     MovedByQueries: "queries",
     MovedInTasks: "queries",
     Balanced: "queries",
@@ -611,6 +747,12 @@ CHEATS = {
     FitsFunction: "tasks",
     FitsBesideLock: "tasks",
     FitsInClosure: "tasks",
+    FitsScaler: "tasks",
+    FitsScalerOfClass: "tasks",
+    FitsArray: "tasks",
+    FitsQueue: "tasks",
+    **dict.fromkeys(FITS_UNSEEN, "left"),
+    MovedBehindFirst: "tasks",
     CentresInPlace: "queries",
     BreaksTies: "queries",
     HidesBehindOffset: "queries",

@@ -47,6 +47,14 @@ def test_a_refused_test_leaves_the_training_and_no_record(name: str, reason: str
         assert Path(state).parent.name.endswith(record["run_id"])
 
 
+def test_what_a_rehearsal_leaves_hides_no_leak(tmp_path: Path) -> None:
+    """A library's object that is fitted at the first call is fitted by the test."""
+    cheats = Path(__file__).with_name("cheats.py")
+    said = call("run", "--method", f"{cheats}:FitsScaler", "--episodes", "8", "--protocol", "custom", "--out", tmp_path)
+    assert said.code == 1
+    assert "FitsScaler is not inductive" in said.complaint
+
+
 def test_another_test_of_a_finished_run_is_checked_and_the_record_stays(tmp_path: Path) -> None:
     """A transductive result is there; an inductive one is refused, whole and in shards."""
     finished("run", "--method", f"{ODD}:Leaks", "--protocol", "finn", *UNVALIDATED[6:], "--out", tmp_path)
