@@ -25,6 +25,7 @@ from fewshot_bench import shards, testing
 from fewshot_bench.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.execution import test_run as run_whole
+from fewshot_bench.identity import identify_result
 from fewshot_bench.method import Conditions, Method
 from fewshot_bench.records import add_result, load_record, locked, part_files
 from fewshot_bench.resolve import TestRequest
@@ -33,7 +34,7 @@ from fewshot_bench.score_files import read_scores
 from fewshot_bench.session import Listener, Session
 from fewshot_bench.shards import Parts, Shard, Standing
 from fewshot_bench.shards import test_shard as run_shard
-from fewshot_bench.specs import Normalisation
+from fewshot_bench.specs import Normalisation, TestSpec
 from fewshot_bench.tasks import Tasks, TaskSource
 from fewshot_bench.testing import batch_size, episode_scores
 from fewshot_bench.writing import atomic, write_json
@@ -340,13 +341,20 @@ def test_parts_that_another_merges_meanwhile_are_not_missing(
     assert_as_whole(folder, wholes["prototypical-networks"])
 
 
+def another(result: dict[str, Any], engine: int) -> dict[str, Any]:
+    """The same result of another engine, under the id that it has then."""
+    test = TestSpec.model_validate(result["test"])
+    return result | {"engine": engine, "id": identify_result(test, None, result["source_sha256"], engine)}
+
+
 def test_results_that_many_add_at_once_are_all_kept(folder: Path) -> None:
     """Each was computed from the record as it stood before."""
     record = load_record(folder)
     first = record.results[0]
-    names = [f"{i:012x}" for i in range(16)]
+    others = [another(first, engine) for engine in range(100, 116)]
+    names = [one["id"] for one in others]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: add_result(record, first | {"id": name}, record.scores(first["id"])), names))
+        list(pool.map(lambda one: add_result(record, one, record.scores(first["id"])), others))
     assert sorted(result["id"] for result in load_record(folder).results[1:]) == sorted(names)
     assert sorted(read_scores(folder)) == sorted([record.results[0]["id"], *names])
 
@@ -354,7 +362,7 @@ def test_results_that_many_add_at_once_are_all_kept(folder: Path) -> None:
 def test_who_waited_for_a_record_that_was_replaced_waits_for_the_new_one(folder: Path) -> None:
     """The lock is on a file that is no longer the record's, so it keeps nobody away from that."""
     record = load_record(folder)
-    new = record.results[0] | {"id": "f" * 12}
+    new = another(record.results[0], 99)
     with ThreadPoolExecutor(1) as pool, ExitStack() as second:
         with locked(folder):
             waiting = pool.submit(add_result, record, new, record.scores(record.results[0]["id"]))
@@ -364,7 +372,7 @@ def test_who_waited_for_a_record_that_was_replaced_waits_for_the_new_one(folder:
         time.sleep(0.1)
         assert not waiting.done()
         second.close()
-        assert waiting.result(10).find("f" * 12)
+        assert waiting.result(10).find(new["id"])
 
 
 def test_machines_with_equal_process_numbers_write_files_of_their_own(tmp_path: Path) -> None:
