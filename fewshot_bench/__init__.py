@@ -7,6 +7,8 @@ package costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fewshot_bench.files_read import watch
+
 if TYPE_CHECKING:
     from fewshot_bench.backbone import Backbone
     from fewshot_bench.bank import ImageBank
@@ -68,6 +70,9 @@ __all__ = [
     "load_record",
     "run",
 ]
+
+
+watch()  # before a plugin's module is imported, which may read files
 
 
 def __getattr__(name: str) -> Any:

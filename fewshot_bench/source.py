@@ -21,6 +21,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from fewshot_bench.files_read import read_by
 from fewshot_bench.source_modules import (
     NOT_HASHED,
     Imported,
@@ -243,7 +244,8 @@ class _Walk:
             text += repr([_code_text(one.__code__) for value in held.values() for one in functions_of(value)])
         if name != WHOLE:
             text += self._live(module, name)
-        return text + self._symbol(module, EFFECTS) + self._run_by_imports(module)
+        read = sorted(set(read_by(module.live).values()))
+        return text + self._symbol(module, EFFECTS) + self._run_by_imports(module) + (f"read{read}" if read else "")
 
     def _run_by_imports(self, module: Module) -> str:
         """What the modules that are imported do beside binding names."""

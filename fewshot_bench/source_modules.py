@@ -21,6 +21,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from fewshot_bench.files_read import is_edited, read_by
 from fewshot_bench.source_syntax import (
     Chain,
     bound_names,
@@ -255,6 +256,8 @@ def _family(name: str) -> Iterator[Module]:
 
 def _is_edited(module: Module) -> bool:
     file = file_of(module.live)
+    if any(is_edited(path, sha256) for path, sha256 in read_by(module.live).items()):
+        return True
     if file is None or file.suffix != ".py" or not file.is_file():
         return False
     return not module.as_imported or _text(module.live) != module.text
