@@ -8,20 +8,22 @@ names of a method's own modules are part of it, nor is the version of Python.
 Where a name is computed (`eval`, `globals()[...]`, a module handed about), the whole module is hashed.
 """
 
+import abc
 import ast
 import builtins
 import hashlib
-import linecache
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from fewshot_bench.files_read import read_by
+from fewshot_bench.source_functions import cell_statement, code_text, is_filled, names_in, written_functions
+from fewshot_bench.source_live import live_attributes, live_name, plain_value
 from fewshot_bench.source_modules import (
     NOT_HASHED,
     Imported,
@@ -129,7 +131,7 @@ class _Walk:
     def _code(self, one: Any) -> str:
         """A class or function: the unit of its module where that holds it under its name, else a unit of its own."""
         below = unwrapped(one)
-        if not is_own(below.__module__ or "builtins"):
+        if not is_own(below.__module__ or "builtins") and not _is_nowhere(below):
             return self._foreign(f"{below.__module__}.{below.__qualname__}")
         live = sys.modules.get(below.__module__)
         module = module_of(live) if live else None
@@ -147,9 +149,23 @@ class _Walk:
             (name, self.value(cell.cell_contents, 4))
             for function in functions_of(one)
             for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-            if name != "__class__" and _is_filled(cell) and cell.cell_contents is not one
+            if name != "__class__" and is_filled(cell) and cell.cell_contents is not one
         ]
-        return f"{plain_text(own if isinstance(one, type) else {})}{sorted(set(cells))}"
+        return f"{plain_text(own if isinstance(one, type) else {})}{sorted(set(cells))}{self._given_to_it(one) or ''}"
+
+    def _given_to_it(self, one: Any) -> list[str]:
+        """What a call may have handed to what it made, beside plain values: containers, bases, defaults."""
+        held = sorted(vars(one).items()) if isinstance(one, type) else []
+        others = [
+            (name, plain_value(value)) for name, value in held if not name.startswith("_") and not isinstance(value, PLAIN)
+        ]
+        found = [f"{name} {text}" for name, text in others if text]
+        bases = one.__mro__[1:] if isinstance(one, type) else ()
+        found += [self._code(base) for base in bases if is_own(base.__module__)]
+        for function in written_functions(one):
+            given = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+            found += [self.value(value, 4) for value in given if value is not one]
+        return found
 
     def _foreign(self, dotted: str) -> str:
         """The name of an object whose code a record names by a version. Modules of the core may move."""
@@ -241,7 +257,7 @@ class _Walk:
         text = self._written(module, statements)
         if not module.as_imported:
             held = vars(module.live) if name == WHOLE else {name: vars(module.live).get(name)}
-            text += repr([_code_text(one.__code__) for value in held.values() for one in functions_of(value)])
+            text += repr([code_text(one.__code__) for value in held.values() for one in functions_of(value)])
         if name != WHOLE:
             text += self._live(module, name)
         read = sorted(set(read_by(module.live).values()))
@@ -302,18 +318,20 @@ class _Walk:
                 texts.append(self._code(below))
         if isinstance(live, type):
             texts += [self._code(base) for base in live.__mro__[1:] if is_own(base.__module__)]
-            for one in _written_functions(live):
+            for one in written_functions(live):
                 if not one.__qualname__.startswith(f"{live.__qualname__}.") and is_own(one.__module__ or "builtins"):
                     texts.append(self._code(one))
-        elif isinstance(live, PLAIN) and (literal := _literal(module.binds[name])) is not None and literal[0] != live:
-            texts.append(plain_text(live))
+            if attributes := live_attributes(module, name, live):
+                texts.append(attributes)
+        elif text := live_name(module, name, live):
+            texts.append(text)
         elif live is not None and not isinstance(live, ModuleType | FunctionType):
             self.held.append(live)
         return repr(texts) if texts else ""
 
     def _write_alone(self, one: Any) -> str:
         """A class or function that its module does not hold: of a notebook, or of a module that was imported again."""
-        functions = _written_functions(one)
+        functions = written_functions(one)
         bases = [self._code(base) for base in one.__mro__[1:] if is_own(base.__module__)] if isinstance(one, type) else []
         held = (
             {
@@ -326,10 +344,10 @@ class _Walk:
         )
         written = []
         for function in functions:
-            node = _cell_statement(function)
-            names: set[Chain] = {(name, ()) for name in _names_in(function.__code__)} if node is None else chains(node)
+            node = cell_statement(function)
+            names: set[Chain] = {(name, ()) for name in names_in(function.__code__)} if node is None else chains(node)
             local = {} if node is None else imports_of(node, "")
-            written.append(_code_text(function.__code__) if node is None else canonical(node))
+            written.append(code_text(function.__code__) if node is None else canonical(node))
             written.append(repr(sorted(self._globals(function, names, local))))
         return repr([one.__qualname__, bases, held, written, self._made_by_a_call(one)])
 
@@ -344,10 +362,9 @@ class _Walk:
                 yield name, self._imported(value.__name__, None, chain) if is_module else self.value(value)
 
 
-def _written_functions(one: Any) -> list[FunctionType]:
-    """A function, or those of a class that somebody wrote: not what `dataclass` and `namedtuple` generate."""
-    generates = hasattr(one, "__dataclass_fields__") or hasattr(one, "_fields")
-    return [each for each in functions_of(one) if not (generates and each.__code__.co_filename == "<string>")]
+def _is_nowhere(below: Any) -> bool:
+    """Whether a class was made by `type(...)` with a metaclass of Python's, whose module it then names as its own."""
+    return below.__module__ == "abc" and not hasattr(abc, below.__qualname__.partition(".")[0])
 
 
 def _is_held(below: Any, live: ModuleType | None, root: str) -> bool:
@@ -361,26 +378,6 @@ def _is_held(below: Any, live: ModuleType | None, root: str) -> bool:
     if isinstance(below, FunctionType):
         return any(below is one for one in functions_of(found)) or not isinstance(found, FunctionType)
     return found is below or not isinstance(found, type)
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:  # empty
-        return False
-
-
-def _literal(statements: list[ast.stmt]) -> tuple[Any] | None:
-    """The value of a name that one statement sets to a literal."""
-    if len(statements) != 1 or not isinstance(statements[0], ast.Assign | ast.AnnAssign) or statements[0].value is None:
-        return None
-    targets = statements[0].targets if isinstance(statements[0], ast.Assign) else [statements[0].target]
-    if len(targets) != 1 or not isinstance(targets[0], ast.Name):
-        return None
-    try:
-        return (ast.literal_eval(statements[0].value),)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
 
 
 def _code_in(value: Any, depth: int = 0) -> Iterator[Any]:
@@ -397,41 +394,6 @@ def _code_in(value: Any, depth: int = 0) -> Iterator[Any]:
         inner = children(value)
         for one in list(getattr(value, "__dict__", {}).values()) if inner is None else inner:
             yield from _code_in(one, depth + 1)
-
-
-def _cell_statement(function: FunctionType) -> ast.AST | None:
-    """The statement that defined a function in a notebook's cell; None where there is no such text."""
-    code = function.__code__
-    if Path(code.co_filename).is_file() and Path(code.co_filename) == file_of(sys.modules.get(function.__module__, ast)):
-        return None  # a module's file, which may have been edited: the function's own code is hashed
-    try:
-        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
-    except (SyntaxError, ValueError):
-        return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
-            lines = {node.lineno, *(one.lineno for one in node.decorator_list)}
-            if code.co_firstlineno in lines:
-                return node
-    return None
-
-
-def _code_text(code: CodeType) -> str:
-    """A function as Python compiled it, which only this version of Python does so."""
-    consts = [_code_text(one) if isinstance(one, CodeType) else _const_text(one) for one in code.co_consts]
-    return repr([sys.version_info[:2], code.co_code, consts, code.co_names, code.co_varnames])
-
-
-def _const_text(const: Any) -> str:
-    """A constant of a function; Python keeps `{"a", "b"}` as a set, whose order is another in each process."""
-    if isinstance(const, tuple | frozenset):
-        texts = map(_const_text, const)
-        return f"{type(const).__name__}{list(texts) if isinstance(const, tuple) else sorted(texts)}"
-    return repr(const)
-
-
-def _names_in(code: CodeType) -> set[str]:
-    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
 
 
 def _beside(module: Module) -> list[Path]:

@@ -145,3 +145,25 @@ def imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Import | ast.ImportF
         for one in ast.walk(node):
             if isinstance(one, ast.Import | ast.ImportFrom):
                 yield from ((one, alias) for alias in one.names)
+
+
+def counted_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names and attributes that functions count up, or change in place by an operator."""
+    found = set()
+    for node in nodes:
+        for function in ast.walk(node):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = list(ast.walk(function))
+                outer = {name for one in inner if isinstance(one, ast.Global) for name in one.names}
+                targets = [one.target for one in inner if isinstance(one, ast.AugAssign)]
+                found |= {_base(one) for one in targets if not isinstance(one, ast.Name) or one.id in outer} - {""}
+    return found
+
+
+def _base(target: ast.expr) -> str:
+    """What is changed: a name, or an attribute of whatever object; "" for an attribute of `self` itself."""
+    if isinstance(target, ast.Subscript):
+        return _base(target.value) or (target.value.attr if isinstance(target.value, ast.Attribute) else "")
+    if isinstance(target, ast.Attribute):
+        return "" if isinstance(target.value, ast.Name) and target.value.id == "self" else target.attr
+    return target.id if isinstance(target, ast.Name) else ""
