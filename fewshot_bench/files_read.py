@@ -104,7 +104,7 @@ def _runs_a_body(frame: FrameType) -> bool:
 
 
 def _note(path: str, frame: FrameType) -> None:
-    if path.endswith(".pyc") or path.startswith(_SYSTEM) or _is_installed(path):
+    if path.endswith(".pyc") or path.startswith(_SYSTEM) or is_installed(path):
         return
     home = _STATE.noted if _STATE.noted is not None and _is_built(frame) else None
     reader = _reader(frame) if home is None else None
@@ -148,7 +148,7 @@ def _is_own(name: str) -> bool:
     return name not in ("", "__main__") and is_own(name)
 
 
-def _is_installed(path: str) -> bool:
+def is_installed(path: str) -> bool:
     """Whether a file is of a distribution or of Python, which a record names by version."""
     parts = path.split(os.sep)
     return "site-packages" in parts or "dist-packages" in parts or path.startswith(os.path.dirname(os.__file__) + os.sep)

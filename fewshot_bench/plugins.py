@@ -98,7 +98,7 @@ class Plugin:
 
     def _import(self) -> Any:
         """The object itself, of the files as they are now: edited since they were imported, they are imported again."""
-        from fewshot_bench.source_modules import forget_edited
+        from fewshot_bench.source_edits import forget_edited
 
         module = module_name(self.reference)
         forget_edited(module)

@@ -22,6 +22,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from fewshot_bench.files_read import read_by
+from fewshot_bench.source_edits import loaded_by_hand
 from fewshot_bench.source_functions import cell_statement, code_text, is_filled, names_in, written_functions
 from fewshot_bench.source_live import live_attributes, live_name, plain_value
 from fewshot_bench.source_modules import (
@@ -115,7 +116,7 @@ class _Walk:
         if isinstance(one, MethodType):
             return f"method({self.value(one.__func__)}, {self.value(one.__self__, depth + 1)})"
         if isinstance(one, ModuleType):
-            return self._module(one.__name__)
+            return self._by_hand(one, ()) or self._module(one.__name__)
         if isinstance(unwrapped(one), type | FunctionType):
             return self._code(one)
         if isinstance(one, PLAIN) or depth > 8:
@@ -128,12 +129,18 @@ class _Walk:
         module = own_module(name)
         return self._symbol(module, WHOLE) if module else self._foreign(name)
 
+    def _by_hand(self, value: Any, chain: tuple[str, ...]) -> str:
+        """What stands for a module that was loaded from a file by hand, or for what is taken from it; "" for another."""
+        module = loaded_by_hand(value) if isinstance(value, ModuleType) else None
+        return self._symbol(module, chain[0] if chain and chain[0] in module.binds else WHOLE) if module else ""
+
     def _code(self, one: Any) -> str:
         """A class or function: the unit of its module where that holds it under its name, else a unit of its own."""
         below = unwrapped(one)
         if not is_own(below.__module__ or "builtins") and not _is_nowhere(below):
             return self._foreign(f"{below.__module__}.{below.__qualname__}")
-        live = sys.modules.get(below.__module__)
+        by_hand = loaded_by_hand(below)
+        live = by_hand.live if by_hand else sys.modules.get(below.__module__)
         module = module_of(live) if live else None
         root, *inner = below.__qualname__.split(".")
         if module is None or root not in module.binds or not _is_held(below, live, root):
@@ -183,7 +190,8 @@ class _Walk:
         if name == EFFECTS and not module.effects:
             return ""
         if name in (WHOLE, EFFECTS) or name in module.binds:
-            return self._unit((module.name, name), partial(self._write_symbol, module, name))
+            where = module.name if sys.modules.get(module.name) is module.live else f"{module.name} {id(module.live)}"
+            return self._unit((where, name), partial(self._write_symbol, module, name))
         if name in module.imported:
             return "|".join(self._imported(where, attribute, ()) for where, attribute in module.imported[name])
         if found := self._starred(module, name):
@@ -243,7 +251,7 @@ class _Walk:
         if not found and (star := self._starred(module, name)):
             found.append(star)
         if isinstance(live, ModuleType) and name not in module.imported and name not in local:
-            found.append(self._imported(live.__name__, None, chain))
+            found.append(self._by_hand(live, chain) or self._imported(live.__name__, None, chain))
         elif not found and name in vars(module.live) and not hasattr(builtins, name) and not name.startswith("__"):
             found.append(self.value(live))  # others put it there
         return "|".join(found) if found else None
@@ -299,7 +307,12 @@ class _Walk:
     def _lookups(self, module: Module, used: set[Chain]) -> str:
         """Where a statement may find code by a computed name: the whole of its module and of those beside it."""
         words = {word for name, chain in used for word in (name, *chain)}
-        if not words & LOOKUPS and ("sys", ("modules",)) not in {(name, chain[:1]) for name, chain in used}:
+        taken = {source for one in words for source in module.imported.get(one, ())}
+        if (
+            not words & LOOKUPS
+            and ("sys", "modules") not in taken
+            and ("sys", ("modules",)) not in {(name, chain[:1]) for name, chain in used}
+        ):
             return ""
         found = [self._symbol(module, WHOLE)]
         found += [self._module(name) for name in sorted(module.needed) if name in sys.modules and is_own(name)]
@@ -363,8 +376,9 @@ class _Walk:
 
 
 def _is_nowhere(below: Any) -> bool:
-    """Whether a class was made by `type(...)` with a metaclass of Python's, whose module it then names as its own."""
-    return below.__module__ == "abc" and not hasattr(abc, below.__qualname__.partition(".")[0])
+    """Whether a class names a module of Python's that it is not of: its metaclass's, or that of a namespace without name."""
+    place = sys.modules.get(below.__module__ or "builtins")
+    return place in (abc, builtins) and not hasattr(place, below.__qualname__.partition(".")[0])
 
 
 def _is_held(below: Any, live: ModuleType | None, root: str) -> bool:

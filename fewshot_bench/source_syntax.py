@@ -12,7 +12,9 @@ _WORDLESS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 Chain = tuple[str, tuple[str, ...]]
 """A name and the attributes that are taken from it: `F.relu` is ("F", ("relu",))."""
 
-LOOKUPS = frozenset({"eval", "exec", "globals", "__import__", "import_module", "__subclasses__", "__globals__"})
+LOOKUPS = frozenset(
+    ("eval", "exec", "globals", "locals", "getmodule", "__import__", "import_module", "__subclasses__", "__globals__")
+)
 """What finds code by a name that is computed."""
 
 
