@@ -75,4 +75,7 @@ def __getattr__(name: str) -> "Any":
         raise AttributeError(f"module 'fewshot_bench' has no attribute {name!r}")
     from importlib import import_module
 
+    from fewshot_bench.files_read import watch
+
+    watch()  # a plugin's module that takes a name from here may read files next
     return getattr(import_module(f"fewshot_bench.{_HOME[name]}"), name)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.parameter import is_lazy
 
 from fewshot_bench.backbone import Backbone
 from fewshot_bench.bank import ImageBank
@@ -33,6 +34,7 @@ def checked_backbone(name: str, made: Any) -> Backbone:
             f"Backbone {name!r} made {told(made)}, not a Backbone: {FACTORY},\n"
             "whose embed(x [T, n, C, H, W], params, given) gives embeddings [T, n, D] and the statistics used."
         )
+    checked_values(f"Backbone {name!r}", made)
     features, channels = getattr(made, "features", None), getattr(made, "channels", None)
     if type(features) is not int or features < 1:
         raise UsageError(f"Backbone {name!r}: features must be the size of an embedding, a whole number, got {features!r}.")
@@ -41,11 +43,24 @@ def checked_backbone(name: str, made: Any) -> Backbone:
     return made
 
 
+def checked_values(who: str, made: Any) -> Any:
+    """A network or a method as it was built; raises `UsageError` where a lazy layer of it has no values yet."""
+    state = made.state_dict(keep_vars=True) if isinstance(made, nn.Module) else {}
+    for name, tensor in state.items():
+        if is_lazy(tensor):
+            raise UsageError(
+                f"{who} has a lazy layer without values ({name}): give the network one input as it is made,\n"
+                "or name the layer's size."
+            )
+    return made
+
+
 def checked_method(method: Method, *, trained: bool) -> Method:
     """A method as it was built; raises `PluginError` where it did not set its base up or has nothing to train."""
     name = type(method).__name__
     if not isinstance(getattr(method, "info", None), MethodInfo):
         raise PluginError(f"{name}.__init__ must call super().__init__(hparams, info, backbone).")
+    checked_values(name, method)
     if trained and not any(parameter.requires_grad for parameter in method.parameters()):
         raise PluginError(
             f"{name} is trained, but has no parameters: make them nn.Parameter or nn.Module attributes of it,\n"

@@ -1,13 +1,14 @@
 """The backbone of a training: named, with the options of its factory, with weights from a file, frozen.
 
-A file of weights is known by its hash: where it lies is no part of a run. What a factory reads on its own is found by
-building it twice, under two seeds.
+A file of weights is known by its hash: where it lies is no part of a run. What a factory reads on its own is heard, and
+found by building it twice, under two seeds.
 """
 
 import hashlib
 import inspect
 import io
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,12 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from fewshot_bench import plugins
+from fewshot_bench.answers import checked_values
 from fewshot_bench.backbone_section import read_weights
-from fewshot_bench.checkpoint import differences, listed, weights_sha256
+from fewshot_bench.checkpoint import differences, listed
 from fewshot_bench.errors import DataError, UsageError, unknown
-from fewshot_bench.randomness import ForkedGenerator
+from fewshot_bench.initial_values import found_elsewhere
 from fewshot_bench.specs import BackboneSpec
-
-FEW = 2
-"""A tensor of so few different values, such as zeros, ones or an identity, comes from no file."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,18 @@ class BackboneChoice:
         return network
 
     def reads(self, input_shape: tuple[int, ...]) -> str | None:
-        """Hash of the initial values that come from elsewhere than the seed, None where all are drawn or simple."""
-        states = []
-        for seed in (0, 1):
-            try:
-                with ForkedGenerator(seed, torch.device("cpu")).active():
-                    network = self.factory(input_shape, **self.spec.options)
-            except ValueError:  # it takes other inputs: said where the network is built to be used
-                return None
-            states.append(network.state_dict() if isinstance(network, nn.Module) else {})
-        first, second = states
-        same = {name: one for name, one in first.items() if name in second and _from_elsewhere(one, second[name])}
-        return weights_sha256(same) if same else None
+        """Hash of what the network has from elsewhere than the seed: the files that its factory reads, and initial values
+        that no seed changes. None where all values are drawn or simple.
 
+        Raises `UsageError` for a network whose lazy layers have no values yet.
+        """
 
-def _from_elsewhere(one: Tensor, other: Tensor) -> bool:
-    return torch.equal(one, other) and one.numel() > FEW and len(one.unique()) > FEW
+        def make() -> Any:
+            return checked_values(f"Backbone {self.spec.name!r}", self.factory(input_shape, **self.spec.options))
+
+        with suppress(ValueError):  # it takes other inputs: said where the network is built to be used
+            return found_elsewhere(make, values=True)
+        return None
 
 
 def _check_options(spec: BackboneSpec, factory: Callable[..., Any]) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from fewshot_bench import plain_yaml
 from fewshot_bench.declarations import check_backbone, check_card, check_command, check_method
 from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.files_read import watch
 from fewshot_bench.printable import printable
 from fewshot_bench.regular import kind_at, read_regular
 
@@ -98,7 +99,7 @@ class Plugin:
 
     def _import(self) -> Any:
         """The object itself, of the files as they are now: edited since they were imported, they are imported again."""
-        from fewshot_bench.source_modules import forget_edited
+        from fewshot_bench.source_edits import forget_edited
 
         module = module_name(self.reference)
         forget_edited(module)
@@ -299,6 +300,7 @@ def _card_path(module: str) -> Path | None:
 
 def _resolve(reference: str) -> Any:
     """The object at `package.module:attribute` or `file.py:attribute`, imported."""
+    watch()
     module, _, attributes = reference.rpartition(":")
     loaded = _import_file(module) if module.endswith(".py") else importlib.import_module(module)
     if (top := loaded.__name__.partition(".")[0]) != __package__:

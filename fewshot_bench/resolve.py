@@ -1,5 +1,6 @@
 """A request, checked as a whole before any work: which classes, which specs, which run."""
 
+import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,12 +24,18 @@ from fewshot_bench.errors import UsageError
 from fewshot_bench.expansion import expand_test, expand_train, train_mode
 from fewshot_bench.functions import FunctionFamily
 from fewshot_bench.identity import run_id
+from fewshot_bench.initial_values import found_elsewhere
 from fewshot_bench.method import Method, MethodInfo, build_hparams
 from fewshot_bench.plan import resolve_device
 from fewshot_bench.recipes import DEFAULTS, apply_settings, merge, recipe_sections
-from fewshot_bench.source import Source, source_of
+from fewshot_bench.source import source_of
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec
 from fewshot_bench.threads import told
+
+SOME_CLASSES = 64
+"""So many training classes has a method that is built to hear what it reads."""
+UNHEARD = frozenset({"safetensors", "h5py", "pyarrow", "opencv-python", "opencv-python-headless"})
+"""Distributions that open files without Python's knowledge: where a method uses one, its initial values are compared."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +200,10 @@ def resolve(request: Request) -> Resolved:
     if backbone is not None and (reads := backbone.reads(dataset.shape)):
         backbone = replace(backbone, spec=backbone.spec.model_copy(update={"reads": reads}))
         train = train.model_copy(update={"backbone": backbone.spec})
-    source = _source(method_class, backbone)
+    source = source_of(method_class, *([backbone.factory] if backbone else []))
     reference = other.reference if other else data.reference
     code = source.sha256, tested, reference, source.packages, budget
-    return Resolved(plugin, method_class, backbone, dataset, train, test, device, *code)
+    return _with_reads(Resolved(plugin, method_class, backbone, dataset, train, test, device, *code))
 
 
 def resolve_seeds(request: Request, seeds: Sequence[int]) -> list[Resolved]:
@@ -213,9 +220,9 @@ def resolve_again(
     plugin = plugins.find("methods", method)
     dataset = DataChoice.of(data).build(train.data, root)
     method_class, network = plugin.load(), BackboneChoice.of(train.backbone, reference=backbone)
-    source = _source(method_class, network)
+    source = source_of(method_class, *([network.factory] if network else []))
     code = source.sha256, dataset, data, source.packages
-    return Resolved(plugin, method_class, network, dataset, train, test, resolve_device(device), *code)
+    return _with_reads(Resolved(plugin, method_class, network, dataset, train, test, resolve_device(device), *code))
 
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:
@@ -288,5 +295,18 @@ def _check_trains(name: str, method: Method) -> None:
         raise UsageError(f"{name} has nothing to train with its backbone frozen: --set updates=0 tests it as it is.")
 
 
-def _source(method_class: type[Method], backbone: BackboneChoice | None) -> Source:
-    return source_of(method_class, *([backbone.factory] if backbone else []))
+def _with_reads(resolved: Resolved) -> Resolved:
+    """The same, its source with what the method reads from files as it is built. What else is wrong with it is said where
+    it is built to be used."""
+
+    def make() -> Method:
+        return resolved.build(resolved.dataset.shape, SOME_CLASSES)
+
+    reads = None
+    with suppress(Exception):
+        reads = found_elsewhere(make, values=bool(resolved.packages.keys() & UNHEARD))
+    return replace(resolved, source_sha256=_joined(resolved.source_sha256, reads)) if reads else resolved
+
+
+def _joined(*hashes: str) -> str:
+    return hashlib.sha256(repr(hashes).encode()).hexdigest()

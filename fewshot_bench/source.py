@@ -8,19 +8,23 @@ names of a method's own modules are part of it, nor is the version of Python.
 Where a name is computed (`eval`, `globals()[...]`, a module handed about), the whole module is hashed.
 """
 
+import abc
 import ast
 import builtins
 import hashlib
-import linecache
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from fewshot_bench.files_read import read_by
+from fewshot_bench.source_edits import loaded_by_hand
+from fewshot_bench.source_functions import cell_statement, code_text, is_filled, names_in, written_functions
+from fewshot_bench.source_live import live_attributes, live_name, plain_value
 from fewshot_bench.source_modules import (
     NOT_HASHED,
     Imported,
@@ -112,7 +116,7 @@ class _Walk:
         if isinstance(one, MethodType):
             return f"method({self.value(one.__func__)}, {self.value(one.__self__, depth + 1)})"
         if isinstance(one, ModuleType):
-            return self._module(one.__name__)
+            return self._by_hand(one, ()) or self._module(one.__name__)
         if isinstance(unwrapped(one), type | FunctionType):
             return self._code(one)
         if isinstance(one, PLAIN) or depth > 8:
@@ -125,12 +129,18 @@ class _Walk:
         module = own_module(name)
         return self._symbol(module, WHOLE) if module else self._foreign(name)
 
+    def _by_hand(self, value: Any, chain: tuple[str, ...]) -> str:
+        """What stands for a module that was loaded from a file by hand, or for what is taken from it; "" for another."""
+        module = loaded_by_hand(value) if isinstance(value, ModuleType) else None
+        return self._symbol(module, chain[0] if chain and chain[0] in module.binds else WHOLE) if module else ""
+
     def _code(self, one: Any) -> str:
         """A class or function: the unit of its module where that holds it under its name, else a unit of its own."""
         below = unwrapped(one)
-        if not is_own(below.__module__ or "builtins"):
+        if not is_own(below.__module__ or "builtins") and not _is_nowhere(below):
             return self._foreign(f"{below.__module__}.{below.__qualname__}")
-        live = sys.modules.get(below.__module__)
+        by_hand = loaded_by_hand(below)
+        live = by_hand.live if by_hand else sys.modules.get(below.__module__)
         module = module_of(live) if live else None
         root, *inner = below.__qualname__.split(".")
         if module is None or root not in module.binds or not _is_held(below, live, root):
@@ -146,9 +156,23 @@ class _Walk:
             (name, self.value(cell.cell_contents, 4))
             for function in functions_of(one)
             for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-            if name != "__class__" and _is_filled(cell) and cell.cell_contents is not one
+            if name != "__class__" and is_filled(cell) and cell.cell_contents is not one
         ]
-        return f"{plain_text(own if isinstance(one, type) else {})}{sorted(set(cells))}"
+        return f"{plain_text(own if isinstance(one, type) else {})}{sorted(set(cells))}{self._given_to_it(one) or ''}"
+
+    def _given_to_it(self, one: Any) -> list[str]:
+        """What a call may have handed to what it made, beside plain values: containers, bases, defaults."""
+        held = sorted(vars(one).items()) if isinstance(one, type) else []
+        others = [
+            (name, plain_value(value)) for name, value in held if not name.startswith("_") and not isinstance(value, PLAIN)
+        ]
+        found = [f"{name} {text}" for name, text in others if text]
+        bases = one.__mro__[1:] if isinstance(one, type) else ()
+        found += [self._code(base) for base in bases if is_own(base.__module__)]
+        for function in written_functions(one):
+            given = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+            found += [self.value(value, 4) for value in given if value is not one]
+        return found
 
     def _foreign(self, dotted: str) -> str:
         """The name of an object whose code a record names by a version. Modules of the core may move."""
@@ -166,7 +190,8 @@ class _Walk:
         if name == EFFECTS and not module.effects:
             return ""
         if name in (WHOLE, EFFECTS) or name in module.binds:
-            return self._unit((module.name, name), partial(self._write_symbol, module, name))
+            where = module.name if sys.modules.get(module.name) is module.live else f"{module.name} {id(module.live)}"
+            return self._unit((where, name), partial(self._write_symbol, module, name))
         if name in module.imported:
             return "|".join(self._imported(where, attribute, ()) for where, attribute in module.imported[name])
         if found := self._starred(module, name):
@@ -226,7 +251,7 @@ class _Walk:
         if not found and (star := self._starred(module, name)):
             found.append(star)
         if isinstance(live, ModuleType) and name not in module.imported and name not in local:
-            found.append(self._imported(live.__name__, None, chain))
+            found.append(self._by_hand(live, chain) or self._imported(live.__name__, None, chain))
         elif not found and name in vars(module.live) and not hasattr(builtins, name) and not name.startswith("__"):
             found.append(self.value(live))  # others put it there
         return "|".join(found) if found else None
@@ -240,10 +265,11 @@ class _Walk:
         text = self._written(module, statements)
         if not module.as_imported:
             held = vars(module.live) if name == WHOLE else {name: vars(module.live).get(name)}
-            text += repr([_code_text(one.__code__) for value in held.values() for one in functions_of(value)])
+            text += repr([code_text(one.__code__) for value in held.values() for one in functions_of(value)])
         if name != WHOLE:
             text += self._live(module, name)
-        return text + self._symbol(module, EFFECTS) + self._run_by_imports(module)
+        read = sorted(set(read_by(module.live).values()))
+        return text + self._symbol(module, EFFECTS) + self._run_by_imports(module) + (f"read{read}" if read else "")
 
     def _run_by_imports(self, module: Module) -> str:
         """What the modules that are imported do beside binding names."""
@@ -281,7 +307,12 @@ class _Walk:
     def _lookups(self, module: Module, used: set[Chain]) -> str:
         """Where a statement may find code by a computed name: the whole of its module and of those beside it."""
         words = {word for name, chain in used for word in (name, *chain)}
-        if not words & LOOKUPS and ("sys", ("modules",)) not in {(name, chain[:1]) for name, chain in used}:
+        taken = {source for one in words for source in module.imported.get(one, ())}
+        if (
+            not words & LOOKUPS
+            and ("sys", "modules") not in taken
+            and ("sys", ("modules",)) not in {(name, chain[:1]) for name, chain in used}
+        ):
             return ""
         found = [self._symbol(module, WHOLE)]
         found += [self._module(name) for name in sorted(module.needed) if name in sys.modules and is_own(name)]
@@ -300,18 +331,20 @@ class _Walk:
                 texts.append(self._code(below))
         if isinstance(live, type):
             texts += [self._code(base) for base in live.__mro__[1:] if is_own(base.__module__)]
-            for one in _written_functions(live):
+            for one in written_functions(live):
                 if not one.__qualname__.startswith(f"{live.__qualname__}.") and is_own(one.__module__ or "builtins"):
                     texts.append(self._code(one))
-        elif isinstance(live, PLAIN) and (literal := _literal(module.binds[name])) is not None and literal[0] != live:
-            texts.append(plain_text(live))
+            if attributes := live_attributes(module, name, live):
+                texts.append(attributes)
+        elif text := live_name(module, name, live):
+            texts.append(text)
         elif live is not None and not isinstance(live, ModuleType | FunctionType):
             self.held.append(live)
         return repr(texts) if texts else ""
 
     def _write_alone(self, one: Any) -> str:
         """A class or function that its module does not hold: of a notebook, or of a module that was imported again."""
-        functions = _written_functions(one)
+        functions = written_functions(one)
         bases = [self._code(base) for base in one.__mro__[1:] if is_own(base.__module__)] if isinstance(one, type) else []
         held = (
             {
@@ -324,10 +357,10 @@ class _Walk:
         )
         written = []
         for function in functions:
-            node = _cell_statement(function)
-            names: set[Chain] = {(name, ()) for name in _names_in(function.__code__)} if node is None else chains(node)
+            node = cell_statement(function)
+            names: set[Chain] = {(name, ()) for name in names_in(function.__code__)} if node is None else chains(node)
             local = {} if node is None else imports_of(node, "")
-            written.append(_code_text(function.__code__) if node is None else canonical(node))
+            written.append(code_text(function.__code__) if node is None else canonical(node))
             written.append(repr(sorted(self._globals(function, names, local))))
         return repr([one.__qualname__, bases, held, written, self._made_by_a_call(one)])
 
@@ -342,10 +375,10 @@ class _Walk:
                 yield name, self._imported(value.__name__, None, chain) if is_module else self.value(value)
 
 
-def _written_functions(one: Any) -> list[FunctionType]:
-    """A function, or those of a class that somebody wrote: not what `dataclass` and `namedtuple` generate."""
-    generates = hasattr(one, "__dataclass_fields__") or hasattr(one, "_fields")
-    return [each for each in functions_of(one) if not (generates and each.__code__.co_filename == "<string>")]
+def _is_nowhere(below: Any) -> bool:
+    """Whether a class names a module of Python's that it is not of: its metaclass's, or that of a namespace without name."""
+    place = sys.modules.get(below.__module__ or "builtins")
+    return place in (abc, builtins) and not hasattr(place, below.__qualname__.partition(".")[0])
 
 
 def _is_held(below: Any, live: ModuleType | None, root: str) -> bool:
@@ -359,26 +392,6 @@ def _is_held(below: Any, live: ModuleType | None, root: str) -> bool:
     if isinstance(below, FunctionType):
         return any(below is one for one in functions_of(found)) or not isinstance(found, FunctionType)
     return found is below or not isinstance(found, type)
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:  # empty
-        return False
-
-
-def _literal(statements: list[ast.stmt]) -> tuple[Any] | None:
-    """The value of a name that one statement sets to a literal."""
-    if len(statements) != 1 or not isinstance(statements[0], ast.Assign | ast.AnnAssign) or statements[0].value is None:
-        return None
-    targets = statements[0].targets if isinstance(statements[0], ast.Assign) else [statements[0].target]
-    if len(targets) != 1 or not isinstance(targets[0], ast.Name):
-        return None
-    try:
-        return (ast.literal_eval(statements[0].value),)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
 
 
 def _code_in(value: Any, depth: int = 0) -> Iterator[Any]:
@@ -395,41 +408,6 @@ def _code_in(value: Any, depth: int = 0) -> Iterator[Any]:
         inner = children(value)
         for one in list(getattr(value, "__dict__", {}).values()) if inner is None else inner:
             yield from _code_in(one, depth + 1)
-
-
-def _cell_statement(function: FunctionType) -> ast.AST | None:
-    """The statement that defined a function in a notebook's cell; None where there is no such text."""
-    code = function.__code__
-    if Path(code.co_filename).is_file() and Path(code.co_filename) == file_of(sys.modules.get(function.__module__, ast)):
-        return None  # a module's file, which may have been edited: the function's own code is hashed
-    try:
-        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
-    except (SyntaxError, ValueError):
-        return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
-            lines = {node.lineno, *(one.lineno for one in node.decorator_list)}
-            if code.co_firstlineno in lines:
-                return node
-    return None
-
-
-def _code_text(code: CodeType) -> str:
-    """A function as Python compiled it, which only this version of Python does so."""
-    consts = [_code_text(one) if isinstance(one, CodeType) else _const_text(one) for one in code.co_consts]
-    return repr([sys.version_info[:2], code.co_code, consts, code.co_names, code.co_varnames])
-
-
-def _const_text(const: Any) -> str:
-    """A constant of a function; Python keeps `{"a", "b"}` as a set, whose order is another in each process."""
-    if isinstance(const, tuple | frozenset):
-        texts = map(_const_text, const)
-        return f"{type(const).__name__}{list(texts) if isinstance(const, tuple) else sorted(texts)}"
-    return repr(const)
-
-
-def _names_in(code: CodeType) -> set[str]:
-    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
 
 
 def _beside(module: Module) -> list[Path]:

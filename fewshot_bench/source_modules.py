@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points, packages_distributions
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -132,6 +132,7 @@ class Module:
     def take_apart(self) -> None:
         """Fill the fields from the text."""
         tree = ast.parse(self.text)
+        self._note_places(tree)
         for node, alias in imports([tree]):
             self.needed |= set(_modules_of(node, alias, self.package))
         self.needed |= {name for node in ast.walk(tree) if (name := called_import(node))}
@@ -147,6 +148,21 @@ class Module:
             for name in names:
                 self.binds[name].append(statement)
         self.effects = [one for one in self.statements if self._does_more(one)]
+
+    def _note_places(self, tree: ast.Module) -> None:
+        if any(isinstance(one, ast.Attribute) and ast.unparse(one) == "sys.path" for one in ast.walk(tree)):
+            said = [one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            file = file_of(self.live)
+            bases = [Path(), *([file.parent] if file else [])]
+            with contextlib.suppress(OSError, ValueError):
+                found = [
+                    str((base / one).resolve())
+                    for one in said
+                    if 0 < len(one) < 200
+                    for base in bases
+                    if (base / one).is_dir()
+                ]
+                _PLACES.extend(one for one in dict.fromkeys(found) if one not in _PLACES)
 
     def _take_imports(self, statement: ast.stmt) -> None:
         for name, sources in imports_of(statement, self.package).items():
@@ -186,13 +202,15 @@ class Module:
         return self.live.__package__ or ""
 
 
+_PLACES: list[str] = []
+"""Folders that a method's own modules name which change `sys.path`."""
 _MODULES: "WeakKeyDictionary[ModuleType, Module]" = WeakKeyDictionary()
 
 
 def module_of(live: ModuleType) -> Module | None:
     """A module taken apart, as it was when this was first asked; None where it has no text."""
     if live not in _MODULES:
-        text = _text(live)
+        text = text_of(live)
         if text is None:
             return None
         found = Module(live, text, _is_as_imported(live, text))
@@ -211,10 +229,28 @@ def own_module(name: str) -> Module | None:
     live = sys.modules.get(name)
     if live is None:
         try:
-            live = importlib.import_module(name)
+            live = _import(name)
         except (Exception, SystemExit):  # an optional import, that fails as it does in the method itself; a script
             return None
     return module_of(live)
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module, if need be from a folder that a method puts into `sys.path` only when it runs."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0] or not PathFinder.find_spec(error.name, _PLACES):
+            raise
+    added = list(_PLACES)
+    sys.path += added
+    try:
+        return importlib.import_module(name)
+    finally:
+        for one in added:
+            sys.path.reverse()
+            sys.path.remove(one)
+            sys.path.reverse()
 
 
 def file_of(live: ModuleType) -> Path | None:
@@ -223,50 +259,17 @@ def file_of(live: ModuleType) -> Path | None:
     return Path(file) if file else None
 
 
-def forget_edited(name: str) -> bool:
-    """Let the next import of a module read its file, where that or a file of a module that it imports was edited since;
-    returns whether one was."""
-    family = {module.name: module for module in _family(name)}
-    edited = {one: module for one, module in family.items() if _is_edited(module)}
-    stale = [one for one in family if edited and any(module.name in edited for module in _family(one))]
-    for one in stale:
-        if one != "__main__":
-            sys.modules.pop(one, None)
-    for module in edited.values():
-        with contextlib.suppress(
-            OSError, NotImplementedError
-        ):  # its compiled form looks current after an edit in one second
-            Path(importlib.util.cache_from_source(str(module.live.__file__))).unlink()
-    importlib.invalidate_caches()
-    return bool(edited)
-
-
-def _family(name: str) -> Iterator[Module]:
-    """A module of a method's own and all such modules that it imports, as far as they are imported."""
-    waiting, seen = [name], {name}
-    while waiting:
-        live = sys.modules.get(one := waiting.pop())
-        if live is None or not is_own(one) or (module := module_of(live)) is None:
-            continue
-        yield module
-        waiting += module.needed - seen
-        seen |= module.needed
-
-
-def _is_edited(module: Module) -> bool:
-    file = file_of(module.live)
-    if file is None or file.suffix != ".py" or not file.is_file():
-        return False
-    return not module.as_imported or _text(module.live) != module.text
-
-
-def _text(live: ModuleType) -> str | None:
+def text_of(live: ModuleType) -> str | None:
+    """What a module's file holds now; None where there is no such text."""
     file = file_of(live)
     if file is None or file.suffix != ".py":
         return None
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        loader: Any = live.__loader__
+        if not file.exists() and hasattr(loader, "get_source"):  # in an archive
+            return str(loader.get_source(live.__name__))
+        return importlib.util.decode_source(file.read_bytes())  # in the encoding that it states
+    except (OSError, ValueError, SyntaxError, ImportError):
         return None
 
 

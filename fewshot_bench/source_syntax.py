@@ -12,7 +12,9 @@ _WORDLESS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 Chain = tuple[str, tuple[str, ...]]
 """A name and the attributes that are taken from it: `F.relu` is ("F", ("relu",))."""
 
-LOOKUPS = frozenset({"eval", "exec", "globals", "__import__", "import_module", "__subclasses__", "__globals__"})
+LOOKUPS = frozenset(
+    ("eval", "exec", "globals", "locals", "getmodule", "__import__", "import_module", "__subclasses__", "__globals__")
+)
 """What finds code by a name that is computed."""
 
 
@@ -145,3 +147,25 @@ def imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Import | ast.ImportF
         for one in ast.walk(node):
             if isinstance(one, ast.Import | ast.ImportFrom):
                 yield from ((one, alias) for alias in one.names)
+
+
+def counted_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names and attributes that functions count up, or change in place by an operator."""
+    found = set()
+    for node in nodes:
+        for function in ast.walk(node):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = list(ast.walk(function))
+                outer = {name for one in inner if isinstance(one, ast.Global) for name in one.names}
+                targets = [one.target for one in inner if isinstance(one, ast.AugAssign)]
+                found |= {_base(one) for one in targets if not isinstance(one, ast.Name) or one.id in outer} - {""}
+    return found
+
+
+def _base(target: ast.expr) -> str:
+    """What is changed: a name, or an attribute of whatever object; "" for an attribute of `self` itself."""
+    if isinstance(target, ast.Subscript):
+        return _base(target.value) or (target.value.attr if isinstance(target.value, ast.Attribute) else "")
+    if isinstance(target, ast.Attribute):
+        return "" if isinstance(target.value, ast.Name) and target.value.id == "self" else target.attr
+    return target.id if isinstance(target, ast.Name) else ""

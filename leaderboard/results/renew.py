@@ -40,7 +40,16 @@ from fewshot_bench.writing import write_json
 
 HERE = Path(__file__).parent
 CORE = Path(str(fewshot_bench.__file__)).parent
-SOURCE = ("source_syntax", "source_values", "source_modules", "source")
+SOURCE = (
+    "files_read",
+    "source_syntax",
+    "source_values",
+    "source_modules",
+    "source_edits",
+    "source_functions",
+    "source_live",
+    "source",
+)
 """The modules that compute the present hash, in the order of their imports."""
 
 OF_A_COMMIT = """
