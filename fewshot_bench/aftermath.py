@@ -89,11 +89,17 @@ class Aftermath:
 
     def _left(self, question: Question, bound: float, *, exact: bool = False) -> Left | None:
         assert self.twin is not None
-        apart = self.twin.ask(question)
+        self.twin.begin(question)
+        try:
+            with one_thread():
+                here = self._answer(question)
+        except (RuntimeError, TypeError, ValueError):
+            if not exact:
+                raise
+            return _UNKNOWN  # a method that cannot compute in float64
+        apart = self.twin.end()
         if apart is None:
             return _UNKNOWN if exact else None
-        with one_thread():
-            here = self._answer(question)
         for number, (episode, ours, theirs) in enumerate(zip(question.episodes, here, apart, strict=True)):
             before, after = (torch.from_numpy(x)[None] for x in (ours, theirs))
             kept = torch.from_numpy(_kept(question.key, number, len(ours)))[None]

@@ -44,10 +44,20 @@ class Twin:
 
     def ask(self, question: object) -> Any:
         """The answer; None where it has none. After that it is not asked again."""
+        self.begin(question)
+        return self.end()
+
+    def begin(self, question: object) -> None:
+        """Let it work on a question."""
+        if self.close.alive:
+            with suppress(OSError):
+                self.connection.send(question)
+
+    def end(self) -> Any:
+        """The answer to the question that it works on, as `ask` gives it."""
         if not self.close.alive:
             return None
         with suppress(OSError, EOFError):
-            self.connection.send(question)
             used = -1.0
             while not self.connection.poll(PATIENCE_S):
                 before, used = used, _used(self.pid)
