@@ -8,48 +8,72 @@ TYPE_CHECKING = False  # as typing's own, whose import takes milliseconds in whi
 if TYPE_CHECKING:
     from typing import Any
 
-    from fewshot_bench.backbone import Backbone
-    from fewshot_bench.bank import ImageBank
-    from fewshot_bench.dataset import Dataset, ImageClass
+    from fewshot_bench.data.bank import ImageBank
+    from fewshot_bench.data.dataset import Dataset, ImageClass
+    from fewshot_bench.data.functions import FunctionFamily
+    from fewshot_bench.episodes.randomness import task_orders, task_uniforms
+    from fewshot_bench.episodes.tasks import Tasks
     from fewshot_bench.errors import DataError, FewshotError, UsageError
-    from fewshot_bench.execution import run
-    from fewshot_bench.feature_method import FeatureMethod
-    from fewshot_bench.functions import FunctionFamily
-    from fewshot_bench.gradient_method import GradientHparams, GradientMethod
-    from fewshot_bench.inner_loop import InnerLoop
-    from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo
-    from fewshot_bench.records import Record, find_records, load_record
-    from fewshot_bench.tasks import Tasks
+    from fewshot_bench.learning.backbone import Backbone, Parameters
+    from fewshot_bench.learning.base import Conditions, Method, MethodInfo
+    from fewshot_bench.learning.conv_block import Moments, conv_block
+    from fewshot_bench.learning.embedding import EmbeddingMethod
+    from fewshot_bench.learning.features import FeatureMethod, uniform_weights
+    from fewshot_bench.learning.gradient import GradientHparams, GradientMethod
+    from fewshot_bench.learning.inner_loop import Adapted, Direction, InnerLoop
+    from fewshot_bench.learning.layers import conv2d, conv2d_moments, linear, per_channel
+    from fewshot_bench.learning.losses import task_losses
+    from fewshot_bench.learning.normalisation import RunningStatistics, Statistics, moments
+    from fewshot_bench.results.records import Record, find_records, load_record
+    from fewshot_bench.runs.api import run
 
 _HOME = {
-    "Backbone": "backbone",
-    "Conditions": "method",
+    "Adapted": "learning.inner_loop",
+    "Backbone": "learning.backbone",
+    "Conditions": "learning.base",
     "DataError": "errors",
-    "Dataset": "dataset",
-    "EmbeddingMethod": "method",
-    "FeatureMethod": "feature_method",
+    "Dataset": "data.dataset",
+    "Direction": "learning.inner_loop",
+    "EmbeddingMethod": "learning.embedding",
+    "FeatureMethod": "learning.features",
     "FewshotError": "errors",
-    "FunctionFamily": "functions",
-    "GradientHparams": "gradient_method",
-    "GradientMethod": "gradient_method",
-    "ImageBank": "bank",
-    "ImageClass": "dataset",
-    "InnerLoop": "inner_loop",
-    "Method": "method",
-    "MethodInfo": "method",
-    "Record": "records",
-    "Tasks": "tasks",
+    "FunctionFamily": "data.functions",
+    "GradientHparams": "learning.gradient",
+    "GradientMethod": "learning.gradient",
+    "ImageBank": "data.bank",
+    "ImageClass": "data.dataset",
+    "InnerLoop": "learning.inner_loop",
+    "Method": "learning.base",
+    "MethodInfo": "learning.base",
+    "Moments": "learning.conv_block",
+    "Parameters": "learning.backbone",
+    "Record": "results.records",
+    "RunningStatistics": "learning.normalisation",
+    "Statistics": "learning.normalisation",
+    "Tasks": "episodes.tasks",
     "UsageError": "errors",
-    "find_records": "records",
-    "load_record": "records",
-    "run": "execution",
+    "conv2d": "learning.layers",
+    "conv2d_moments": "learning.layers",
+    "conv_block": "learning.conv_block",
+    "find_records": "results.records",
+    "linear": "learning.layers",
+    "load_record": "results.records",
+    "moments": "learning.normalisation",
+    "per_channel": "learning.layers",
+    "run": "runs.api",
+    "task_losses": "learning.losses",
+    "task_orders": "episodes.randomness",
+    "task_uniforms": "episodes.randomness",
+    "uniform_weights": "learning.features",
 }
 
 __all__ = [
+    "Adapted",
     "Backbone",
     "Conditions",
     "DataError",
     "Dataset",
+    "Direction",
     "EmbeddingMethod",
     "FeatureMethod",
     "FewshotError",
@@ -61,12 +85,26 @@ __all__ = [
     "InnerLoop",
     "Method",
     "MethodInfo",
+    "Moments",
+    "Parameters",
     "Record",
+    "RunningStatistics",
+    "Statistics",
     "Tasks",
     "UsageError",
+    "conv2d",
+    "conv2d_moments",
+    "conv_block",
     "find_records",
+    "linear",
     "load_record",
+    "moments",
+    "per_channel",
     "run",
+    "task_losses",
+    "task_orders",
+    "task_uniforms",
+    "uniform_weights",
 ]
 
 
@@ -75,7 +113,7 @@ def __getattr__(name: str) -> "Any":
         raise AttributeError(f"module 'fewshot_bench' has no attribute {name!r}")
     from importlib import import_module
 
-    from fewshot_bench.files_read import watch
+    from fewshot_bench.source.files_read import watch
 
     watch()  # a plugin's module that takes a name from here may read files next
     return getattr(import_module(f"fewshot_bench.{_HOME[name]}"), name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_bench.errors import DataError, UsageError, reason_of, unknown
-from fewshot_bench.regular import check_regular
+from fewshot_bench.inputs.plain_files import check_regular
 
 PARTS = ("name", "weights", "frozen", "options")
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fewshot_bench.cache import cache_folder
-from fewshot_bench.printable import LONGEST, printable
+from fewshot_bench.text.printable import LONGEST, printable
 
 NOT_WRITTEN = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """What the system says only of writing."""

@@ -1,7 +1,8 @@
 """Ids of trainings and of results: equal ids, equal numbers."""
 
 from fewshot_bench.engine import ENGINE
-from fewshot_bench.specs import TestSpec, TrainSpec, short_hash
+from fewshot_bench.hashing import short_hash
+from fewshot_bench.specs import TestSpec, TrainSpec
 
 
 def run_id(spec: TrainSpec, source_sha256: str, data_identity: str, engine: int = ENGINE) -> str:

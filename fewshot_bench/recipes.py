@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fewshot_bench import plain_yaml
 from fewshot_bench.backbone_section import part_of, set_part
 from fewshot_bench.errors import UsageError, unknown
-from fewshot_bench.plugins import Plugin, read_yaml
+from fewshot_bench.inputs import plain_yaml
+from fewshot_bench.plugins.registry import Plugin, read_yaml
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec, Validation
 
 Sections = dict[str, dict[str, Any]]

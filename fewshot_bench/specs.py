@@ -4,8 +4,6 @@ A spec is complete (every default expanded), immutable and serialisable; where a
 and how its progress is shown are not part of it.
 """
 
-import hashlib
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -27,8 +25,8 @@ from pydantic import (
 )
 
 from fewshot_bench.errors import UsageError, unknown
-from fewshot_bench.printable import printable
-from fewshot_bench.strict_json import outside_bounds
+from fewshot_bench.inputs.strict_json import outside_bounds
+from fewshot_bench.text.printable import printable
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
 Precision = Literal["highest", "tf32", "bfloat16"]
@@ -307,16 +305,6 @@ def _set(spec: Spec, key: str, value: Any) -> str:
 def section_of(cls: type[Spec]) -> str:
     """The section whose keys are a spec's fields."""
     return cls.__name__.removesuffix("Spec").lower()
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def short_hash(*parts: Any) -> str:
-    """First 12 hex digits of the sha256 of the canonical JSON of `parts`."""
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:12]
 
 
 def _usage_error(cls: type[Spec], error: ValidationError) -> UsageError:

@@ -1,12 +1,14 @@
 """How many threads this process may use: what it is told, else the cores that it has.
 
 `OMP_NUM_THREADS` is an order. The cores are those of the process's affinity, or fewer where its control group (a container,
-a job of a cluster) has a quota of processor time.
+a job of a cluster) has a quota of processor time. One thread of a process computes at a time.
 """
 
 import math
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path, PurePosixPath
 
@@ -129,3 +131,24 @@ def _shares(group: Path) -> Iterator[float]:
             continue
         if granted > 0 and period > 0:  # -1: no bound
             yield granted / period
+
+
+_turn = threading.RLock()
+
+
+def _renewed() -> None:
+    """In a forked process, where the thread that holds the lock is none of its threads."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renewed)
+
+
+@contextmanager
+def one_thread_at_a_time() -> Iterator[None]:
+    """Let no other thread of this process compute meanwhile: torch's generator, its number of threads, its precision and the
+    choice of kernels are the process's. A thread may enter twice. Locks of folders are taken inside, never around it."""
+    with _turn:
+        yield

@@ -14,20 +14,23 @@ import torch
 from tiny import blobs, build, for_test, tasks_of
 from torch import Tensor
 
-from fewshot_bench import kernels, plugins, task_ops
-from fewshot_bench.bank import resident
-from fewshot_bench.method import Method
-from fewshot_bench.plan import Plan
-from fewshot_bench.randomness import ForkedGenerator
-from fewshot_bench.sampling import EpisodeSampler
-from fewshot_bench.session import Listener
+from fewshot_bench import kernels
+from fewshot_bench.data.bank import resident
+from fewshot_bench.episodes.randomness import ForkedGenerator
+from fewshot_bench.episodes.sampling import EpisodeSampler
+from fewshot_bench.episodes.sources import TaskSource
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning import layers
+from fewshot_bench.learning.base import Method
+from fewshot_bench.plugins import registry
+from fewshot_bench.runs.listener import Listener
+from fewshot_bench.runs.plan import Plan
+from fewshot_bench.runs.training import Trainer
 from fewshot_bench.specs import TrainSpec
-from fewshot_bench.tasks import Tasks, TaskSource
-from fewshot_bench.training import Trainer
 
 TRAINED = [
     name
-    for name, plugin in plugins.registered("methods").items()
+    for name, plugin in registry.registered("methods").items()
     if not plugin.missing()
     and plugin.load().trained
     and plugin.load().trains_on == "episodes"
@@ -99,9 +102,9 @@ def test_the_arithmetic_of_accelerators_agrees_with_the_cpus(
 
     def matrix_maps(x: Tensor, weight: Tensor, stride: int = 1) -> list[Tensor]:
         asked.append(weight.dim())
-        return [task_ops._matrix_conv(x, weight, stride)]
+        return [layers._matrix_conv(x, weight, stride)]
 
-    monkeypatch.setattr(task_ops, "task_maps", matrix_maps)
+    monkeypatch.setattr(layers, "task_maps", matrix_maps)
     assert_same(loss_and_gradient(build(name, backbone=backbone), tasks_of(blobs())), expected)
     assert asked
 

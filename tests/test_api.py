@@ -2,31 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_origin
 
 import numpy as np
 import pytest
-from command_line import TINY, content, finished, one_thread, only_run
+from api_run import tiny
+from command_line import TINY, content, finished, only_run
 
 import fewshot_bench
 from fewshot_bench import DataError, FewshotError, UsageError
-
-SETTINGS = {"updates": 6, "meta_batch_size": 2, "validation.every": 2, "validation.episodes": 4}
-
-
-def tiny(out: Path, **changes: object) -> fewshot_bench.Record:
-    """The run of the command `TINY`."""
-    options = {
-        "method": TINY[2],
-        "protocol": "custom",
-        "episodes": 8,
-        "queries": 5,
-        "settings": SETTINGS,
-        "out": out,
-        **changes,
-    }
-    with one_thread():
-        return fewshot_bench.run(**options)  # type: ignore[arg-type]
 
 
 def test_it_returns_the_same_record_as_the_command(tmp_path: Path) -> None:
@@ -96,8 +82,9 @@ def test_importing_the_package_does_not_import_torch() -> None:
 
 @pytest.mark.parametrize("name", fewshot_bench.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    """And has a docstring."""
-    assert getattr(fewshot_bench, name).__doc__
+    """And has a docstring, which an alias of a type of callables cannot have."""
+    public = getattr(fewshot_bench, name)
+    assert public.__doc__ or get_origin(public) is Callable
 
 
 def test_no_module_has_the_name_of_a_function() -> None:

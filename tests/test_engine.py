@@ -5,8 +5,9 @@ import json
 import engine_outputs
 import pytest
 
-from fewshot_bench import kernels, plugins
+from fewshot_bench import kernels
 from fewshot_bench.engine import ENGINE
+from fewshot_bench.plugins import registry
 
 STORED = json.loads(engine_outputs.FILE.read_text(encoding="utf-8"))
 
@@ -26,11 +27,11 @@ def computed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_numbers_are_of_this_engine() -> None:
-    """`python tests/engine_outputs.py` writes them again once the number is raised."""
+    """`python tests/support/engine_outputs.py` writes them again once the number is raised."""
     assert STORED["engine"] == ENGINE
 
 
-@pytest.mark.parametrize("name", plugins.registered("methods"))
+@pytest.mark.parametrize("name", registry.registered("methods"))
 @pytest.mark.usefixtures("computed")
 def test_a_method_computes_what_this_engine_computed(name: str) -> None:
     """Losses, scores and updated weights; one that differs wants a new `ENGINE`, and so does a new method's first entry."""
@@ -48,7 +49,7 @@ def test_the_core_computes_what_this_engine_computed() -> None:
 def test_every_backbone_is_used_by_one_of_them() -> None:
     """A new one needs a method here."""
     used = {*engine_outputs.BACKBONES.values(), *engine_outputs.GRADIENT.values(), "conv4-64", "mlp-40"}
-    ours = {name for name, one in plugins.registered("backbones").items() if one.distribution.startswith("fewshot-bench ")}
+    ours = {name for name, one in registry.registered("backbones").items() if one.distribution.startswith("fewshot-bench ")}
     assert used == ours
 
 

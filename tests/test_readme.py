@@ -13,7 +13,7 @@ import torch
 from tiny import blobs, tasks_of
 from torch import Tensor
 
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.episodes.tasks import Tasks
 
 README = Path(__file__).parents[1] / "README.md"
 HEADING = "## Write your own method"

@@ -62,7 +62,7 @@ def test_a_run_reaches_its_first_update_without_what_it_does_not_need(method: st
 def test_help_and_lists_build_no_specs(arguments: tuple[str, ...]) -> None:
     """Neither pydantic's models nor numpy; newer typers import pydantic itself where a command has options."""
     held = modules(LISTING, *arguments)
-    assert sorted(held & {"numpy", "rich", "fewshot_bench.specs", "fewshot_bench.records"}) == []
+    assert sorted(held & {"numpy", "rich", "fewshot_bench.specs", "fewshot_bench.results.records"}) == []
     assert arguments != ("--help",) or "pydantic" not in held
 
 

@@ -15,10 +15,11 @@ from heard import Heard
 import fewshot_bench
 from fewshot_bench import threads
 from fewshot_bench.errors import FewshotError, UsageError
-from fewshot_bench.execution import execute
-from fewshot_bench.plan import Plan
-from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.training import Interrupted
+from fewshot_bench.runs.execution import execute
+from fewshot_bench.runs.plan import Plan
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
+from fewshot_bench.runs.training import Interrupted
 
 V1 = "32 31 0:29 {root} {place} rw,relatime - cgroup cgroup rw,cpu,cpuacct"
 V2 = "41 31 0:38 {root} {place} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -133,7 +134,7 @@ FORKED = """
 import os, signal, sys
 import torch, fewshot_bench
 from fewshot_bench import threads
-from fewshot_bench.plan import Plan
+from fewshot_bench.runs.plan import Plan
 
 asked = dict(
     method="maml", protocol="custom", episodes=4, queries=2, on_existing="overwrite", device="cpu",

@@ -1,1 +1,1 @@
-"""Data sets, one file each, with its card (YAML) and its splits beside it."""
+"""Data sets, a folder for each family of them, their cards (YAML) beside the code; lists in `splits` and `manifests`."""

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from fewshot_bench.dataset import Dataset, ImageClass, Images, Progress
-from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.data.dataset import Dataset, ImageClass, Images, Progress
+from fewshot_bench.errors import DataError
+from fewshot_datasets.sources.options import check_side
 
 COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)  # of 0, 1, … 9: known without importing scikit-learn
 NATIVE, LARGEST = 8, 256  # pixels
@@ -31,8 +32,7 @@ class Digits(Dataset):
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)
-        if not NATIVE <= self.options["side"] <= LARGEST:
-            raise UsageError(f"data.side must be {NATIVE} to {LARGEST} pixels, not {self.options['side']}.")
+        check_side(self.options["side"], NATIVE, LARGEST)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fewshot_bench.functions import FunctionFamily, Range, Values
+from fewshot_bench.data.functions import FunctionFamily, Range, Values
 
 
 class Sinusoid(FunctionFamily):

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fewshot_bench import plugins
-from fewshot_bench.bank import ImageBank
 from fewshot_bench.bench.works import CLASSES, SIDE
-from fewshot_bench.dataset import Dataset, Images, root_of
+from fewshot_bench.data.bank import ImageBank
+from fewshot_bench.data.dataset import Dataset, Images, root_of
+from fewshot_bench.data.prepare import Prepared, open_prepared, prepare
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.prepare import Prepared, open_prepared, prepare
+from fewshot_bench.plugins import registry
 
 Say = Callable[[str], None]
 Classes = list[list[Path]]
@@ -56,7 +56,7 @@ def _at_hand(root: Path | None, say: Say) -> str:
 
 
 def _dataset(name: str, root: Path | None) -> Dataset:
-    loaded = plugins.find("datasets", name).load()
+    loaded = registry.find("datasets", name).load()
     dataset: Dataset = loaded({}, root_of(loaded, root))
     return dataset
 

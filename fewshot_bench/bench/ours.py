@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_bench.bank import Ids, MemmapBank, TensorBank
 from fewshot_bench.bench import limits
 from fewshot_bench.bench.works import (
     EPISODE,
@@ -29,17 +28,20 @@ from fewshot_bench.bench.works import (
     TRAINING,
     Size,
 )
-from fewshot_bench.method import Conditions
-from fewshot_bench.metrics import accuracies
-from fewshot_bench.prepare import Prepared
-from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.sampling import EpisodeSampler
-from fewshot_bench.session import Listener, Session
+from fewshot_bench.data.bank import Ids, MemmapBank, TensorBank
+from fewshot_bench.data.prepare import Prepared
+from fewshot_bench.episodes.sampling import EpisodeSampler
+from fewshot_bench.episodes.sources import TaskSource, to_float
+from fewshot_bench.episodes.varying import VaryingSampler
+from fewshot_bench.learning.base import Conditions
+from fewshot_bench.runs.listener import Listener
+from fewshot_bench.runs.metrics import accuracies
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
+from fewshot_bench.runs.session import Session
+from fewshot_bench.runs.testing import COMPARE_AT_ONCE
+from fewshot_bench.runs.training import Interrupted, Progressed
 from fewshot_bench.specs import TestSpec
-from fewshot_bench.tasks import TaskSource, to_float
-from fewshot_bench.testing import COMPARE_AT_ONCE
-from fewshot_bench.training import Interrupted, Progressed
-from fewshot_bench.varying import VaryingSampler
 
 ENDLESS = (
     "train.split=train+val",  # no validation

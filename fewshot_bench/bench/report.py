@@ -8,7 +8,7 @@ from fewshot_bench.bench.health import floor_ratio, troubles, verdict
 from fewshot_bench.bench.machine import Machine
 from fewshot_bench.bench.measure import Measured
 from fewshot_bench.bench.peer_process import INSTALL, PEER
-from fewshot_bench.tables import Cell, Column, Table
+from fewshot_bench.table import Cell, Column, Table
 
 SCHEMA = 1
 COLUMNS = (

@@ -14,8 +14,8 @@ from fewshot_bench.bench.ours import Ours, OurWork
 from fewshot_bench.bench.peer_process import PeerError, PeerProcess, installed, versions
 from fewshot_bench.bench.report import Report, missing, number
 from fewshot_bench.bench.works import Work
-from fewshot_bench.plan import resolve_device
-from fewshot_bench.provenance import environment, now
+from fewshot_bench.runs.plan import resolve_device
+from fewshot_bench.runs.provenance import environment, now
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from fewshot_bench import plugins
 from fewshot_bench.cli.bench import bench
 from fewshot_bench.cli.data import data_app
 from fewshot_bench.cli.help import Command
@@ -14,6 +13,7 @@ from fewshot_bench.cli.run import run
 from fewshot_bench.cli.table import table
 from fewshot_bench.cli.test import test
 from fewshot_bench.errors import FewshotError, UsageError
+from fewshot_bench.plugins import registry
 
 HELP = """A benchmark harness for few-shot learning: every method sees the same episodes, every number can be traced.
 
@@ -43,7 +43,7 @@ app.command(cls=Command)(bench)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"fewshot-bench {plugins.version()}")
+        print(f"fewshot-bench {registry.version()}")
         raise typer.Exit
 
 
@@ -74,7 +74,7 @@ def call(arguments: list[str]) -> int:
 
 
 def _add_commands() -> None:
-    for plugin in plugins.registered("commands").values():
+    for plugin in registry.registered("commands").values():
         if plugin.name not in {group.name for group in app.registered_groups}:
             try:
                 app.add_typer(plugin.load(), name=plugin.name)

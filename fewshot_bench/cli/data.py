@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fewshot_bench import plugins
 from fewshot_bench.cli.help import Command
 from fewshot_bench.cli.paths import PATH
 from fewshot_bench.cli.run import NUMBER, DataRoot, Json
 from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.plugins import registry
 
 data_app = typer.Typer(
     help="List, get, import, verify and preview data sets.",
@@ -32,14 +32,14 @@ def list_data(data_root: DataRoot = None, markdown: Markdown = False, as_json: J
 
     Example: fsbench data list --data-root DATA
     """
-    from fewshot_bench import catalogue
-    from fewshot_bench.dataset import data_root as root_of
-    from fewshot_bench.dataset import stale_environment
+    from fewshot_bench.data import catalogue
+    from fewshot_bench.data.dataset import data_root as root_of
+    from fewshot_bench.data.dataset import stale_environment
 
     if markdown and as_json:
         raise UsageError("--markdown and --json are two forms of the list: give one of them.")
     if markdown:
-        print(catalogue.markdown(plugins.registered("datasets").values()))
+        print(catalogue.markdown(registry.registered("datasets").values()))
         return 0
     stale = stale_environment() if data_root is None else None
     if stale:
@@ -55,10 +55,10 @@ def get(name: Name, settings: Settings = None, data_root: DataRoot = None, as_js
 
     Example: fsbench data get omniglot
     """
-    from fewshot_bench.catalogue import refuse_download, standing
     from fewshot_bench.cli.data_steps import asked_for, prepared, refuse_stale
     from fewshot_bench.cli.data_texts import prepared_json, prepared_text
-    from fewshot_bench.dataset import Dataset
+    from fewshot_bench.data.catalogue import refuse_download, standing
+    from fewshot_bench.data.dataset import Dataset
 
     plugin, dataset = asked_for(name, settings, data_root)
     if not isinstance(dataset, Dataset):
@@ -92,15 +92,15 @@ def import_data(
 
     Example: fsbench data import mini-imagenet downloads/mini-imagenet
     """
-    from fewshot_bench.catalogue import how_to_import
     from fewshot_bench.cli.data_steps import options, prepared_from
     from fewshot_bench.cli.data_texts import prepared_json, prepared_text
-    from fewshot_bench.data_choice import load_dataset
-    from fewshot_bench.dataset import Dataset
-    from fewshot_bench.imports import Import, find_import, remember
-    from fewshot_bench.imports import forget as forget_import
+    from fewshot_bench.data.catalogue import how_to_import
+    from fewshot_bench.data.choice import load_dataset
+    from fewshot_bench.data.dataset import Dataset
+    from fewshot_bench.data.imports import Import, find_import, remember
+    from fewshot_bench.data.imports import forget as forget_import
 
-    plugin = plugins.find("datasets", name)
+    plugin = registry.find("datasets", name)
     loaded = load_dataset(plugin)
     if not issubclass(loaded, Dataset) or not loaded.folder:
         raise UsageError(f"{plugin.name} keeps no import. How to get it:\n{how_to_import(plugin)}")
@@ -131,7 +131,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
     """
     from fewshot_bench.cli.data_steps import asked_for, refuse_stale, verified
     from fewshot_bench.cli.data_texts import verification_json, verification_text
-    from fewshot_bench.dataset import Dataset
+    from fewshot_bench.data.dataset import Dataset
 
     plugin, dataset = asked_for(name, settings, data_root)
     if not isinstance(dataset, Dataset) or dataset.on_demand:
@@ -177,14 +177,14 @@ def preview(
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out must name a .png, got {str(out)!r}.")
     from fewshot_bench.cli.data_steps import asked_for, prepared
-    from fewshot_bench.dataset import Dataset
+    from fewshot_bench.data.dataset import Dataset
 
     plugin, dataset = asked_for(name, settings, data_root)
     if not isinstance(dataset, Dataset):
         raise UsageError(f"{plugin.name} is a family of functions: it has no images to preview.")
-    from fewshot_bench.prepare import own_split_told
-    from fewshot_bench.preview import Layout, lacking, picture, shown_episodes, text_font, write_png
-    from fewshot_bench.sampling import EpisodeSampler
+    from fewshot_bench.data.prepare import own_split_told
+    from fewshot_bench.episodes.preview import Layout, lacking, picture, shown_episodes, text_font, write_png
+    from fewshot_bench.episodes.sampling import EpisodeSampler
 
     split = split or dataset.splits[0]
     layout = Layout(dataset.shape, ways, shots, queries, episodes)

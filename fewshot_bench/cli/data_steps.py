@@ -3,21 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from fewshot_bench import plugins
 from fewshot_bench.cli.progress import Bars
-from fewshot_bench.data_choice import load_dataset
-from fewshot_bench.dataset import Dataset, absent, data_root, root_of, stale_environment
+from fewshot_bench.data.choice import load_dataset
+from fewshot_bench.data.dataset import Dataset, absent, data_root, root_of, stale_environment
+from fewshot_bench.data.functions import FunctionFamily
+from fewshot_bench.data.prepare import Prepared, open_prepared, prepare
+from fewshot_bench.data.verification import Verification, verify
 from fewshot_bench.errors import DataError
-from fewshot_bench.functions import FunctionFamily
-from fewshot_bench.plugins import Plugin
-from fewshot_bench.prepare import Prepared, open_prepared, prepare
+from fewshot_bench.plugins import registry
+from fewshot_bench.plugins.registry import Plugin
 from fewshot_bench.recipes import each_once, read_setting
-from fewshot_bench.verification import Verification, verify
 
 
 def asked_for(name: str, settings: list[str] | None, root: Path | None) -> tuple[Plugin, Dataset | FunctionFamily]:
     """A data set with its options, at a data root."""
-    plugin = plugins.find("datasets", name)
+    plugin = registry.find("datasets", name)
     loaded = load_dataset(plugin)
     return plugin, loaded(options(settings), root_of(loaded, root))
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from fewshot_bench.dataset import Dataset
-from fewshot_bench.prepare import OnDemand, Prepared
-from fewshot_bench.printable import LONGEST, printable
-from fewshot_bench.verification import Duplicates, Verification
+from fewshot_bench.data.dataset import Dataset
+from fewshot_bench.data.prepare import OnDemand, Prepared
+from fewshot_bench.data.verification import Duplicates, Verification
+from fewshot_bench.text.printable import LONGEST, printable
 
 SHORT = 12
 """Digits of a fingerprint for people."""

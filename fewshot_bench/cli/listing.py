@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewshot_bench import plugins
 from fewshot_bench.cli.meanings import meanings
 from fewshot_bench.cli.paths import is_folder
 from fewshot_bench.cli.run import Json, Out
 from fewshot_bench.errors import FewshotError, UsageError, unknown
-from fewshot_bench.printable import cleaned, printable
+from fewshot_bench.plugins import registry
+from fewshot_bench.text.printable import cleaned, printable
 
 if TYPE_CHECKING:
-    from fewshot_bench.records import Record
+    from fewshot_bench.results.records import Record
 
 list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=True)
 
@@ -43,8 +43,8 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
     if not is_folder(out):
         print(json.dumps([]) if as_json else f"No finished runs in {out}.")
         return 0
-    from fewshot_bench.pooling import conflicts_of
-    from fewshot_bench.reading import Reading
+    from fewshot_bench.results.pooling import conflicts_of
+    from fewshot_bench.results.record_folders import Reading
 
     reading = Reading.of([out])
     conflicts = conflicts_of(reading.records)
@@ -74,17 +74,17 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
-    is_method = ":" in name or name.endswith(".py") or name in plugins.registered("methods")
+    is_method = ":" in name or name.endswith(".py") or name in registry.registered("methods")
     if recipe is not None:
         if not is_method:
             raise UsageError(f"Only methods have recipes, and {name!r} is none.")
-        content = _one_recipe(plugins.find("methods", name), recipe)
-    elif is_method and (missing := plugins.find("methods", name).missing()):
-        content = _about(plugins.find("methods", name)) | {"missing": missing}
-    elif "/" not in name and name in plugins.registered("datasets"):
-        content = _about(plugins.find("datasets", name))
+        content = _one_recipe(registry.find("methods", name), recipe)
+    elif is_method and (missing := registry.find("methods", name).missing()):
+        content = _about(registry.find("methods", name)) | {"missing": missing}
+    elif "/" not in name and name in registry.registered("datasets"):
+        content = _about(registry.find("datasets", name))
     elif is_method:
-        content = _about_method(plugins.find("methods", name), whole=as_json)
+        content = _about_method(registry.find("methods", name), whole=as_json)
     else:
         content = _about_run(name, out)
     print(json.dumps(content, indent=1) if as_json else _as_text(content))
@@ -118,9 +118,9 @@ def _as_yaml(content: Any) -> str:
     return yaml.dump(content, Dumper=Plain, sort_keys=False, width=78, allow_unicode=True).rstrip()
 
 
-def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
+def _list(group: registry.Group, check: bool, as_json: bool) -> int:
     rows: list[dict[str, Any]] = []
-    for plugin in plugins.registered(group).values():
+    for plugin in registry.registered(group).values():
         row: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
         try:
             row["title"] = plugin.card().get("title", "")
@@ -142,19 +142,19 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
     return 1 if any("error" in row for row in rows) else 0
 
 
-def _try_out(group: plugins.Group, loaded: Any) -> str | None:
+def _try_out(group: registry.Group, loaded: Any) -> str | None:
     """Why a method was not tried out; raises `FewshotError` for one that declares nothing and answers queries by each
     other."""
     if group != "methods":
         return None
-    from fewshot_bench.trial import check_inductive  # slow to import
+    from fewshot_bench.runs.checks.trial import check_inductive  # slow to import
 
     return check_inductive(loaded)
 
 
 def _result_text(record: "Record", result: dict[str, Any], *, disputed: bool) -> str:
     """The mean of its episodes' scores, and of what; none where another record says another."""
-    from fewshot_bench.episode_size import EpisodeSize
+    from fewshot_bench.episodes.size import EpisodeSize
 
     test, regression = result["test"], result["metric"] == "mse"
     mean = float(record.scores(result["id"]).mean())
@@ -163,19 +163,19 @@ def _result_text(record: "Record", result: dict[str, Any], *, disputed: bool) ->
     return printable(f"{'not counted' if disputed else number} {test['dataset']} {test['protocol']} {size}")
 
 
-def _about(plugin: plugins.Plugin) -> dict[str, Any]:
+def _about(plugin: registry.Plugin) -> dict[str, Any]:
     card = {key: value for key, value in plugin.card().items() if key != "recipes"}
     return {"name": plugin.name, "from": plugin.distribution, "code": plugin.reference, **card}
 
 
-def _one_recipe(plugin: plugins.Plugin, name: str) -> dict[str, Any]:
+def _one_recipe(plugin: registry.Plugin, name: str) -> dict[str, Any]:
     recipes = plugin.card().get("recipes", {})
     if name not in recipes:
         raise unknown(f"recipe of {plugin.name}", name, recipes, see=f"fsbench show {plugin.said}")
     return {"name": plugin.name, "recipe": name, "entries": recipes[name]}
 
 
-def _about_method(plugin: plugins.Plugin, *, whole: bool) -> dict[str, Any]:
+def _about_method(plugin: registry.Plugin, *, whole: bool) -> dict[str, Any]:
     """What a method is; its recipes `whole`, or what each is for."""
     from fewshot_bench.recipes import describe_for  # slow to import
 
@@ -202,11 +202,11 @@ def _about_method(plugin: plugins.Plugin, *, whole: bool) -> dict[str, Any]:
 
 def _about_run(name: str, out: Path) -> dict[str, Any]:
     from fewshot_bench.cli.test import find_run
-    from fewshot_bench.records import load_record
+    from fewshot_bench.results.records import load_record
 
     try:
         content: dict[str, Any] = cleaned(load_record(find_run(name, out)).content)
         return content
     except UsageError:
-        valid = [*plugins.registered("methods"), *plugins.registered("datasets")]
+        valid = [*registry.registered("methods"), *registry.registered("datasets")]
         raise unknown(f"method, data set or run (in {out})", name, valid) from None

@@ -36,7 +36,7 @@ def _main(arguments: list[str]) -> int:
         except FewshotError as error:
             return _complain(str(error), error.exit_code)
         except (Exception, SystemExit) as error:
-            from fewshot_bench.plugin_faults import told_fault
+            from fewshot_bench.plugins.faults import told_fault
 
             if (told := told_fault(error)) is None:  # a fault of ours, whose traceback is needed
                 raise
@@ -46,7 +46,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    from fewshot_bench.printable import LONGEST, printable
+    from fewshot_bench.text.printable import LONGEST, printable
 
     shown = "\n".join(printable(line, LONGEST) for line in text.split("\n"))  # a record or a file's name may stand in it
     print(f"fsbench: {shown}", file=sys.stderr)

@@ -6,8 +6,8 @@ from typing import Any
 import typer
 
 from fewshot_bench.errors import UsageError
-from fewshot_bench.printable import printable
-from fewshot_bench.regular import kind_at
+from fewshot_bench.inputs.plain_files import kind_at
+from fewshot_bench.text.printable import printable
 
 
 def named_path(text: str | Path) -> Path:

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fewshot_bench.cli import interrupts
-from fewshot_bench.dataset import Progress as Made
-from fewshot_bench.printable import LONGEST, printable
-from fewshot_bench.score_files import Scores
-from fewshot_bench.session import Listener
-from fewshot_bench.training import Progressed
+from fewshot_bench.data.dataset import Progress as Made
+from fewshot_bench.results.score_files import Scores
+from fewshot_bench.runs.listener import Listener
+from fewshot_bench.runs.training import Progressed
+from fewshot_bench.text.printable import LONGEST, printable
 
 LINE_EVERY_S = 10.0
 PATIENCE_S = 20.0

@@ -14,8 +14,8 @@ from fewshot_bench.cli.paths import PATH
 from fewshot_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from fewshot_bench.records import Record
-    from fewshot_bench.resolve import Resolved
+    from fewshot_bench.results.records import Record
+    from fewshot_bench.runs.requests.resolve import Resolved
 
 ADVANCED = "Advanced"
 MOST_SEEDS = 1000
@@ -110,7 +110,8 @@ def run(
     Example: fsbench run --method maml --ways 5 --shots 1 --seeds 0-2
     """
     numbers = parse_seeds(seeds)
-    from fewshot_bench.resolve import Request, resolve_seeds
+    from fewshot_bench.runs.requests.request import Request
+    from fewshot_bench.runs.requests.resolve import resolve_seeds
 
     request = Request(
         method=method,
@@ -133,13 +134,13 @@ def run(
     runs = resolve_seeds(request, numbers)
     if dry_run:
         return _dry_run(runs, out, as_json)
-    from fewshot_bench.again import Places
     from fewshot_bench.backbone_section import weights_in
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.summary import summary
-    from fewshot_bench.execution import execute
-    from fewshot_bench.reproduce import reproduce_command
-    from fewshot_bench.training import Interrupted
+    from fewshot_bench.results.rerun_command import Places
+    from fewshot_bench.runs.execution import execute
+    from fewshot_bench.runs.requests.reproduce import reproduce_command
+    from fewshot_bench.runs.training import Interrupted
 
     made: list[tuple[Record, dict[str, Any]]] = []
     for done, (seed, resolved) in enumerate(zip(numbers, runs, strict=True)):
@@ -183,12 +184,12 @@ def _is_number(text: str) -> bool:
 
 
 def _dry_run(runs: list["Resolved"], out: Path, as_json: bool) -> int:
-    from fewshot_bench.cost import check_image
-    from fewshot_bench.episode_size import EpisodeSize
-    from fewshot_bench.long_work import long_work
-    from fewshot_bench.plan import choose_plan
-    from fewshot_bench.rehearsal import rehearse
-    from fewshot_bench.run_data import check_data, ready_data
+    from fewshot_bench.episodes.size import EpisodeSize
+    from fewshot_bench.runs.checks.memory_need import check_image
+    from fewshot_bench.runs.checks.rehearsal import rehearse
+    from fewshot_bench.runs.checks.run_time import long_work
+    from fewshot_bench.runs.inputs import check_data, ready_data
+    from fewshot_bench.runs.plan import choose_plan
 
     first = runs[0]  # the others differ from it in their seed
     check_image(first)

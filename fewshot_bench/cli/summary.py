@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from fewshot_bench.again import Places, again
-from fewshot_bench.episode_size import EpisodeSize
-from fewshot_bench.printable import printable
-from fewshot_bench.records import Record
-from fewshot_bench.results import data_text, interval_text
-from fewshot_bench.statistics import Interval, score_interval, trials_of
+from fewshot_bench.episodes.size import EpisodeSize
+from fewshot_bench.results.records import Record
+from fewshot_bench.results.rerun_command import Places, again
+from fewshot_bench.results.statistics import Interval, score_interval, trials_of
+from fewshot_bench.results.tables import data_text, interval_text
+from fewshot_bench.text.printable import printable
 
 BY_STEP_A_LINE = 3
 

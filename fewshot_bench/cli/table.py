@@ -7,7 +7,7 @@ import typer
 
 from fewshot_bench.cli.paths import PATH
 from fewshot_bench.errors import UsageError, unknown
-from fewshot_bench.printable import printable
+from fewshot_bench.text.printable import printable
 
 FORMATS = ("text", "markdown", "csv", "latex", "json")
 
@@ -24,9 +24,9 @@ def table(
     style = "json" if as_json else style
     if style not in FORMATS:
         raise unknown("format", style, FORMATS)
-    from fewshot_bench.reading import Reading
-    from fewshot_bench.results import boards
-    from fewshot_bench.tables import render
+    from fewshot_bench.results.record_folders import Reading
+    from fewshot_bench.results.tables import boards
+    from fewshot_bench.table import render
 
     roots = records or [Path("runs")]
     reading = Reading.of(roots)

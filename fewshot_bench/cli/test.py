@@ -27,9 +27,9 @@ from fewshot_bench.cli.run import (
 from fewshot_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from fewshot_bench.records import Record
-    from fewshot_bench.resolve import TestRequest
-    from fewshot_bench.shards import Shard, Standing
+    from fewshot_bench.results.records import Record
+    from fewshot_bench.runs.requests.request import TestRequest
+    from fewshot_bench.runs.shards import Shard, Standing
 
 
 Method = Annotated[str | None, typer.Option(help="The run's method, if a file or module.", rich_help_panel=ADVANCED)]
@@ -70,8 +70,8 @@ def test(
     """
     folder = find_run(run, out)
     from fewshot_bench.cli.progress import Bars
-    from fewshot_bench.execution import test_run
-    from fewshot_bench.resolve import TestRequest
+    from fewshot_bench.runs.requests.request import TestRequest
+    from fewshot_bench.runs.retest import test_run
 
     request = TestRequest(
         protocol=protocol,
@@ -103,7 +103,7 @@ def test(
 
 def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, as_json: bool) -> int:
     from fewshot_bench.cli.progress import Bars
-    from fewshot_bench.shards import Shard, test_shard
+    from fewshot_bench.runs.shards import Shard, test_shard
 
     shard = Shard.parse(text)
     with Bars(folder.name) as bars:
@@ -118,8 +118,8 @@ def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, as
 
 
 def _summary(record: "Record", result: dict[str, Any], request: "TestRequest") -> str:
-    from fewshot_bench.again import Places
     from fewshot_bench.cli.summary import summary
+    from fewshot_bench.results.rerun_command import Places
 
     return summary([(record, result)], Places(request.data_root, request.test_data_root))
 

@@ -17,8 +17,8 @@ def build(
 
     Example: fsbench leaderboard build leaderboard/results --out site
     """
-    from fewshot_bench.reading import Reading
-    from fewshot_bench.results import boards
+    from fewshot_bench.results.record_folders import Reading
+    from fewshot_bench.results.tables import boards
     from fewshot_leaderboard.page import page_of, write_page
 
     reading = Reading.of(records or [Path("runs")])
@@ -41,8 +41,8 @@ def methods(
 
     Example: fsbench leaderboard methods leaderboard/results --out methods/README.md
     """
-    from fewshot_bench.pooling import conflicts_of
-    from fewshot_bench.reading import Reading
+    from fewshot_bench.results.pooling import conflicts_of
+    from fewshot_bench.results.record_folders import Reading
     from fewshot_leaderboard.methods_table import write_readme
 
     reading = Reading.of(records or [Path("leaderboard/results")])

@@ -13,17 +13,19 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-from fewshot_bench import plain_yaml, plugins
-from fewshot_bench.again import Asked
-from fewshot_bench.episode_size import MORE
+from fewshot_bench.episodes.protocols import PROTOCOLS
+from fewshot_bench.episodes.size import MORE
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.protocols import PROTOCOLS
-from fewshot_bench.records import Record
-from fewshot_bench.reproduce import request_of
-from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.results import boards
+from fewshot_bench.inputs import plain_yaml
+from fewshot_bench.plugins import registry
+from fewshot_bench.results.records import Record
+from fewshot_bench.results.rerun_command import Asked
+from fewshot_bench.results.tables import boards
+from fewshot_bench.runs.requests.reproduce import request_of
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, TrainSpec
-from fewshot_bench.tables import Cell, Column, Table
+from fewshot_bench.table import Cell, Column, Table
 from fewshot_leaderboard.published import TRANSDUCTIVE, VARIANTS, Published, all_published, published, published_name
 
 BAND = 0.01  # accuracy: how far a measured number may lie from a printed one that has no interval
@@ -148,7 +150,7 @@ class Measured:
 def made_by_another_version(content: Mapping[str, Any]) -> bool:
     """Whether a record's recipe would train otherwise now, or with other code; False where that cannot be said. Nothing is
     imported but what is installed under the names that the record says."""
-    with suppress(FewshotError, KeyError, ValueError), plugins.only_installed():
+    with suppress(FewshotError, KeyError, ValueError), registry.only_installed():
         now = resolve(replace(request_of(content), device="cpu"))
         then = TrainSpec.model_validate(content["train"])
         same_code = now.source_sha256 == content["method"]["source_sha256"]
@@ -218,7 +220,7 @@ def _own_conditions(row: Measured) -> str:
 
 def _unmeasured(measured: set[tuple[Any, ...]]) -> Table:
     """The published numbers of registered methods that no record stands beside."""
-    known = set(plugins.registered("methods"))
+    known = set(registry.registered("methods"))
     known |= {variant for (method, _), variant in VARIANTS.items() if method in known}
     known |= {name for method, name in TRANSDUCTIVE.items() if method in known}
     rows = [
@@ -299,7 +301,7 @@ def _said(row: Measured) -> str:
     for entry in _explanations():
         if all(about[key] == value for key, value in entry["for"].items()):
             return str(entry["text"])
-    plugin = plugins.registered("methods").get(row.method)
+    plugin = registry.registered("methods").get(row.method)
     return str(plugin.card().get("notes", {}).get("outside", "")) if plugin else ""
 
 
@@ -308,7 +310,7 @@ def _paper_recipe(row: Measured) -> str:
     dataset, ways, shots = row.benchmark
     if row.recipe == "paper":
         return ""
-    with suppress(FewshotError), plugins.only_installed():  # the card has no such recipe
+    with suppress(FewshotError), registry.only_installed():  # the card has no such recipe
         images = resolve(Request(row.method, dataset, ways, shots, recipe="paper")).train.images
         seen = "training images" if ways else "points in training"
         return f"to be run: the recipe paper, which sees {images:,} {seen} where this run saw {row.images:,}."

@@ -9,13 +9,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError, UsageError
-from fewshot_bench.method import Method
-from fewshot_bench.records import Record
-from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.tables import Cell, Column, Table
-from fewshot_bench.writing import atomic
+from fewshot_bench.learning.base import Method
+from fewshot_bench.plugins import registry
+from fewshot_bench.results.records import Record
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
+from fewshot_bench.storage import atomic
+from fewshot_bench.table import Cell, Column, Table
 from fewshot_leaderboard.comparison import comparison_tables
 
 START, END = "<!-- table -->", "<!-- /table -->"
@@ -73,7 +74,7 @@ def renewed(text: str, records: Sequence[Record]) -> str:
 def methods_table() -> Table:
     """Every registered method, what it is and declares; one that cannot be imported by its name alone, with a note."""
     rows, notes = [], []
-    for plugin in plugins.registered("methods").values():
+    for plugin in registry.registered("methods").values():
         empty = {column.key: Cell.of("") for column in COLUMNS} | {"method": Cell.of(plugin.name)}
         try:
             row = _declared(plugin, plugin.load())
@@ -86,7 +87,7 @@ def methods_table() -> Table:
     return Table("What each method is", COLUMNS, rows, [*definitions, COUNTED, MODES, *notes])
 
 
-def _declared(plugin: plugins.Plugin, method: type[Method]) -> dict[str, Cell]:
+def _declared(plugin: registry.Plugin, method: type[Method]) -> dict[str, Cell]:
     yes = {True: "yes", False: "no"}
     built = {"its ways": method.fixed_ways, "its largest support": method.fixed_support}
     texts = {
@@ -114,7 +115,7 @@ def short_paper(paper: str) -> str:
     return ", ".join(filter(None, [f"{first}{' et al.' if comma else ''} {found['year']}", link]))
 
 
-def _parameters(plugin: plugins.Plugin) -> str:
+def _parameters(plugin: registry.Plugin) -> str:
     """How many parameters the method trains, and the network where it is another than NETWORK."""
     controlled = "controlled" in plugin.card().get("recipes", {})
     asked = Request(plugin.name, "omniglot", recipe="controlled") if controlled else Request(plugin.name, "glyphs")

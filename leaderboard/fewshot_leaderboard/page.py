@@ -17,16 +17,16 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fewshot_bench.episode_size import MORE
+from fewshot_bench.episodes.protocols import PROTOCOLS
+from fewshot_bench.episodes.size import MORE
 from fewshot_bench.errors import UsageError
-from fewshot_bench.pooling import Conflict
-from fewshot_bench.printable import LONGEST, printable
-from fewshot_bench.protocols import PROTOCOLS
-from fewshot_bench.records import Record
-from fewshot_bench.results import Board, boards
-from fewshot_bench.specs import short_hash
-from fewshot_bench.tables import EMPTY, Cell, Column, Table
-from fewshot_bench.writing import atomic
+from fewshot_bench.hashing import short_hash
+from fewshot_bench.results.pooling import Conflict
+from fewshot_bench.results.records import Record
+from fewshot_bench.results.tables import Board, boards
+from fewshot_bench.storage import atomic
+from fewshot_bench.table import EMPTY, Cell, Column, Table
+from fewshot_bench.text.printable import LONGEST, printable
 from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
 from fewshot_leaderboard.published import Published, published, published_name
 

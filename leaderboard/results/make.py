@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from fewshot_bench import plugins
-from fewshot_bench.resolve import Request, Resolved, resolve
+from fewshot_bench.plugins import registry
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import Resolved, resolve
 
 HERE = Path(__file__).parent
 PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl", "split.csv")
@@ -107,7 +108,7 @@ def papers() -> list[Job]:
     """Every recipe `paper` and `paper-...` of every card, under the papers' own conditions, the most wanted first; one job
     for all the tests of one training."""
     first = ["maml", "prototypical-networks", "mt-net", "snail"]
-    installed = [name for name, plugin in plugins.registered("methods").items() if not plugin.missing()]
+    installed = [name for name, plugin in registry.registered("methods").items() if not plugin.missing()]
     trainings: dict[str, list[tuple[Request, Resolved]]] = defaultdict(list)
     for name in [*first, *(name for name in installed if name not in first)]:
         for request in paper_requests(name):
@@ -118,7 +119,7 @@ def papers() -> list[Job]:
 
 def paper_requests(name: str) -> Iterator[Request]:
     """One for each size of episode that a recipe is for; where it leaves that open, for those that papers report."""
-    for recipe, entries in plugins.find("methods", name).card().get("recipes", {}).items():
+    for recipe, entries in registry.find("methods", name).card().get("recipes", {}).items():
         for asked in (entry["for"] for entry in entries if recipe.startswith("paper")):
             functions = asked["dataset"].startswith("sinusoid")
             open_ways = [None] if functions else [5, 20] if asked["dataset"] == "omniglot" else [5]

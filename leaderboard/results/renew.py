@@ -28,36 +28,24 @@ from pathlib import Path
 from typing import Any
 
 import fewshot_bench
-from fewshot_bench.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.identity import identify_result, run_id
-from fewshot_bench.records import Record, find_records
-from fewshot_bench.score_files import read_scores, write_scores
-from fewshot_bench.source import VERSION
+from fewshot_bench.results.records import Record, find_records
+from fewshot_bench.results.score_files import read_scores, write_scores
+from fewshot_bench.runs.checkpoint import load_tensors, save_tensors, weights_sha256
+from fewshot_bench.source.source_hash import VERSION
 from fewshot_bench.specs import TestSpec, TrainSpec
-from fewshot_bench.writing import write_json
+from fewshot_bench.storage import write_json
 
 HERE = Path(__file__).parent
 CORE = Path(str(fewshot_bench.__file__)).parent
-SOURCE = (
-    "files_read",
-    "source_syntax",
-    "source_values",
-    "source_modules",
-    "source_edits",
-    "source_functions",
-    "source_live",
-    "source",
-)
-"""The modules that compute the present hash, in the order of their imports."""
-
 OF_A_COMMIT = """
-import importlib, importlib.util, json, sys, tomllib
+import importlib, json, sys, tomllib
 from functools import reduce
 from types import ModuleType
 
-tree, core, modules, forms, wanted = json.loads(sys.stdin.read())
+tree, core, forms, wanted = json.loads(sys.stdin.read())
 points = tomllib.load(open(f"{tree}/pyproject.toml", "rb"))["project"]["entry-points"]
 
 def load(group, name):
@@ -70,10 +58,12 @@ def loaded(method, backbone):
     except Exception as error:
         return error
 
-try:
-    from fewshot_bench.source import source_sha256
-except ImportError:  # an early commit
-    from fewshot_bench.plugins import source_sha256
+for home in ("source.source_hash", "source", "plugins"):  # the present place, and those of earlier commits
+    try:
+        source_sha256 = importlib.import_module(f"fewshot_bench.{home}").source_sha256
+        break
+    except (ImportError, AttributeError):
+        pass
 found = [loaded(*one) for one in wanted]
 hashes = [source_sha256]
 for text in forms:
@@ -86,10 +76,11 @@ def old(method, backbone):
     return [compute(*objects) for compute in hashes]
 
 then = [None if isinstance(one, Exception) else old(*one) for one in found]
-for name in modules:
-    spec = importlib.util.spec_from_file_location(f"fewshot_bench.{name}", f"{core}/{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+for name in [one for one in sys.modules if one.startswith("fewshot_bench.source")]:
+    del sys.modules[name]
+package = sys.modules["fewshot_bench.source"] = ModuleType("fewshot_bench.source")
+package.__path__ = [f"{core}/source"]
+module = importlib.import_module("fewshot_bench.source.source_hash")
 new = lambda method, backbone: module.source_sha256(method, *([backbone] if backbone else []))
 now = [str(one) if isinstance(one, Exception) else new(*one) for one in found]
 print("hashes:", json.dumps(list(zip(then, now))))
@@ -143,6 +134,7 @@ class Commits:
             return first
         paths = (
             "fewshot_bench/source.py",
+            "fewshot_bench/source",
             f"methods/fewshot_methods/{code[0].replace('-', '_')}*.py",
             "methods/*/backbones",
         )
@@ -172,7 +164,7 @@ def _ask(commit: str, codes: list[Code]) -> dict[Code, Hashes]:
         places = os.pathsep.join([tree, f"{tree}/methods"])
         done = subprocess.run(
             [sys.executable, "-c", OF_A_COMMIT],
-            input=json.dumps([tree, str(CORE), SOURCE, forms, codes]),
+            input=json.dumps([tree, str(CORE), forms, codes]),
             env=os.environ | {"PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
@@ -188,8 +180,8 @@ def _ask(commit: str, codes: list[Code]) -> dict[Code, Hashes]:
 
 @cache
 def _forms_of_version_1() -> list[str]:
-    """The texts that `fewshot_bench/source.py` has had, before version 2."""
-    commits = _git("log", "--reverse", "--format=%H", "--", f"{CORE / 'source.py'}").decode().split()
+    """The texts that `fewshot_bench/source.py` had, before version 2 and before it moved."""
+    commits = _git("log", "--reverse", "--diff-filter=AM", "--format=%H", "--", f"{CORE / 'source.py'}").decode().split()
     texts = [_git("show", f"{one}:fewshot_bench/source.py").decode() for one in commits]
     return [text for text in texts if "VERSION = " not in text]
 
@@ -311,14 +303,14 @@ def _wanted(records: Iterable[Record]) -> dict[str, set[Code]]:
 
 def _outdated(content: Mapping[str, Any], present: dict[Code, str]) -> str:
     """Says so where the method's code is another by now."""
-    from fewshot_bench import plugins
-    from fewshot_bench.source import source_sha256
+    from fewshot_bench.plugins import registry
+    from fewshot_bench.source.source_hash import source_sha256
 
     code = code_of(content)
     try:
         if code not in present:
-            method, backbone = plugins.find("methods", code[0]).load(), code[1]
-            present[code] = source_sha256(method, *([plugins.find("backbones", backbone).load()] if backbone else []))
+            method, backbone = registry.find("methods", code[0]).load(), code[1]
+            present[code] = source_sha256(method, *([registry.find("backbones", backbone).load()] if backbone else []))
     except FewshotError:
         return " (its method is not installed here)"
     return "" if present[code] == content["method"]["source_sha256"] else " (its method's code is another by now)"

@@ -17,10 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fewshot_bench.backbone import Parameters
-from fewshot_bench.normalisation import Statistics
-from fewshot_bench.task_ops import linear
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Parameters, Statistics, Tasks, linear
 from fewshot_methods.maml import Maml
 
 

@@ -1,4 +1,5 @@
-"""Baseline (Chen, Liu, Kira, Wang & Huang 2019, "A closer look at few-shot classification", https://arxiv.org/abs/1904.04232).
+"""Baseline (Chen, Liu, Kira, Wang & Huang 2019, "A closer look at few-shot classification",
+https://arxiv.org/abs/1904.04232).
 
 Ordinary transfer: a network is trained with a linear classifier of all training classes; for each task the network is frozen
 and a new linear head is fitted to the support's features, by gradient descent on the cross-entropy (section 3):
@@ -25,10 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fewshot_bench.feature_method import FeatureMethod
-from fewshot_bench.losses import task_losses
-from fewshot_bench.randomness import task_orders, task_uniforms
-from fewshot_bench.task_ops import linear
+from fewshot_bench import FeatureMethod, linear, task_losses, task_orders, task_uniforms
 
 Head = Mapping[str, Tensor]
 """The parameters of each task's head, each [T, ...]; `weight` [T, N, D] has the features' axes."""

@@ -1,4 +1,5 @@
-"""Baseline++ (Chen, Liu, Kira, Wang & Huang 2019, "A closer look at few-shot classification", https://arxiv.org/abs/1904.04232).
+"""Baseline++ (Chen, Liu, Kira, Wang & Huang 2019, "A closer look at few-shot classification",
+https://arxiv.org/abs/1904.04232).
 
 As `baseline`, but that the classifier, in training and at test, compares directions: a class scores by the cosine of the
 features and the class's weights, which makes the features of a class gather around a direction (section 3):
@@ -19,8 +20,7 @@ import math
 
 from torch import Tensor, nn
 
-from fewshot_bench.feature_method import uniform_weights
-from fewshot_bench.randomness import task_uniforms
+from fewshot_bench import task_uniforms, uniform_weights
 from fewshot_methods.baseline import Baseline, Head
 
 

@@ -32,11 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.errors import UsageError
-from fewshot_bench.losses import task_losses
-from fewshot_bench.method import Method, MethodInfo
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Backbone, Method, MethodInfo, Tasks, UsageError, task_losses
 
 with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it and what it imports warn meanwhile
     warnings.simplefilter("ignore")

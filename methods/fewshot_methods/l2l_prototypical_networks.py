@@ -21,10 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.losses import task_losses
-from fewshot_bench.method import Method, MethodInfo
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Backbone, Method, MethodInfo, Tasks, task_losses
 from fewshot_methods.l2l_peer import l2l, normalised_by_first
 
 

@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from fewshot_bench.feature_method import FeatureMethod
+from fewshot_bench import FeatureMethod
 
 Floats = npt.NDArray[np.float64]
 

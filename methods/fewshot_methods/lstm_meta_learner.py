@@ -35,12 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.gradient_method import GradientMethod
-from fewshot_bench.inner_loop import Adapted, InnerLoop
-from fewshot_bench.method import MethodInfo
-from fewshot_bench.normalisation import Statistics
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Adapted, Backbone, GradientMethod, InnerLoop, MethodInfo, Parameters, Statistics, Tasks
 
 SMALLEST = 10.0
 """p of the preprocessing: magnitudes below exp(-p) are told apart linearly, others by their logarithm."""

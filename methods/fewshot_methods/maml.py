@@ -22,8 +22,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fewshot_bench.backbone import Parameters
-from fewshot_bench.gradient_method import GradientHparams, GradientMethod
+from fewshot_bench import GradientHparams, GradientMethod, Parameters
 
 
 @dataclass(frozen=True)

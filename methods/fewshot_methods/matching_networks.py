@@ -36,8 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.method import EmbeddingMethod, MethodInfo
+from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo
 
 LARGEST_SCALE = 40.0
 """Beyond it a probability could be too small for float32, and its logarithm infinite."""

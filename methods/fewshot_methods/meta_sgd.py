@@ -22,9 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.gradient_method import GradientHparams, GradientMethod
-from fewshot_bench.method import MethodInfo
+from fewshot_bench import Backbone, GradientHparams, GradientMethod, MethodInfo, Parameters
 
 
 @dataclass(frozen=True)

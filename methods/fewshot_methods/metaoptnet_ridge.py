@@ -28,9 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.method import EmbeddingMethod, MethodInfo
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo, Tasks
 from fewshot_methods.ridge import one_hot, ridge
 
 

@@ -25,11 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.inner_loop import Direction
-from fewshot_bench.method import MethodInfo
-from fewshot_bench.randomness import task_uniforms
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Backbone, Direction, MethodInfo, Tasks, task_uniforms
 from fewshot_methods.t_net import TNet, TNetHparams, layer_of
 
 

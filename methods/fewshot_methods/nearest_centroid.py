@@ -7,8 +7,7 @@ Legend: T tasks, S support images, Q query images in all, N ways, D pixels.
 
 from torch import Tensor
 
-from fewshot_bench.method import Method
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Method, Tasks
 from fewshot_methods.prototypical_networks import prototypes, squared_distances
 
 

@@ -15,7 +15,7 @@ Legend: T tasks, S support images, Q query images in all, N ways, D features.
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_bench.feature_method import FeatureMethod
+from fewshot_bench import FeatureMethod
 from fewshot_methods.nearest_neighbour import nearest_of_each
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_bench.method import EmbeddingMethod
+from fewshot_bench import EmbeddingMethod
 
 
 @dataclass(frozen=True)

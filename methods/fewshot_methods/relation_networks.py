@@ -32,11 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.method import EmbeddingMethod, MethodInfo
-from fewshot_bench.normalisation import RunningStatistics, Statistics
-from fewshot_bench.task_ops import conv2d
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo, RunningStatistics, Statistics, Tasks, conv2d
 from fewshot_methods.backbones.conv4_maps import FILTERS, add_block, block, normalised, unpadded
 
 HIDDEN = 8

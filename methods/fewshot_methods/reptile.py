@@ -35,13 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.gradient_method import GradientMethod
-from fewshot_bench.inner_loop import Direction
-from fewshot_bench.losses import task_losses
-from fewshot_bench.method import MethodInfo
-from fewshot_bench.randomness import task_orders
-from fewshot_bench.tasks import Tasks
+from fewshot_bench import Backbone, Direction, GradientMethod, MethodInfo, Parameters, Tasks, task_losses, task_orders
 from fewshot_methods.maml import MamlHparams
 
 BETA2, EPS = 0.999, 1e-8  # Adam's own defaults; the authors' TensorFlow adds EPS before the bias correction

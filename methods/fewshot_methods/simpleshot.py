@@ -21,10 +21,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.feature_method import FeatureMethod
-from fewshot_bench.method import MethodInfo
-from fewshot_bench.normalisation import RunningStatistics, moments
+from fewshot_bench import Backbone, FeatureMethod, MethodInfo, RunningStatistics, moments
 from fewshot_methods.prototypical_networks import prototypes, squared_distances
 
 

@@ -26,8 +26,7 @@ from typing import Any
 
 from torch import nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.method import MethodInfo
+from fewshot_bench import Backbone, MethodInfo
 from fewshot_methods.temporal import Chain, SequenceMethod
 
 

@@ -22,9 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.method import MethodInfo
-from fewshot_bench.normalisation import Statistics
+from fewshot_bench import Backbone, MethodInfo, Parameters, Statistics
 from fewshot_methods.maml import Maml, MamlHparams
 
 

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.method import MethodInfo
+from fewshot_bench import Backbone, MethodInfo
 from fewshot_methods.temporal import Chain, Dense, GatedConv, SequenceMethod
 
 DIFFERENCE_GAIN, LABEL_GAIN, COPY_GAIN, SQUARES_GAIN = 1.5, 2.0, 4.0, 15.0

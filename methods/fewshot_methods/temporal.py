@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.method import EmbeddingMethod
+from fewshot_bench import EmbeddingMethod
 
 
 class SequenceMethod(EmbeddingMethod):

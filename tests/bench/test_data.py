@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 from tiny import blobs
 
-from fewshot_bench.bank import MemmapBank
 from fewshot_bench.bench import data
+from fewshot_bench.data.bank import MemmapBank
+from fewshot_bench.data.prepare import Prepared
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.prepare import Prepared
-from fewshot_datasets.glyphs import Glyphs
-from fewshot_datasets.omniglot import Omniglot
+from fewshot_datasets.glyphs.glyphs import Glyphs
+from fewshot_datasets.omniglot.omniglot import Omniglot
 
 
 class Blobs(Prepared):

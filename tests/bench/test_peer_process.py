@@ -8,12 +8,12 @@ from types import ModuleType
 import pytest
 from tiny import blobs
 
-from fewshot_bench.bank import MemmapBank
 from fewshot_bench.bench import data
 from fewshot_bench.bench.peer_process import PeerError, PeerProcess, installed
 from fewshot_bench.bench.works import META_BATCH, TRAINING, WORKS
-from fewshot_bench.prepare import Prepared
-from fewshot_datasets.glyphs import Glyphs
+from fewshot_bench.data.bank import MemmapBank
+from fewshot_bench.data.prepare import Prepared
+from fewshot_datasets.glyphs.glyphs import Glyphs
 
 ASKED = [(work.name, source) for work in WORKS.values() for source in (*work.sources, *work.extras)]
 

@@ -14,11 +14,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from fewshot_bench.bench.ours import Clock
-from fewshot_bench.plan import kept_bytes
-from fewshot_bench.prepare import prepare
-from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.session import Session
-from fewshot_bench.training import Interrupted, Trainer
+from fewshot_bench.data.prepare import prepare
+from fewshot_bench.runs.plan import kept_bytes
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
+from fewshot_bench.runs.session import Session
+from fewshot_bench.runs.training import Interrupted, Trainer
 
 WARM_UP, UPDATES = 5, 20
 RECIPES = {"maml": ("maml", "paper"), "prototypical": ("prototypical-networks", None)}

@@ -4,7 +4,7 @@ import pytest
 
 from fewshot_bench.bench.measure import Measured
 from fewshot_bench.bench.report import COLUMNS, row
-from fewshot_bench.tables import Table
+from fewshot_bench.table import Table
 
 SPEEDS = pytest.StashKey[list[Measured]]()
 

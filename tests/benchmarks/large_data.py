@@ -17,8 +17,8 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from fewshot_bench.prepare import prepare
-from fewshot_datasets.mini_imagenet import MiniImagenet
+from fewshot_bench.data.prepare import prepare
+from fewshot_datasets.imagenet.mini_imagenet import MiniImagenet
 
 DIFFERENT = 500
 """Photographs that are drawn; the others are copies of them."""
@@ -26,10 +26,10 @@ SAMPLED = """
 import resource, sys, time
 from pathlib import Path
 import torch
-from fewshot_bench.prepare import open_prepared
-from fewshot_bench.sampling import EpisodeSampler
-from fewshot_bench.tasks import TaskSource
-from fewshot_datasets.mini_imagenet import MiniImagenet
+from fewshot_bench.data.prepare import open_prepared
+from fewshot_bench.episodes.sampling import EpisodeSampler
+from fewshot_bench.episodes.sources import TaskSource
+from fewshot_datasets.imagenet.mini_imagenet import MiniImagenet
 
 def private_mib():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -48,10 +48,10 @@ def measure(kind: str, classes: int, folder: Path) -> str:
     """A line on one number of classes: opening, then 5-way 1-shot episodes of 15 queries, each image gathered."""
     import torch
 
+    from fewshot_bench.data.prepare import Prepared, prepare
+    from fewshot_bench.episodes.sampling import EpisodeSampler
     from fewshot_bench.kernels import library
-    from fewshot_bench.prepare import Prepared, prepare
-    from fewshot_bench.sampling import EpisodeSampler
-    from fewshot_datasets.glyphs import Glyphs
+    from fewshot_datasets.glyphs.glyphs import Glyphs
 
     library()
     torch.zeros(1)

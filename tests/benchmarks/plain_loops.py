@@ -12,13 +12,15 @@ from statistics import median
 
 import torch
 
-from fewshot_bench import kernels, plugins
+from fewshot_bench import kernels
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import Conditions, Method
-from fewshot_bench.plan import Plan, choose_plan, resolve_device
-from fewshot_bench.resolve import Request, resolve
+from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.plugins import registry
+from fewshot_bench.runs.plan import Plan, choose_plan, resolve_device
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.specs import TrainSpec
-from fewshot_bench.tasks import Tasks
 
 ROUNDS = 5
 TASKS = 4
@@ -45,7 +47,7 @@ def main() -> None:
 
 def trained_on_episodes() -> Iterator[str]:
     """Every method of ours that trains on episodes; the peer's own are plain loops."""
-    for name, plugin in plugins.registered("methods").items():
+    for name, plugin in registry.registered("methods").items():
         try:
             method = plugin.load()
         except UsageError:

@@ -9,9 +9,9 @@ import sys
 import tarfile
 from pathlib import Path
 
+import accelerator
 import pytest
-from benchmarks import accelerator
-from benchmarks.accelerator import Wanted, busy, is_there, measure, register, run
+from accelerator import Wanted, busy, is_there, measure, register, run
 
 SAMPLES = """2026/11/20 22:00:00.000, 0, 0, 4, 70.1
 2026/11/20 22:00:00.200, 90, 40, 1000, 300.0
@@ -66,7 +66,7 @@ def test_the_checkout_serves_without_being_installed(wanted: Wanted) -> None:
     """A described checkout has its methods, data sets and backbones, as an installed one."""
     register(wanted.site)
     asked = (
-        "from fewshot_bench import plugins\n"
+        "from fewshot_bench.plugins import registry as plugins\n"
         "for group in ('methods', 'datasets', 'backbones'): print(*plugins.registered(group))\n"
         "print(plugins.version(), plugins.__file__)"
     )
@@ -74,7 +74,7 @@ def test_the_checkout_serves_without_being_installed(wanted: Wanted) -> None:
     said = subprocess.run(command, env=wanted.environment, capture_output=True, text=True, check=True, cwd=wanted.site)
     lines = said.stdout.splitlines()
     assert "maml" in lines[0].split() and "omniglot" in lines[1].split() and "conv4-64" in lines[2].split()
-    assert lines[3].endswith(str(accelerator.ROOT / "fewshot_bench" / "plugins.py"))
+    assert lines[3].endswith(str(accelerator.ROOT / "fewshot_bench" / "plugins" / "registry.py"))
 
 
 def test_the_use_of_a_gpu_is_summed_up_over_all_samples_and_over_those_in_use() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_bench import plugins
-from fewshot_bench.bank import MemmapBank
-from fewshot_bench.method import Conditions, MethodInfo
-from fewshot_bench.sampling import EpisodeSampler
-from fewshot_bench.tasks import TaskSource
+from fewshot_bench.data.bank import MemmapBank
+from fewshot_bench.episodes.sampling import EpisodeSampler
+from fewshot_bench.episodes.sources import TaskSource
+from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.plugins import registry
 
 SHAPE = (3, 84, 84)
 RECIPES = [("crop", "jitter", "flip"), ("resized-crop", "jitter", "flip")]
@@ -46,8 +46,8 @@ def test_augmentation_is_a_small_part_of_an_update(augment: tuple[str, ...]) -> 
     bank = MemmapBank(random.integers(0, 256, (400, *SHAPE), np.uint8), [*map(str, range(20))], np.arange(21) * 20, "noise")
     sampler, cpu = EpisodeSampler(bank, 5, 1, 15, 0), torch.device("cpu")
     plain, augmented = (TaskSource(bank, sampler, cpu, torch.float32, names) for names in ((), augment))
-    network = plugins.find("backbones", "conv4-64").load()(SHAPE)
-    method_class = plugins.find("methods", "prototypical-networks").load()
+    network = registry.find("backbones", "conv4-64").load()(SHAPE)
+    method_class = registry.find("methods", "prototypical-networks").load()
     method = method_class(method_class.Hparams(), MethodInfo("classification", 5, 5, SHAPE, 20), network)
     method.conditions = Conditions("joint")
     tasks = plain.tasks(0, 4)

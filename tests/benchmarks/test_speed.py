@@ -30,12 +30,12 @@ from fewshot_bench.bench.measure import Measured, measure
 from fewshot_bench.bench.ours import Ours
 from fewshot_bench.bench.run import Bench, Wanted, ready
 from fewshot_bench.bench.works import CLASSES, EPISODE, INNER_LR, META_BATCH, TEST_STEPS, TRAINING, WORKS, Size
-from fewshot_bench.episode_size import EpisodeSize
-from fewshot_bench.method import Conditions
-from fewshot_bench.prepare import Prepared, prepare
-from fewshot_bench.session import Session
-from fewshot_bench.tasks import Tasks
-from fewshot_datasets.omniglot import Omniglot
+from fewshot_bench.data.prepare import Prepared, prepare
+from fewshot_bench.episodes.size import EpisodeSize
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.base import Conditions
+from fewshot_bench.runs.session import Session
+from fewshot_datasets.omniglot.omniglot import Omniglot
 
 pytestmark = pytest.mark.alone
 

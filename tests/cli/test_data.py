@@ -19,9 +19,9 @@ from command_line import PIXELS, Said, call, environment, finished, snapshot
 from PIL import Image
 from squares import IMAGES, REFERENCE, TAKEN
 
-from fewshot_bench import plugins
-from fewshot_bench.imports import find_import
-from fewshot_bench.sampling import EpisodeSampler
+from fewshot_bench.data.imports import find_import
+from fewshot_bench.episodes.sampling import EpisodeSampler
+from fewshot_bench.plugins import registry
 
 FETCHED = REFERENCE.replace("Squares", "Fetched")
 SMALL = f"{small_archive.__file__}:SmallArchive"
@@ -92,7 +92,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_every_data_set_is_listed_with_its_state() -> None:
     """A line each in 80 columns, an object each in JSON, a row each in Markdown."""
     text, rows = finished("data", "list").out, json.loads(finished("data", "list", "--json").out)
-    names = sorted(plugins.registered("datasets"))
+    names = sorted(registry.registered("datasets"))
     assert [row["name"] for row in rows] == names
     assert max(map(len, text.splitlines())) <= 80
     for row in rows:
@@ -422,7 +422,7 @@ def test_preview_writes_a_picture_of_the_first_episodes(root: Path, tmp_path: Pa
     with Image.open("squares-Squares-train.png") as one, Image.open(told["path"]) as other:
         assert one.format == "PNG"
         assert np.array_equal(np.asarray(one), np.asarray(other))
-    from fewshot_bench.prepare import prepare
+    from fewshot_bench.data.prepare import prepare
 
     bank = prepare("squares:Squares", squares.Squares({}, root)).bank("train")
     stream = EpisodeSampler(bank, 3, 1, 2, seed=0).block(0, 2)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from command_line import LINEAR, PIXELS, TINY, call, content, finished, only_run
 
-from fewshot_bench.records import load_record
-from fewshot_bench.statistics import score_interval
+from fewshot_bench.results.records import load_record
+from fewshot_bench.results.statistics import score_interval
 
-SOFT = f"{Path(__file__).parents[1] / 'soft_k_means.py'}:SoftKMeans"
+SOFT = f"{Path(__file__).parents[1] / 'support' / 'soft_k_means.py'}:SoftKMeans"
 VARYING = ("test.max_ways=8", "test.max_shots=4", "test.imbalanced=true")
 MORE = {"max_ways": 8, "max_shots": 4, "imbalanced": True}
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from command_line import NAMED, PIXELS, TINY, call, finished, only_run
 
-from fewshot_bench import plugins
-from fewshot_bench.records import find_records, load_record
-from fewshot_bench.statistics import score_interval
+from fewshot_bench.plugins import registry
+from fewshot_bench.results.records import find_records, load_record
+from fewshot_bench.results.statistics import score_interval
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_everything_registered_is_listed_with_its_title(group: str) -> None:
     """As text a line each (below it, indented, what is missing), as JSON with the distribution."""
     text, rows = finished("list", group).out, json.loads(finished("list", group, "--json").out)
     lines = [line for line in text.splitlines() if not line.startswith(" ")]
-    assert [row["name"] for row in rows] == sorted(plugins.registered(group))
+    assert [row["name"] for row in rows] == sorted(registry.registered(group))
     for row, line in zip(rows, lines, strict=True):
         assert line.split()[0] == row["name"]
         assert row["title"]

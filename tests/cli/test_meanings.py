@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields, make_dataclass
 import pytest
 from command_line import finished
 
-from fewshot_bench import plugins
 from fewshot_bench.cli.meanings import meanings
+from fewshot_bench.plugins import registry
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def test_a_class_without_source_has_no_meanings() -> None:
     assert meanings(make_dataclass("Made", [("rate", float, 0.1)])) == {}
 
 
-@pytest.mark.parametrize("name", sorted(plugins.registered("methods")))
+@pytest.mark.parametrize("name", sorted(registry.registered("methods")))
 def test_every_hyper_parameter_of_every_method_is_explained(name: str) -> None:
     """None is left to be guessed from its name."""
-    method = plugins.find("methods", name)
+    method = registry.find("methods", name)
     if method.missing():
         pytest.skip(f"{name} is not installed.")
     hparams = method.load().Hparams

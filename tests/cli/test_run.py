@@ -9,9 +9,9 @@ from command_line import NAMED, PIXELS, TINY, call, content, finished, only_run,
 
 from fewshot_bench.cli.run import parse_seeds
 from fewshot_bench.errors import UsageError
-from fewshot_bench.records import find_records, load_record
-from fewshot_bench.score_files import read_scores
-from fewshot_bench.statistics import score_interval
+from fewshot_bench.results.records import find_records, load_record
+from fewshot_bench.results.score_files import read_scores
+from fewshot_bench.results.statistics import score_interval
 
 
 def summary(text: str) -> dict[str, str]:
@@ -193,7 +193,7 @@ def test_seeds_train_different_weights(tmp_path: Path) -> None:
 def test_a_data_set_is_named_by_its_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a method is: prepared in the cache, recorded without the folder of the file, tested again."""
     monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "cache"))
-    file = Path(__file__).parents[1] / "plugin" / "fewshot_example" / "stripes.py"
+    file = Path(__file__).parents[1] / "support" / "plugin" / "fewshot_example" / "stripes.py"
     finished(*PIXELS, "--dataset", f"{file}:Stripes", "--out", tmp_path / "runs")
     folder = only_run(tmp_path / "runs")
     assert folder.parent == tmp_path / "runs"

@@ -9,15 +9,16 @@ import torch
 from command_line import call, changed, content, finished, only_run
 from tiny import SHAPE, blobs
 
-from fewshot_bench import plugins
-from fewshot_bench.functions import FunctionSampler, FunctionSource
-from fewshot_bench.records import load_record
-from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.results import interval_text
-from fewshot_bench.sampling import EpisodeSampler
-from fewshot_bench.statistics import score_interval
-from fewshot_bench.tasks import TaskSource, VaryingShots
-from fewshot_bench.training import Trainer
+from fewshot_bench.episodes.function_tasks import FunctionSampler, FunctionSource
+from fewshot_bench.episodes.sampling import EpisodeSampler
+from fewshot_bench.episodes.sources import TaskSource, VaryingShots
+from fewshot_bench.plugins import registry
+from fewshot_bench.results.records import load_record
+from fewshot_bench.results.statistics import score_interval
+from fewshot_bench.results.tables import interval_text
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
+from fewshot_bench.runs.training import Trainer
 from fewshot_datasets.sinusoid import Sinusoid
 from fewshot_methods.backbones.mlp import Mlp
 
@@ -61,7 +62,7 @@ def test_the_error_is_that_of_the_functions_by_hand(tmp_path: Path) -> None:
 def test_regression_keeps_the_weights_of_the_lowest_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where validation says 3, 1, 2 after updates 2, 4, 6."""
     said = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr("fewshot_bench.training.episode_scores", lambda *a: [np.array([next(said)])])
+    monkeypatch.setattr("fewshot_bench.runs.training.episode_scores", lambda *a: [np.array([next(said)])])
     finished(*changed(WAVES, "train.updates=6"), "--out", tmp_path)
     training = content(only_run(tmp_path))["training"]
     assert (training["best_update"], training["validation_score"]) == (4, 1.0)
@@ -86,11 +87,11 @@ def test_what_is_no_regression_says_so_before_any_work(arguments: tuple[str, ...
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", sorted(plugins.registered("methods")))
+@pytest.mark.parametrize("name", sorted(registry.registered("methods")))
 def test_every_method_without_regression_says_so_before_any_work(name: str, tmp_path: Path) -> None:
     """And no other does; one whose needs are not met says those."""
     said = call("run", "--dataset", "sinusoid", "--method", name, "--dry-run", "--out", tmp_path / "runs")
-    plugin = plugins.find("methods", name)
+    plugin = registry.find("methods", name)
     if plugin.missing():
         assert said.code != 0
     elif "regression" in plugin.load().kinds:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from command_line import NAMED, PIXELS, TINY, Said, call, content, finished, only_run, snapshot
 
-from fewshot_bench.checkpoint import load_tensors, save_tensors
 from fewshot_bench.identity import identify_result
-from fewshot_bench.pooling import pool
-from fewshot_bench.records import load_record
+from fewshot_bench.results.pooling import pool
+from fewshot_bench.results.records import load_record
+from fewshot_bench.runs.checkpoint import load_tensors, save_tensors
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +182,8 @@ def test_an_edited_method_is_tested_again_under_the_same_conditions(folder: Path
 
 def test_another_engine_tests_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results of two numbers are two results."""
-    monkeypatch.setattr("fewshot_bench.session.ENGINE", 99)
-    monkeypatch.setattr("fewshot_bench.session.identify_result", partial(identify_result, engine=99))
+    monkeypatch.setattr("fewshot_bench.runs.session.ENGINE", 99)
+    monkeypatch.setattr("fewshot_bench.runs.session.identify_result", partial(identify_result, engine=99))
     assert "Already done" not in finished("test", folder, *NAMED).err
     assert [one["engine"] for one in load_record(folder).results] == [1, 99]
     assert len(pool([load_record(folder)])[0]) == 2

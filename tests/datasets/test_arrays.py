@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
-from fewshot_bench.dataset import Images
+from fewshot_bench.data.dataset import Images
+from fewshot_bench.data.prepare import prepare
 from fewshot_bench.errors import DataError, FewshotError, UsageError
-from fewshot_bench.prepare import prepare
-from fewshot_datasets.arrays import Arrays
+from fewshot_datasets.own.arrays import Arrays
 
 LABELS = np.array([2, 0, 1, 2, 0, 10, 1, 10])
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 6, 4, 3), np.uint8)  # [n, H, W, C]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from picture_files import PACKED, pack, write
 
-from fewshot_bench.files import Files
-from fewshot_datasets.checksums import UNREAD, checksums
+from fewshot_bench.data.files.source_files import Files
+from fewshot_datasets.sources.checksums import UNREAD, checksums
 
 CONTENTS = {"a/1": b"123456789", "a/2": b"", "b": b"The quick brown fox jumps over the lazy dog"}
 SUMS = [0xCBF43926, 0, 0x414FA339]  # published check values of CRC-32

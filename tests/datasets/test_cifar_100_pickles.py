@@ -13,8 +13,8 @@ from python2_pickles import python2_pickle
 from tiny_cifar_100 import Tiny, batches, images, pack, write_pickles, write_pngs
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.cifar_fs import CifarFs
-from fewshot_datasets.cifar_fs_manifest import load_rgb, manifest_text, parse_manifest
+from fewshot_datasets.cifar_100.cifar_fs import CifarFs
+from fewshot_datasets.cifar_100.manifest import load_rgb, manifest_text, parse_manifest
 
 Held = dict[str, dict[str, Any]]
 PYTHON = "cifar-100-python"

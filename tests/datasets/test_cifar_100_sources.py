@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tiny_cifar_100 import Tiny, batches, images, pack, write_pickles, write_pngs
 
-from fewshot_bench.imports import Import, remember
-from fewshot_datasets.cifar_100 import DOWNLOAD, Cifar100
-from fewshot_datasets.cifar_fs import CifarFs
-from fewshot_datasets.fc100 import Fc100
+from fewshot_bench.data.imports import Import, remember
+from fewshot_datasets.cifar_100.cifar_100 import DOWNLOAD, Cifar100
+from fewshot_datasets.cifar_100.cifar_fs import CifarFs
+from fewshot_datasets.cifar_100.fc100 import Fc100
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tiny_cifar_100 import STEMS, Tiny, images, picture, png, write_pngs
 
+from fewshot_bench.data.prepare import structure_id
 from fewshot_bench.errors import DataError
-from fewshot_bench.prepare import structure_id
-from fewshot_datasets.cifar_fs import CifarFs
-from fewshot_datasets.cifar_fs_manifest import parse_manifest
+from fewshot_datasets.cifar_100.cifar_fs import CifarFs
+from fewshot_datasets.cifar_100.manifest import parse_manifest
 
 # sha256 of all prepared pixels in class order: a golden digest, to show a change of decoding or order.
 PREPARED = "c8743a810633fe25d545222884326deef69c83a6882e4d396721df832291fd53"

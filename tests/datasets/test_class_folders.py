@@ -3,7 +3,7 @@
 import pytest
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.class_folders import find_classes
+from fewshot_datasets.own.class_folders import find_classes
 
 CATS_AND_DOGS = {"cat": ["cat/1.jpg", "cat/2.png"], "dog": ["dog/1.jpg"]}
 LAYOUTS = {

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_cub import CLASSES, COUNTS, Few, images, jpeg, pack, write_folder
 
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_datasets.cub_200 import Cub200
+from fewshot_datasets.cub_200.cub_200 import Cub200
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tiny_cub import Few, images, jpeg, pack, write_folder
 
+from fewshot_bench.data.files.source_files import Files
+from fewshot_bench.data.imports import Import, remember
 from fewshot_bench.errors import DataError
-from fewshot_bench.files import Files
-from fewshot_bench.imports import Import, remember
-from fewshot_datasets.cub_200 import DOWNLOAD
+from fewshot_datasets.cub_200.cub_200 import DOWNLOAD
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import sklearn.datasets
 import yaml
 from scipy.ndimage import map_coordinates
 
+from fewshot_bench.data.prepare import structure_id
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.prepare import structure_id
 from fewshot_datasets import digits
 from fewshot_datasets.digits import Digits
 

@@ -11,7 +11,8 @@ from threading import Thread
 import pytest
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.downloads import Download, below, check_root
+from fewshot_datasets.sources.downloads import Download
+from fewshot_datasets.sources.places import below, check_root
 
 # The connections that pooch leaves to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_cifar_100 import Tiny, picture, write_pngs
 
-from fewshot_datasets.cifar_fs import CifarFs
-from fewshot_datasets.fc100 import Fc100
+from fewshot_datasets.cifar_100.cifar_fs import CifarFs
+from fewshot_datasets.cifar_100.fc100 import Fc100
 
 # CIFAR-100's superclasses in the order of their numbers, as its author's page lists them.
 SUPERCLASSES = {

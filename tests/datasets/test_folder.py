@@ -12,13 +12,13 @@ import pytest
 from command_line import call, finished, only_run
 from picture_files import PACKED, encoded, pack, plain, write
 
-from fewshot_bench.dataset import Images
+from fewshot_bench.data.dataset import Images
+from fewshot_bench.data.files.source_files import Files
+from fewshot_bench.data.prepare import prepare
 from fewshot_bench.errors import DataError, FewshotError, UsageError
-from fewshot_bench.files import Files
 from fewshot_bench.kernels import Unavailable, library
-from fewshot_bench.prepare import prepare
-from fewshot_datasets import own_images
-from fewshot_datasets.folder import Folder
+from fewshot_datasets.own import own_images
+from fewshot_datasets.own.folder import Folder
 
 SIZES = {"ant": 3, "bee": 2, "cat": 4, "dog": 3}
 PHOTOS = {
@@ -27,7 +27,7 @@ PHOTOS = {
     for image in range(images)
 }
 SPLIT = b"class,split\nant,test\nbee,train\ncat,train\ndog,val\n"
-NAME = "fewshot_datasets.folder:Folder"
+NAME = "fewshot_datasets.own.folder:Folder"
 
 
 @pytest.fixture(autouse=True)

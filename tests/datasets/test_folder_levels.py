@@ -3,8 +3,8 @@
 import pytest
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.class_folders import find_classes
-from fewshot_datasets.folder_levels import recognised
+from fewshot_datasets.own.class_folders import find_classes
+from fewshot_datasets.own.folder_levels import recognised
 
 
 def names(*folders: str) -> list[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from picture_files import plain, write
 
+from fewshot_bench.data.files.source_files import Files
 from fewshot_bench.errors import DataError
-from fewshot_bench.files import Files
-from fewshot_datasets.folder import Folder
+from fewshot_datasets.own.folder import Folder
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
 

@@ -8,9 +8,9 @@ import pytest
 from picture_files import pack, plain, write
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError
-from fewshot_datasets.folder import Folder
-from fewshot_datasets.own_images import Split
-from fewshot_datasets.own_split import read_split
+from fewshot_datasets.own.folder import Folder
+from fewshot_datasets.own.own_images import Split
+from fewshot_datasets.own.own_split import read_split
 
 PHOTOS = {f"{name}/{image}.png": plain(image) for name in ("ant", "bee", "cat", "dog") for image in range(3)}
 SPLIT = b"class,split\nant,test\nbee,train\ncat,train\ndog,val\n"

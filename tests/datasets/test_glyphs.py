@@ -10,12 +10,12 @@ import pytest
 import yaml
 from sklearn.neighbors import NearestCentroid
 
-from fewshot_bench.prepare import structure_id
-from fewshot_datasets import glyphs
-from fewshot_datasets._alphabets import COMPASS
-from fewshot_datasets._dice import Dice
-from fewshot_datasets._strokes import PIXEL, draw, points
-from fewshot_datasets.glyphs import HANDS, Glyphs
+from fewshot_bench.data.prepare import structure_id
+from fewshot_datasets.glyphs import glyphs
+from fewshot_datasets.glyphs.alphabets import COMPASS
+from fewshot_datasets.glyphs.dice import Dice
+from fewshot_datasets.glyphs.glyphs import HANDS, Glyphs
+from fewshot_datasets.glyphs.strokes import PIXEL, draw, points
 
 # Of all the pixels, class by class: any change to it is a new version of the data set, to be told by `identity()`.
 FINGERPRINT = "ba316f87ab906dd7ff7fc17022987e759f4db39fa19ea3f9dadcb7425fb5b815"

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from fewshot_bench.data.prepare import OnDemand, prepare
+from fewshot_bench.episodes.sampling import EpisodeSampler
+from fewshot_bench.episodes.sources import TaskSource
 from fewshot_bench.errors import UsageError
-from fewshot_bench.prepare import OnDemand, prepare
-from fewshot_bench.sampling import EpisodeSampler
-from fewshot_bench.tasks import TaskSource
-from fewshot_datasets import glyphs_on_demand
-from fewshot_datasets.glyphs import Glyphs
-from fewshot_datasets.glyphs_on_demand import GlyphBank, Lazy
+from fewshot_datasets.glyphs import on_demand as glyphs_on_demand
+from fewshot_datasets.glyphs.glyphs import Glyphs
+from fewshot_datasets.glyphs.on_demand import GlyphBank, Lazy
 
 SPLITS = ("train", "val", "test")
 Pixels = npt.NDArray[np.uint8]
@@ -75,7 +75,7 @@ def test_an_image_is_the_same_whatever_was_asked_for_before() -> None:
 def test_another_process_draws_the_same() -> None:
     """No state of this one decides a pixel."""
     code = (
-        "import hashlib, numpy as np; from fewshot_datasets.glyphs import Glyphs\n"
+        "import hashlib, numpy as np; from fewshot_datasets.glyphs.glyphs import Glyphs\n"
         "bank = Glyphs({'classes': 100_000, 'drawings': 100}).bank('test')\n"
         "print(hashlib.sha256(bank.gather(np.array([2_000_000, 57, 2_399_999])).numpy().tobytes()).hexdigest())"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fewshot_datasets.kept import kept, stamp
+from fewshot_datasets.sources.kept import kept, stamp
 
 
 @pytest.fixture(autouse=True)

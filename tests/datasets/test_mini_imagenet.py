@@ -13,10 +13,10 @@ from PIL import Image
 from small_imagenet import GREY, NAMES, Tiny, images, photograph, write_named, zip_named
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets import imagenet_source
-from fewshot_datasets.imagenet_source import WHOLE
-from fewshot_datasets.mini_imagenet import MiniImagenet
-from fewshot_datasets.mini_imagenet_source import MOST
+from fewshot_datasets.imagenet import forms
+from fewshot_datasets.imagenet.forms import WHOLE
+from fewshot_datasets.imagenet.mini_imagenet import MiniImagenet
+from fewshot_datasets.imagenet.mini_imagenet_forms import MOST
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_images_come_in_the_order_of_the_lists(folder: Path) -> None:
 def test_blocks_of_any_size_hold_the_same_images(folder: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more than a block is held at once, and none is lost between two."""
     expected = images(Tiny(root=folder))
-    monkeypatch.setattr(imagenet_source, "BLOCK", block)
+    monkeypatch.setattr(forms, "BLOCK", block)
     blocks = list(Tiny(root=folder).images(lambda done, total: None))
     assert max(map(len, blocks)) == block
     np.testing.assert_array_equal(np.concatenate(blocks), expected)

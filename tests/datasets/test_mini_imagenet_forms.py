@@ -23,8 +23,8 @@ from mini_imagenet_forms import (
 )
 from small_imagenet import Tiny, cache_pickles, class_names, dump, images, write_named
 
-from fewshot_bench.class_names import may_hide_shared
-from fewshot_datasets.imagenet_source import ImageFiles
+from fewshot_bench.data.class_names import may_hide_shared
+from fewshot_datasets.imagenet.forms import ImageFiles
 
 
 @pytest.fixture(autouse=True)

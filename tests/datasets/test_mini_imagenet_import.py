@@ -9,7 +9,7 @@ import pytest
 from mini_imagenet_forms import EXPECTED, Write, by_class, cache, refusal
 from small_imagenet import Tiny, images
 
-from fewshot_bench.imports import Import, remember
+from fewshot_bench.data.imports import Import, remember
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fewshot_bench import cost
+from fewshot_bench import memory
 from fewshot_bench.errors import DataError
-from fewshot_datasets import npz
-from fewshot_datasets.arrays import Arrays
+from fewshot_datasets.own import npz
+from fewshot_datasets.own.arrays import Arrays
 
 LABELS = np.array([2, 0, 1, 2, 0, 10, 1, 10])
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 6, 4, 3), np.uint8)  # [n, H, W, C]
@@ -237,7 +237,7 @@ def test_a_forged_shape_is_refused_before_it_is_read(path: Path) -> None:
 def test_an_array_larger_than_the_memory_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is read: a system ends a process that fills the memory without a word."""
     monkeypatch.setattr(npz, "SURELY_FITS", 100)
-    monkeypatch.setattr(cost, "memory_bytes", lambda: PIXELS.nbytes - 1)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: PIXELS.nbytes - 1)
     with pytest.raises(DataError, match=f"Array 'images' of .* has {PIXELS.nbytes} bytes, more than the memory"):
         list(Arrays(root=save(path)).images(lambda done, total: None))
 

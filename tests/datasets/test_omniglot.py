@@ -12,9 +12,9 @@ from PIL import Image
 from tiny_omniglot import CLASSES, LATIN, Tiny, images, pixels, write_archives, write_folders
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.omniglot import Omniglot
-from fewshot_datasets.omniglot_drawings import prepare
-from fewshot_datasets.omniglot_manifest import parse_manifest
+from fewshot_datasets.omniglot.drawings import prepare
+from fewshot_datasets.omniglot.manifest import parse_manifest
+from fewshot_datasets.omniglot.omniglot import Omniglot
 
 # sha256 of all prepared pixels in class order: a golden digest, to show a change of decoding, filter, turn or order.
 PREPARED = "310d909c2714d437a01abc43213188485f311e90e5ea7d4d81c91d1d68696d35"

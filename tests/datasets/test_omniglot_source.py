@@ -9,10 +9,10 @@ import pooch  # type: ignore[import-untyped]
 import pytest
 from tiny_omniglot import GREEK, LATIN, Tiny, images, png, write_archives, write_folders
 
+from fewshot_bench.data.imports import Import, remember
 from fewshot_bench.errors import DataError
-from fewshot_bench.imports import Import, remember
-from fewshot_datasets.omniglot import Omniglot
-from fewshot_datasets.omniglot_manifest import make_manifest
+from fewshot_datasets.omniglot.manifest import make_manifest
+from fewshot_datasets.omniglot.omniglot import Omniglot
 
 BASE = "https://github.com/brendenlake/omniglot/raw/master/python"
 

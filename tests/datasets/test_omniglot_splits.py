@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fewshot_bench.data.prepare import structure_id
 from fewshot_bench.errors import UsageError
-from fewshot_bench.prepare import structure_id
-from fewshot_datasets.omniglot import Omniglot
-from fewshot_datasets.omniglot_manifest import manifest_text, parse_manifest
+from fewshot_datasets.omniglot.manifest import manifest_text, parse_manifest
+from fewshot_datasets.omniglot.omniglot import Omniglot
 
 RECORDS = Path(__file__).parents[2] / "leaderboard" / "results"
 HALVES = {c.name.partition("/")[0]: c.folder.partition("/")[0] for c in parse_manifest(manifest_text())}

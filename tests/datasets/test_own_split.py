@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.own_split import (
+from fewshot_datasets.own.own_split import (
     SPLITS,
     check_apart,
     check_split,

@@ -8,11 +8,11 @@ import pytest
 from mini_imagenet_forms import Write, by_class, cache
 from small_imagenet import Tiny, write_named
 
-from fewshot_bench import files
-from fewshot_bench.catalogue import standing
-from fewshot_bench.plugins import Plugin
-from fewshot_bench.prepare import prepare
-from fewshot_datasets import imagenet_subset
+from fewshot_bench.data.catalogue import standing
+from fewshot_bench.data.files import source_files
+from fewshot_bench.data.prepare import prepare
+from fewshot_bench.plugins.registry import Plugin
+from fewshot_datasets.imagenet import subset
 
 PLUGIN = Plugin("mini-imagenet", "datasets", "small_imagenet:Tiny", "somebody 1.0")
 
@@ -39,7 +39,7 @@ def refuse_to_unpack(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("a tar was opened")
 
     monkeypatch.setattr(tarfile, "open", fail)
-    monkeypatch.setattr(files, "unpack", fail)
+    monkeypatch.setattr(source_files, "unpack", fail)
 
 
 @pytest.mark.parametrize("write", [write_named, by_class, cache])
@@ -84,5 +84,5 @@ def test_an_identity_that_another_version_kept_is_made_anew(tmp_path: Path, monk
     """Of the same archive."""
     root = packed(tmp_path, write_named)
     assert Tiny(root=root).identity().startswith("mini-imagenet-v1-")
-    monkeypatch.setattr(imagenet_subset, "VERSION", "v2")
+    monkeypatch.setattr(subset, "VERSION", "v2")
     assert Tiny(root=root).identity().startswith("mini-imagenet-v2-")

@@ -17,8 +17,8 @@ import pytest
 from small_imagenet import dumps
 
 from fewshot_bench.errors import DataError
-from fewshot_datasets.pickled_arrays import ADMITTED, read_pickle
-from fewshot_datasets.unpickling import INSTRUCTIONS
+from fewshot_datasets.sources.pickled_arrays import ADMITTED, read_pickle
+from fewshot_datasets.sources.unpickling import INSTRUCTIONS
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 ARRAYS = [
@@ -121,7 +121,7 @@ REFUSED = [
     ("codecs", "encode"),
     ("copyreg", "_reconstructor"),
     ("torch._utils", "_rebuild_tensor_v2"),
-    ("fewshot_datasets.pickled_arrays", "ADMITTED"),
+    ("fewshot_datasets.sources.pickled_arrays", "ADMITTED"),
 ]
 
 
@@ -365,8 +365,8 @@ import faulthandler, pickle, random, sys
 faulthandler.enable()
 import numpy as np
 from fewshot_bench.errors import DataError
-from fewshot_datasets.pickled_arrays import read_pickle
-from fewshot_datasets.unpickling import INSTRUCTIONS
+from fewshot_datasets.sources.pickled_arrays import read_pickle
+from fewshot_datasets.sources.unpickling import INSTRUCTIONS
 
 random = random.Random(int(sys.argv[1]))
 held = {"a": np.arange(600), "b": [np.float32(1), ("x", b"y" * 300)], 3: np.array(["ab", "c"])}

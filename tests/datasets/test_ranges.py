@@ -2,7 +2,7 @@
 
 import pytest
 
-from fewshot_datasets.ranges import compact, expand
+from fewshot_datasets.sources.ranges import compact, expand
 
 PAIRS = [([5, 6, 8, 10, 11, 12], ["5-6", "8", "10-12"]), ([1], ["1"]), ([], []), ([7, 9], ["7", "9"])]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.identity import run_id
-from fewshot_bench.records import SCHEMA, Record, find_records
+from fewshot_bench.plugins import registry
+from fewshot_bench.results.records import SCHEMA, Record, find_records
 from fewshot_bench.specs import TrainSpec
 from fewshot_leaderboard.comparison import comparison_tables, made_by_another_version
 from fewshot_leaderboard.published import published
@@ -21,7 +21,7 @@ PIXELS = ("nearest-centroid", "nearest-neighbour")
 GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", "t-net", "mt-net", "reptile", "l2l-maml", "l2l-meta-sgd")
 FIRST_EIGHT_ROWS = ("matching-networks", "prototypical-networks", *GRADIENT[:7], "lstm-meta-learner", "tcml", "snail")
 """Of the methods of `methods/README.md`: those that the first papers brought."""
-TRAINED = [name for name in plugins.registered("methods") if name not in PIXELS and name != "linear"]
+TRAINED = [name for name in registry.registered("methods") if name not in PIXELS and name != "linear"]
 EARLIER = ("maml-omniglot-", "prototypical-networks-omniglot-")
 """Trainings of a quarter of an hour and more, which an earlier version made with `default` and `transductive`."""
 MINUTES = {"glyphs": 5, "omniglot": 5, "cifar-fs": 10}
@@ -59,7 +59,7 @@ def name_of(record: Record) -> str:
 def test_a_record_is_of_the_recipe_and_the_code_that_are_here(record: Record) -> None:
     """But for long trainings, which the tables mark as an earlier version's."""
     try:
-        plugins.find("methods", record.content["method"]["name"]).load()
+        registry.find("methods", record.content["method"]["name"]).load()
     except FewshotError as error:
         pytest.skip(str(error))
     long = name_of(record).startswith(EARLIER) and record.content["cost"]["train_s"] > 15 * 60

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from fewshot_bench import plugins
-from fewshot_bench.resolve import Request, Resolved, TestRequest, another_test, resolve
+from fewshot_bench.plugins import registry
+from fewshot_bench.runs.requests.request import Request, TestRequest
+from fewshot_bench.runs.requests.resolve import Resolved, another_test, resolve
 from fewshot_leaderboard.published import published
 
 MAKE = Path(__file__).parents[2] / "leaderboard" / "results" / "make.py"
@@ -59,8 +60,8 @@ def in_full(run: Resolved) -> tuple[str, str]:
 
 def test_every_paper_recipe_is_asked_for(make: ModuleType) -> None:
     """Each entry of each card whose method can be imported."""
-    names = [name for name, plugin in plugins.registered("methods").items() if not plugin.missing()]
-    cards = {name: plugins.find("methods", name).card().get("recipes", {}) for name in names}
+    names = [name for name, plugin in registry.registered("methods").items() if not plugin.missing()]
+    cards = {name: registry.find("methods", name).card().get("recipes", {}) for name in names}
     asked = {(one.method, one.recipe, one.dataset) for name in names for one in make.paper_requests(name)}
     entries = {
         (n, r, e["for"]["dataset"]) for n, card in cards.items() for r in card if r.startswith("paper") for e in card[r]

@@ -13,12 +13,13 @@ import pytest
 from example_records import Scores, draw_scores, make_record
 from typer.testing import CliRunner
 
-from fewshot_bench import plugins
 from fewshot_bench.errors import FewshotError, UsageError
-from fewshot_bench.plugins import Plugin
-from fewshot_bench.records import Record, find_records, load_record
-from fewshot_bench.resolve import Request, resolve
-from fewshot_bench.statistics import score_interval
+from fewshot_bench.plugins import registry
+from fewshot_bench.plugins.registry import Plugin
+from fewshot_bench.results.records import Record, find_records, load_record
+from fewshot_bench.results.statistics import score_interval
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_leaderboard import comparison
 from fewshot_leaderboard.commands import app
 from fewshot_leaderboard.comparison import compared, comparison_tables, made_by_another_version
@@ -60,8 +61,8 @@ def costly(record: Record, device: str = "cpu", recipe: str = "default") -> Reco
 def test_every_registered_method_has_a_row_with_what_it_declares() -> None:
     """In the order of their names, as their classes say."""
     rows = {row["method"].text: row for row in methods_table().rows}
-    assert list(rows) == list(plugins.registered("methods"))
-    for name, plugin in plugins.registered("methods").items():
+    assert list(rows) == list(registry.registered("methods"))
+    for name, plugin in registry.registered("methods").items():
         try:
             method = plugin.load()
         except FewshotError:
@@ -85,9 +86,9 @@ def test_parameters_are_counted() -> None:
 def test_a_method_that_cannot_be_imported_is_listed_by_name_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are none the worse for it."""
     broken = Plugin("broken", "methods", "no_such_module:Method", "somebody 1.0")
-    found = {"broken": broken, "nearest-centroid": plugins.find("methods", "nearest-centroid")}
-    registered = plugins.registered
-    monkeypatch.setattr(plugins, "registered", lambda group: found if group == "methods" else registered(group))
+    found = {"broken": broken, "nearest-centroid": registry.find("methods", "nearest-centroid")}
+    registered = registry.registered
+    monkeypatch.setattr(registry, "registered", lambda group: found if group == "methods" else registered(group))
     table = methods_table()
     assert [row["learns"].text for row in table.rows] == ["", "nothing"]
     assert table.notes[-1].startswith("The method 'broken' (somebody 1.0) cannot be imported: ModuleNotFoundError")

@@ -12,7 +12,7 @@ from example_records import draw_scores, make_record
 from typer.testing import CliRunner
 
 from fewshot_bench.errors import FewshotError, UsageError
-from fewshot_bench.records import Record
+from fewshot_bench.results.records import Record
 from fewshot_leaderboard.commands import app
 from fewshot_leaderboard.page import page, write_page
 from fewshot_leaderboard.plot import Axis

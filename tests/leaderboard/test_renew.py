@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fewshot_bench.records import Record, find_records
+from fewshot_bench.results.records import Record, find_records
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 

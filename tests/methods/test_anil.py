@@ -26,10 +26,10 @@ from plain_loop import (
 )
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Parameters
-from fewshot_bench.method import MethodInfo
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.backbone import Parameters
+from fewshot_bench.learning.base import MethodInfo
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.anil import Anil
 from fewshot_methods.backbones.conv4 import conv4_64_strided
 from fewshot_methods.maml import Maml, MamlHparams

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from feature_tasks import feature_tasks, on_small_backbone
 from torch import Tensor, nn
 
-from fewshot_bench.randomness import task_orders
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.episodes.randomness import task_orders
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_methods.baseline import Baseline, BaselineHparams, spanned
 
 SIZES = [(3, 4, 1), (3, 5, 2), (30, 4, 1), (30, 5, 3)]  # features, ways, shots: fewer and more than the support and ways

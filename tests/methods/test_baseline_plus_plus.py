@@ -11,8 +11,8 @@ from feature_tasks import CLASSES, feature_tasks, image_batch, on_small_backbone
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from fewshot_bench.method import MethodInfo
-from fewshot_bench.randomness import task_orders
+from fewshot_bench.episodes.randomness import task_orders
+from fewshot_bench.learning.base import MethodInfo
 from fewshot_methods.backbones.conv4 import conv4_64
 from fewshot_methods.baseline import BaselineHparams
 from fewshot_methods.baseline_plus_plus import BaselinePlusPlus, CosineClassifier

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_bench import kernels
-from fewshot_bench.backbone import Parameters
-from fewshot_bench.normalisation import Statistics
+from fewshot_bench.learning.backbone import Parameters
+from fewshot_bench.learning.normalisation import Statistics
 from fewshot_methods.backbones.conv4 import Conv4, conv4_32, conv4_64, conv4_64_strided
 
 T, N_IMAGES = 3, 5

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Parameters
-from fewshot_bench.normalisation import Statistics
+from fewshot_bench.learning.backbone import Parameters
+from fewshot_bench.learning.normalisation import Statistics
 from fewshot_methods.backbones.conv4_maps import Conv4Maps
 
 T, N_IMAGES = 3, 4

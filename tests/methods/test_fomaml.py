@@ -22,9 +22,10 @@ from plain_loop import (
 )
 from torch import Tensor
 
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import MethodInfo, build_hparams
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.learning.base import MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_methods.backbones.conv4 import conv4_32, conv4_64_strided
 from fewshot_methods.fomaml import Fomaml, FomamlHparams
 from fewshot_methods.maml import Maml

@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from command_line import call
 from torch import Tensor, nn
 
-from fewshot_bench import plugins
+from fewshot_bench.episodes.tasks import Kind, Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import Conditions, Method, MethodInfo, build_hparams
+from fewshot_bench.learning.base import Conditions, Method, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.plugins import registry
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
-from fewshot_bench.tasks import Kind, Tasks
 from fewshot_methods.backbones.conv4 import Conv4
 from fewshot_methods.backbones.mlp import Mlp
 from fewshot_methods.maml import Maml
@@ -80,7 +81,7 @@ TASKS: dict[Kind, Tasks] = {"classification": random_images(), "regression": wav
 def make(name: str, kind: Kind, mode: Normalisation, **hparams: Any) -> Any:
     """A method of learn2learn's in float64, in training, its parameters and running statistics random (biases before a
     normalisation and scales of both signs too)."""
-    method_class = plugins.find("methods", name).load()
+    method_class = registry.find("methods", name).load()
     method = method_class(build_hparams(method_class.Hparams, {"hidden_size": FILTERS, **hparams}), INFO[kind], None)
     method.double().train()
     generator = torch.Generator().manual_seed(0)
@@ -109,7 +110,7 @@ def with_weights(method: Method, mode: Normalisation, weights: Values) -> Method
 
 def our_twin(peer: Any, mode: Normalisation) -> Method:
     """Our MAML or Meta-SGD on the weights of learn2learn's, all of which adapt."""
-    ours, hparams = OURS[next(name for name in OURS if type(peer) is plugins.find("methods", name).load())], peer.hparams
+    ours, hparams = OURS[next(name for name in OURS if type(peer) is registry.find("methods", name).load())], peer.hparams
     names = ["inner_steps", "test_inner_steps", "first_order", *(["inner_lr"] if ours is Maml else [])]
     given = {name: getattr(hparams, name) for name in names} | {"adapt_shift": True}
     backbone = Mlp((1,)) if peer.info.kind == "regression" else conv4(strided=not hparams.max_pool)
@@ -292,7 +293,7 @@ def test_networks_for_images_have_the_parameters_of_their_layers(
     name: str, shape: tuple[int, int, int], max_pool: bool, features: int
 ) -> None:
     """Four convolutions of 64 filters with biases, a scale and a shift of each map, a linear head; twice for Meta-SGD."""
-    method_class = plugins.find("methods", name).load()
+    method_class = registry.find("methods", name).load()
     with torch.device("meta"):
         method = method_class(method_class.Hparams(max_pool=max_pool), MethodInfo("classification", 5, 5, shape, 0), None)
     expected = (9 * shape[0] + 1) * 64 + 3 * (9 * 64 + 1) * 64 + 4 * 2 * 64 + (features + 1) * 5
@@ -303,7 +304,7 @@ def test_networks_for_images_have_the_parameters_of_their_layers(
 @with_peer
 def test_the_prototypical_network_has_the_parameters_of_its_layers() -> None:
     """Four convolutions of 64 filters with biases, a scale and a shift of each map; no head."""
-    method_class = plugins.find("methods", "l2l-prototypical-networks").load()
+    method_class = registry.find("methods", "l2l-prototypical-networks").load()
     with torch.device("meta"):
         method = method_class(method_class.Hparams(), MethodInfo("classification", 5, 5, (3, 84, 84), 0), None)
     assert sum(p.numel() for p in method.parameters()) == (9 * 3 + 1) * 64 + 3 * (9 * 64 + 1) * 64 + 4 * 2 * 64
@@ -331,7 +332,9 @@ def test_its_meta_sgd_leaves_its_omniglot_network_as_it_was(l2l: ModuleType) -> 
 @with_peer
 def test_its_import_is_silent() -> None:
     """learn2learn and gym, which it imports, warn; a user is not shown that."""
-    code = f"from fewshot_bench import plugins; [plugins.find('methods', name).load() for name in {PEERS}]"
+    code = (
+        f"from fewshot_bench.plugins import registry as plugins; [plugins.find('methods', name).load() for name in {PEERS}]"
+    )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == done.stderr == ""
 

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from threadpoolctl import threadpool_info
 
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_methods.logistic_regression import LogisticRegression, LogisticRegressionHparams
 
 

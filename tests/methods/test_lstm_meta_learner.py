@@ -31,12 +31,13 @@ from scipy.special import expit, logit
 from torch import Tensor
 from torch.func import functional_call
 
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import Conditions, MethodInfo, build_hparams
-from fewshot_bench.normalisation import TRAIN_MODES
-from fewshot_bench.plan import kept_bytes
+from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.learning.normalisation import TRAIN_MODES
+from fewshot_bench.runs.plan import kept_bytes
 from fewshot_bench.specs import Normalisation, TrainSpec
-from fewshot_bench.tasks import Tasks
 from fewshot_methods import lstm_meta_learner
 from fewshot_methods.backbones.conv4 import conv4_32, conv4_64
 from fewshot_methods.lstm_meta_learner import (

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Parameters
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError, UsageError
-from fewshot_bench.method import Conditions, MethodInfo, build_hparams
-from fewshot_bench.normalisation import TRAIN_MODES
+from fewshot_bench.learning.backbone import Parameters
+from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.learning.normalisation import TRAIN_MODES
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import Conv4, conv4_32, conv4_64, conv4_64_strided
 from fewshot_methods.maml import Maml, MamlHparams
 

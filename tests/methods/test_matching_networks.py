@@ -13,9 +13,9 @@ from scipy.spatial.distance import cdist
 from scipy.special import expit, softmax
 from torch import Tensor, nn
 
-from fewshot_bench.method import Conditions, MethodInfo
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.base import Conditions, MethodInfo
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import Conv4, conv4_32, conv4_64
 from fewshot_methods.matching_networks import LARGEST_SCALE, Lstms, MatchingHparams, MatchingNetworks, cosines
 

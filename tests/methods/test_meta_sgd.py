@@ -24,11 +24,12 @@ from plain_loop import (
 )
 from torch import Tensor, nn
 
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import MethodInfo, build_hparams
-from fewshot_bench.normalisation import TRAIN_MODES
+from fewshot_bench.learning.base import MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.learning.normalisation import TRAIN_MODES
 from fewshot_bench.specs import Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import conv4_64_strided
 from fewshot_methods.meta_sgd import MetaSgd, MetaSgdHparams
 

@@ -15,9 +15,10 @@ from plain_loop import images_tasks
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import Conditions, MethodInfo, build_hparams
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_methods.backbones.conv4 import Conv4, conv4_64
 from fewshot_methods.metaoptnet_ridge import MetaOptNetRidge, MetaOptNetRidgeHparams, smoothed_cross_entropy
 

@@ -24,12 +24,13 @@ from plain_loop import (
 from scipy.stats import logistic
 from torch import Tensor
 
+from fewshot_bench.episodes.randomness import task_uniforms
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import MethodInfo, build_hparams
-from fewshot_bench.normalisation import TRAIN_MODES
-from fewshot_bench.randomness import task_uniforms
+from fewshot_bench.learning.base import MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.learning.normalisation import TRAIN_MODES
 from fewshot_bench.specs import Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import conv4_64_strided
 from fewshot_methods.mt_net import MtNet, MtNetHparams
 from fewshot_methods.t_net import TNet

@@ -11,8 +11,8 @@ import torch
 from sklearn.neighbors import NearestCentroid as SklearnNearestCentroid
 from torch import Tensor
 
-from fewshot_bench.method import MethodInfo, NoHparams
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.base import MethodInfo, NoHparams
 from fewshot_methods.nearest_centroid import NearestCentroid
 
 T, N, Q = 20, 5, 30

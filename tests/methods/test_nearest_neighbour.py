@@ -9,8 +9,8 @@ import torch
 from feature_tasks import feature_tasks
 from sklearn.neighbors import KNeighborsClassifier
 
-from fewshot_bench.method import Method, MethodInfo, NoHparams
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.base import Method, MethodInfo, NoHparams
 from fewshot_methods.nearest_centroid import NearestCentroid
 from fewshot_methods.nearest_neighbour import NearestNeighbour, nearest_of_each
 

@@ -14,9 +14,9 @@ from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
 from torch import Tensor
 
-from fewshot_bench.method import Conditions, MethodInfo
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.base import Conditions, MethodInfo
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import Conv4
 from fewshot_methods.prototypical_networks import (
     PrototypicalHparams,

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone
-from fewshot_bench.method import Conditions, MethodInfo, NoHparams
-from fewshot_bench.normalisation import Statistics
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.backbone import Backbone
+from fewshot_bench.learning.base import Conditions, MethodInfo, NoHparams
+from fewshot_bench.learning.normalisation import Statistics
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods import relation_networks
 from fewshot_methods.backbones.conv4 import Conv4, conv4_64, conv4_64_strided
 from fewshot_methods.backbones.conv4_maps import Conv4Maps

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from plain_loop import EPS, SIDE, N, Q, T, Values, assert_equal, images_tasks, meta_gradient, one_task, small
 from torch import Tensor, nn
 
+from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
-from fewshot_bench.method import Conditions, MethodInfo, build_hparams
-from fewshot_bench.optimisers import Sgd
+from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.runs.optimisers import Sgd
 from fewshot_bench.specs import Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import conv4_32, conv4_64_strided
 from fewshot_methods.reptile import Reptile, ReptileHparams
 

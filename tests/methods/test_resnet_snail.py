@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Parameters
-from fewshot_bench.normalisation import Statistics
+from fewshot_bench.learning.backbone import Parameters
+from fewshot_bench.learning.normalisation import Statistics
 from fewshot_methods.backbones.resnet_snail import ResnetSnail
 
 T, N_IMAGES, SIDE = 2, 2, 20

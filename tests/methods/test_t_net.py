@@ -18,10 +18,10 @@ from plain_loop import (
 )
 from torch import Tensor
 
-from fewshot_bench.method import MethodInfo
-from fewshot_bench.normalisation import TRAIN_MODES
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.base import MethodInfo
+from fewshot_bench.learning.normalisation import TRAIN_MODES
 from fewshot_bench.specs import Normalisation
-from fewshot_bench.tasks import Tasks
 from fewshot_methods.backbones.conv4 import conv4_64_strided
 from fewshot_methods.backbones.mlp import Mlp
 from fewshot_methods.maml import Maml

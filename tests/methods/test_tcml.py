@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewshot_bench.method import MethodInfo
+from fewshot_bench.learning.base import MethodInfo
 from fewshot_methods.backbones.conv4_fc import conv4_64_fc64
 from fewshot_methods.backbones.resnet_snail import ResnetSnail
 from fewshot_methods.tcml import Tcml, TcmlHparams

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.method import Conditions, MethodInfo, build_hparams
-from fewshot_bench.tasks import Tasks
+from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_methods.backbones.conv4_fc import conv4_64_fc64
 from fewshot_methods.snail import Snail
 from fewshot_methods.tcml import Tcml

@@ -18,9 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.conv_block import conv_block
-from fewshot_bench.normalisation import Statistics
+from fewshot_bench import Backbone, Parameters, Statistics, conv_block
 
 
 class Conv4(Backbone):

@@ -21,9 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.normalisation import Statistics
-from fewshot_bench.task_ops import conv2d, conv2d_moments, per_channel
+from fewshot_bench import Backbone, Parameters, Statistics, conv2d, conv2d_moments, per_channel
 
 FILTERS = {"block1": 96, "block2": 192, "block3": 384, "block4": 512}
 DROPOUT = {28: 0.0, 32: 0.4, 84: 0.1}

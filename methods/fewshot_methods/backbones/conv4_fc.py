@@ -11,8 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Parameters
-from fewshot_bench.normalisation import Statistics
+from fewshot_bench import Parameters, Statistics
 from fewshot_methods.backbones.conv4 import Conv4
 
 

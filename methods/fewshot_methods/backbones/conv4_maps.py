@@ -16,12 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench import kernels
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.conv_block import Moments, conv_block
-from fewshot_bench.normalisation import Statistics, moments
-from fewshot_bench.precision import operand
-from fewshot_bench.task_ops import conv2d, is_narrow, per_channel
+from fewshot_bench import Backbone, Moments, Parameters, Statistics, conv2d, conv_block, kernels, moments, per_channel
+from fewshot_bench.learning.layers import is_narrow
+from fewshot_bench.learning.precision import operand
 
 FILTERS, EPS = 64, 1e-5
 

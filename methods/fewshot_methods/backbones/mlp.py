@@ -11,9 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.normalisation import Statistics
-from fewshot_bench.task_ops import linear
+from fewshot_bench import Backbone, Parameters, Statistics, linear
 
 HIDDEN = (40, 40)
 

@@ -18,9 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_bench.backbone import Backbone, Parameters
-from fewshot_bench.normalisation import Statistics
-from fewshot_bench.task_ops import conv2d, conv2d_moments, per_channel
+from fewshot_bench import Backbone, Parameters, Statistics, conv2d, conv2d_moments, per_channel
 
 FILTERS = (64, 96, 128, 256)
 WIDE, FEATURES = 2048, 384

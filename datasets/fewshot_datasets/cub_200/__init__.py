@@ -1,0 +1,1 @@
+"""CUB-200-2011: 200 species of birds. Imports `sources` and the core."""

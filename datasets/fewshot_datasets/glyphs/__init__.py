@@ -1,0 +1,1 @@
+"""Glyphs: characters of invented alphabets, drawn by this program. Imports the core alone."""

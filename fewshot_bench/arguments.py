@@ -1,0 +1,126 @@
+"""What a Python caller gives, as the command line would have it: paths, numbers of numpy, nested settings.
+
+Whatever cannot be meant raises `UsageError` that names the argument.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from operator import index
+from pathlib import Path
+from typing import Any
+
+from fewshot_bench.errors import UsageError
+from fewshot_bench.inputs import plain_yaml
+
+DEEPEST = plain_yaml.DEEPEST
+
+
+def path(name: str, value: Any) -> Path:
+    """A path of a text or a path-like object."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str) or not text or "\0" in text:
+        raise UsageError(f"{name} must be a path, as a text or a Path, got {shown(value)}.")
+    return Path(text)
+
+
+def paths(name: str, value: Any) -> list[Path]:
+    """Paths of one path or of several."""
+    if isinstance(value, str | bytes | os.PathLike):
+        return [path(name, value)]
+    try:
+        return [path(name, one) for one in value]
+    except TypeError:
+        raise UsageError(f"{name} must be a path or several, got {shown(value)}.") from None
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number, be it numpy's; no truth value."""
+    try:
+        if type(value).__name__ in ("bool", "bool_"):
+            raise TypeError
+        return index(value)
+    except (TypeError, ValueError):
+        if isinstance(value, float) and value.is_integer():
+            raise UsageError(f"{name} must be a whole number, got {shown(value)}: write {int(value)}.") from None
+        more = ": one at a time, for several values make several runs" if isinstance(value, Sequence | range) else ""
+        more = "" if isinstance(value, str) else more
+        raise UsageError(f"{name} must be a whole number, got {shown(value)}{more}.") from None
+
+
+def word(name: str, value: Any) -> str:
+    """A name."""
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be a name, as a text, got {shown(value)}.")
+    return str.__str__(value)  # an Enum's own is its name
+
+
+def settings(value: Any) -> tuple[str, ...]:
+    """`--set` settings of a mapping, whose sections may be mappings too, or of texts `key=value`."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (str.__str__(value),)
+    if not isinstance(value, Mapping):
+        if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
+            return tuple(map(str.__str__, value))
+        raise UsageError(f"settings must be a mapping of keys to values, or a list of texts key=value, got {shown(value)}.")
+    return tuple(_setting(key, one) for key, one in _flat(value))
+
+
+def plain(name: str, value: Any, depth: int = 0) -> Any:
+    """A value as JSON has it: of numpy's numbers and arrays, tensors, tuples, paths, torch's types and devices."""
+    if depth > DEEPEST:
+        raise UsageError(f"{name} holds more than {DEEPEST} lists within each other.")
+    if isinstance(value, str) and not plain_yaml.is_text(value):
+        raise UsageError(f"{name} is no text that can be written as UTF-8, got {shown(value)}.")
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {word(f"a key of {name}", key): plain(name, one, depth + 1) for key, one in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(name, one, depth + 1) for one in value]
+    if isinstance(value, os.PathLike):
+        return str(path(name, value))
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (bool, int, float):  # of their subclasses the plain value; numpy's float64 is one
+        if isinstance(value, kind):
+            return kind(value)
+    if type(value).__module__ == "torch" and type(value).__name__ in ("dtype", "device"):
+        return str(value).removeprefix("torch.")
+    if callable(listed := getattr(value, "tolist", None)) and type(inner := listed()) is not type(value):
+        return plain(name, inner, depth + 1)
+    if isinstance(value, Real):  # numpy's longest, a fraction
+        return float(value)
+    raise UsageError(f"{name} must be a number, a text, true, false, None or a list of them, got {shown(value)}.")
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, with its type where it is no text or number."""
+    if isinstance(value, str | int | float) or value is None:
+        return plain_yaml.clipped(repr(value))
+    return f"{plain_yaml.clipped(repr(value))} ({type(value).__name__})"
+
+
+def _flat(given: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Keys and values, those of a section as `section.key`."""
+    from fewshot_bench.recipes import SECTIONS  # slow to import
+
+    found: list[tuple[str, Any]] = []
+    for name, value in given.items():
+        key = word("a key of settings", name)
+        if key in SECTIONS and isinstance(value, Mapping):
+            found += [(f"{key}.{word(f'a key of settings[{key!r}]', inner)}", one) for inner, one in value.items()]
+        else:
+            found.append((key, value))
+    return found
+
+
+def _setting(key: str, value: Any) -> str:
+    if "=" in key:
+        raise UsageError(f"settings: no key has a '=' in it, got {shown(key)}.")
+    said = plain(f"settings[{key!r}]", value)
+    try:
+        return plain_yaml.assignment(key, said)
+    except ValueError:
+        raise UsageError(f"settings[{key!r}] must be a finite number, got {shown(value)}.") from None

@@ -1,0 +1,182 @@
+"""Records to comparable results: those that differ in the training seed alone become one, with its interval."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fewshot_bench.hashing import canonical_json
+from fewshot_bench.results.records import Record
+from fewshot_bench.results.rerun_command import again
+from fewshot_bench.results.score_files import Scores
+from fewshot_bench.results.statistics import Interval, score_interval, trials_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training that stands behind a result: its record, and the result in it."""
+
+    record: Record
+    result: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """First 12 hex digits that identify the training."""
+        return self.record.run_id
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return int(self.record.content["train"]["seed"])
+
+    @property
+    def command(self) -> str:
+        """What makes the result again."""
+        return again(self.record.content, self.result)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One experiment's result over all its training seeds. What differs between two of these is not the seed alone."""
+
+    train: dict[str, Any]
+    """The `TrainSpec` without its seed."""
+    test: dict[str, Any]
+    """The `TestSpec`."""
+    source: str
+    """Hash of the method's source in training."""
+    engine: int
+    """The core's numerics in training."""
+    scored_by: str
+    """Hash of the source and number of the engine that scored the test."""
+    data: str
+    """Identity of the data."""
+    metric: str
+    direction: str
+    """`max` or `min`: which scores are better."""
+    digest: str
+    """Digest of the test episodes."""
+    interval: Interval
+    runs: tuple[Run, ...]
+    """Sorted by seed."""
+
+    @cached_property
+    def order(self) -> tuple[float, str]:
+        """Sorts best first, and equal means by content, so that the order of records never shows."""
+        sign = -1 if self.direction == "max" else 1
+        return sign * self.interval.mean, canonical_json(
+            [self.train, self.test, self.source, self.engine, self.scored_by, self.data, self.digest]
+        )
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Records that say different things of one run and test. None of them is counted: which of them lies, a person says."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def ids(self) -> str:
+        """The run, or the two ids that one training has."""
+        return " and ".join(sorted({run.run_id for run in self.runs}))
+
+    @property
+    def key(self) -> str:
+        """Sorts conflicts, wherever their records lie."""
+        return canonical_json([self.ids, sorted(canonical_json(run.result) for run in self.runs)])
+
+    def text(self, *, whole: bool) -> str:
+        """What to do about it; `whole`: with the whole path of each folder."""
+        folders = sorted({str(run.record.folder if whole else run.record.folder.name) for run in self.runs})
+        return (
+            f"Run {self.ids} has records with different scores; none is counted until one is removed: {', '.join(folders)}."
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One result of one record, with what decides where it belongs."""
+
+    key: str
+    run: Run
+    fields: dict[str, Any]
+    trials: float
+    """Query predictions in one test episode."""
+    scores: Scores
+
+
+def pool(records: Iterable[Record]) -> tuple[list[Pooled], list[Conflict]]:
+    """Pool the results that differ in nothing but the training seed, best first where they are comparable; and the records
+    that contradict each other, which count nowhere.
+
+    Pooled are results of equal `TrainSpec` but for the seed, equal source of the method and engine, both in training and in
+    the test, equal data, `TestSpec`, metric and digest of the test episodes. A seed found twice counts once, whatever the
+    ids of its runs: a record of an older schema has another id for the same training. Raises `DataError` where a
+    record's scores are damaged.
+    """
+    entries = _entries(records)
+    conflicts = _conflicts(entries)
+    disputed = {id(run) for conflict in conflicts for run in conflict.runs}
+    groups: dict[str, list[_Entry]] = defaultdict(list)
+    for entry in entries:
+        if id(entry.run) not in disputed:
+            groups[entry.key].append(entry)
+    return sorted((_pooled(group) for group in groups.values()), key=lambda pooled: pooled.order), conflicts
+
+
+def conflicts_of(records: Iterable[Record]) -> list[Conflict]:
+    """The records that contradict each other."""
+    return _conflicts(_entries(records))
+
+
+def _entries(records: Iterable[Record]) -> list[_Entry]:
+    return [_entry(record, result) for record in records for result in record.results]
+
+
+def _entry(record: Record, result: dict[str, Any]) -> _Entry:
+    content = record.content
+    train = {name: value for name, value in content["train"].items() if name != "seed"}
+    source = str(content["method"]["source_sha256"])
+    fields = {
+        "train": train,
+        "test": dict(result["test"]),
+        "source": source,
+        "engine": int(content["engine"]),
+        "scored_by": f"{result.get('source_sha256', source)}-{result.get('engine', content['engine'])}",
+        "data": " ".join([content["data"]["identity"], *([result["data"]["identity"]] if "data" in result else [])]),
+        "metric": str(result["metric"]),
+        "direction": str(result["direction"]),
+        "digest": str(result["digest"]),
+    }
+    return _Entry(canonical_json(fields), Run(record, result), fields, trials_of(result), record.scores(result["id"]))
+
+
+def _conflicts(entries: Iterable[_Entry]) -> list[Conflict]:
+    """The results of one training and test, or of one run and result by their ids, that are not the same."""
+    alike: dict[Hashable, dict[int, _Entry]] = defaultdict(dict)
+    for entry in entries:
+        for claim in ((entry.key, entry.run.seed), (entry.run.run_id, entry.run.result["id"])):
+            alike[claim][id(entry)] = entry
+    found = {}
+    for same in alike.values():
+        if len(same) > 1 and len({(entry.key, entry.run.seed, entry.scores.tobytes()) for entry in same.values()}) > 1:
+            found[frozenset(same)] = Conflict(tuple(entry.run for entry in same.values()))
+    return sorted(found.values(), key=lambda conflict: conflict.key)
+
+
+def _pooled(group: list[_Entry]) -> Pooled:
+    seeds: dict[int, list[_Entry]] = defaultdict(list)
+    for entry in group:
+        seeds[entry.run.seed].append(entry)
+    entries = [_first(seeds[seed]) for seed in sorted(seeds)]
+    fields = entries[0].fields
+    interval = score_interval([entry.scores for entry in entries], trials=entries[0].trials, metric=fields["metric"])
+    return Pooled(**fields, interval=interval, runs=tuple(entry.run for entry in entries))
+
+
+def _first(copies: list[_Entry]) -> _Entry:
+    """One of several records of the same, whatever came first."""
+    if len(copies) == 1:
+        return copies[0]
+    return min(copies, key=lambda entry: (entry.run.run_id, canonical_json(entry.run.record.content)))

@@ -1,0 +1,265 @@
+"""What a record may hold: the shape, types and bounds of `record.json`, in one place.
+
+A record is a stranger's file. The specs admit no key that they do not know, for it would be a setting that nothing here
+understands. Elsewhere a later version may have added a fact, which is left alone. A key whose default is `None` may be
+absent; an explicit null is allowed only where its type has `None`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from fewshot_bench.identity import identify_result, run_id
+from fewshot_bench.inputs.strict_json import LARGEST_NUMBER
+from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.text.printable import printable
+
+ABSENT: Any = None  # not checked where it is the default
+
+DIRECTIONS = {"accuracy": "max", "mse": "min"}
+"""Every metric of a result, and which scores are better."""
+LARGEST_ERROR = 1e150
+"""Of a function, so that the squares of many can be added."""
+MOST_RESULTS = 1000
+MOST_EPISODES = 4_000_000
+"""Test episodes of all results of a record: what is read into memory at once."""
+
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Split = Literal["train", "val", "test", "train+val"]
+Amount = Annotated[float, Field(ge=0, le=1e10)]
+Error = Annotated[float, Field(ge=0, le=LARGEST_ERROR)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
+Chunk = Annotated[int, Field(ge=1, le=2**20)]
+
+
+class Part(BaseModel):
+    """A part of a record: frozen, nothing coerced, every number finite."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class PlanPart(Part):
+    """How the work was laid out."""
+
+    device: Name
+    threads: Threads
+    train_chunk: Chunk
+    test_chunk: Chunk
+    kernels: bool = False
+
+
+class SplitPart(Part):
+    """The classes of a split."""
+
+    structure_id: Name
+    classes: NonNegativeInt
+    images: NonNegativeInt
+
+
+class DataPart(Part):
+    """A data set."""
+
+    name: Name
+    identity: Name
+    reference: Name = ABSENT
+    fingerprint: Name = ABSENT
+    splits: dict[Split, SplitPart] = Field(default_factory=dict)
+
+
+class MethodPart(Part):
+    """A method and its code."""
+
+    name: Name
+    source_sha256: Hash
+    reference: Name = ABSENT
+    title: str = ABSENT
+    plugin: str = ABSENT
+    parameters: NonNegativeInt = ABSENT
+    source_version: PositiveInt = ABSENT
+    packages: dict[str, str] = Field(default_factory=dict)
+    weights_file: Name = ABSENT
+
+
+class AskedPart(Part):
+    """By what a result was asked for: the recipe, and the keys that `--set` named, whose values the specs hold."""
+
+    by: Literal["run", "test"] = "run"
+    recipe: Name | None = None
+    settings: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]{0,199}$")]], Field(max_length=200)] = []
+    threads: Threads = ABSENT
+
+
+class StepPart(Part):
+    """The error after an inner step."""
+
+    inner_steps: PositiveInt
+    mean: Error
+    low: Error
+    high: Error
+
+
+class TestCost(Part):
+    """What a test took."""
+
+    __test__ = False
+
+    test_s: Amount
+
+
+class ResultPart(Part):
+    """One test of the run."""
+
+    id: Id
+    test: TestSpec
+    metric: Literal["accuracy", "mse"]
+    direction: Literal["max", "min"]
+    digest: Hash
+    mean: float = ABSENT
+    low: float = ABSENT
+    high: float = ABSENT
+    level: Annotated[float, Field(gt=0, lt=1)] = ABSENT
+    interval: str = ABSENT
+    predictions: PositiveInt = ABSENT
+    source_sha256: Hash
+    engine: PositiveInt
+    plan: PlanPart = ABSENT
+    cost: TestCost = ABSENT
+    data: DataPart = ABSENT
+    by_step: Annotated[list[StepPart], Field(max_length=1000)] = []
+    asked: AskedPart = ABSENT
+    command: str = ABSENT
+
+    @model_validator(mode="after")
+    def _the_direction_is_that_of_the_metric(self) -> Self:
+        if self.direction != DIRECTIONS[self.metric]:
+            raise ValueError(f"direction of {self.metric} is {DIRECTIONS[self.metric]}")
+        return self
+
+    @model_validator(mode="after")
+    def _an_interval_holds_its_mean(self) -> Self:
+        given = [one for one in (self.low, self.mean, self.high) if one is not None]
+        if given != sorted(given):
+            raise ValueError("low, mean and high must ascend")
+        return self
+
+    @model_validator(mode="after")
+    def _so_many_predictions_can_be_made(self) -> Self:
+        least = self.test.episodes * self.test.ways * self.test.queries
+        most = self.test.episodes * (self.test.max_ways or self.test.ways) * self.test.queries
+        if most > LARGEST_NUMBER:
+            raise ValueError(f"a test of {most:,} predictions was never made")
+        if self.predictions is not None and not least <= self.predictions <= most:
+            raise ValueError(f"predictions must lie between {least:,} and {most:,}")
+        return self
+
+
+class TrainingPart(Part):
+    """How a training went."""
+
+    updates: NonNegativeInt
+    best_update: NonNegativeInt | None = None
+    validation_score: float | None = None
+
+
+class Cost(Part):
+    """What a training took."""
+
+    train_s: Amount
+    train_cpu_s: Amount = ABSENT
+    peak_mib: Amount | None = None
+
+
+class GitPart(Part):
+    """The state of the source."""
+
+    commit: Name
+    dirty: bool
+
+
+class Provenance(Part):
+    """Where a record came from."""
+
+    command: str = ABSENT
+    started: Name = ABSENT
+    finished: Name = ABSENT
+    versions: dict[str, str | None] = Field(default_factory=dict)
+    platform: str = ABSENT
+    processor: str = ABSENT
+    git: GitPart | None = None
+
+
+class RecordContent(Part):
+    """The whole of `record.json`."""
+
+    run_id: Id
+    engine: PositiveInt
+    train: TrainSpec
+    method: MethodPart
+    data: DataPart
+    results: list[ResultPart] = Field(min_length=1, max_length=MOST_RESULTS)
+    provenance: Provenance
+    training: TrainingPart | None = None
+    cost: Cost = ABSENT
+    plan: PlanPart = ABSENT
+    weights_sha256: Hash = ABSENT
+
+    @model_validator(mode="after")
+    def _each_result_is_once(self) -> Self:
+        ids = [result.id for result in self.results]
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            raise ValueError(f"two results have the id {twice[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _so_many_episodes_are_read(self) -> Self:
+        if (episodes := sum(result.test.episodes for result in self.results)) > MOST_EPISODES:
+            raise ValueError(f"{episodes:,} test episodes are more than the {MOST_EPISODES:,} that are read")
+        return self
+
+
+def checked(content: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:
+    """A record's content with its specs complete; raises `ValueError` that says what is wrong first. Without `ids` those are
+    not computed again: an older schema had others."""
+    try:
+        found = RecordContent.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(_first(error)) from None
+    if ids:
+        _check_ids(found)
+    tests = [one.test.model_dump(mode="json") for one in found.results]
+    results = [result | {"test": test} for result, test in zip(content["results"], tests, strict=True)]
+    return content | {"train": found.train.model_dump(mode="json"), "results": results}
+
+
+def _check_ids(content: RecordContent) -> None:
+    """Refuse ids that are not those of what the record says: a changed seed would count as another run."""
+    code = content.method.source_sha256, content.data.identity, content.engine
+    if content.run_id != (due := run_id(content.train, *code)):
+        raise ValueError(f"run_id is not that of its training ({due}): one of the two was changed")
+    for result in content.results:
+        other = result.data.identity if result.data else None
+        due = identify_result(result.test, other, result.source_sha256, result.engine)
+        if result.id != due:
+            raise ValueError(f"result {result.id} has not the id of its test ({due}): one of the two was changed")
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return printable(f"{where} is missing")
+    if first["type"] == "extra_forbidden":
+        return printable(f"{where} is a key that this version does not know")
+    said = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first["input"], dict | list | BaseModel) else f", got {printable(repr(first['input']), 60)}"
+    return printable(f"{where}: {said}{got}" if where else said, 300)

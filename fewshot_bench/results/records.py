@@ -1,0 +1,269 @@
+"""Records: what a run leaves behind. `record.json`, `episodes.parquet`, `log.jsonl`, `checkpoint.safetensors`.
+
+A record is written atomically (a temporary file, fsync, rename) and holds no pickle. `schema` counts its format; a reader
+brings older ones up to date with `MIGRATIONS`.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from fewshot_bench import arguments
+from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
+from fewshot_bench.inputs.plain_files import kind_at
+from fewshot_bench.inputs.strict_json import read_json
+from fewshot_bench.results.record_models import LARGEST_ERROR, checked
+from fewshot_bench.results.score_files import Scores, read_scores, write_scores
+from fewshot_bench.results.statistics import trials_of
+from fewshot_bench.text.printable import printable
+
+SCHEMA = 4
+LARGEST = 4 * 2**20
+"""Bytes of a `record.json`; a thousand results have two million."""
+
+
+def _with_precision(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 names the precision of the training, which had been the highest."""
+    return content | {"schema": 2, "train": {**content["train"], "precision": "highest"}}
+
+
+def _with_what_an_update_sees(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 3 names optimiser, schedule and batches, which had been Adam's, halvings alone, and episodes of fixed shots."""
+    added: dict[str, Any] = {
+        "max_shots": None,
+        "batch_size": None,
+        "optimiser": "adam",
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "lr_steps": [],
+        "lr_linear": False,
+        "gradient_norm_clip": None,
+    }
+    return content | {"schema": 3, "train": added | content["train"]}
+
+
+def _with_engine(content: dict[str, Any]) -> dict[str, Any]:
+    """Schema 4 names the core's numerics, which had been those of number 1, the version of the source's hash, which had been
+    1, and of the backbone more than its name."""
+    train = content["train"]
+    backbone = {"name": train["backbone"]} if isinstance(train["backbone"], str) else train["backbone"]
+    return content | {
+        "schema": 4,
+        "engine": 1,
+        "method": {"source_version": 1} | content["method"],
+        "train": train | {"backbone": backbone},
+        "results": [{"engine": 1} | result for result in content["results"]],
+    }
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _with_precision,
+    2: _with_what_an_update_sees,
+    3: _with_engine,
+}
+"""From schema n to n + 1."""
+
+Folder = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run's record: the content of `record.json`, checked (`record_models`), and where it lies."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """First 12 hex digits that identify the training."""
+        return str(self.content["run_id"])
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The results, one a test spec, in the order in which they were made."""
+        return list(self.content["results"])
+
+    def find(self, result_id: str) -> dict[str, Any] | None:
+        """The result of that id, if it is there."""
+        return next((result for result in self.results if result["id"] == result_id), None)
+
+    def scores(self, result: str | Mapping[str, Any]) -> Scores:
+        """Score of each test episode [episodes] of a result, or of the result of that id: accuracy in [0, 1], or mean
+        squared error. Raises `UsageError` for an id that is not there, `DataError` where scores are missing or damaged, or
+        not what the result says."""
+        wanted = result.get("id") if isinstance(result, Mapping) else result
+        found = self.find(wanted) if isinstance(wanted, str) else None
+        if found is None:
+            there = ", ".join(one["id"] for one in self.results)
+            raise UsageError(f"No result {arguments.shown(wanted)} in {_named(self.folder)}. There are: {there}.")
+        scores = self._scores.get(found["id"], np.empty(0))
+        if wrong := _unlike(scores, found):
+            raise DataError(f"{_named(self.folder)}: the scores of result {found['id']} are damaged: {wrong}.")
+        return scores
+
+    @cached_property
+    def _scores(self) -> dict[str, Scores]:
+        return read_scores(self.folder, sum(result["test"]["episodes"] for result in self.results))
+
+
+def _unlike(scores: Scores, result: dict[str, Any]) -> str:
+    """In what scores are not those that a result states; empty where they may be."""
+    if len(scores) != (stated := result["test"]["episodes"]):
+        return f"{len(scores):,} in place of {stated:,} episodes"
+    if not np.isfinite(scores).all():
+        return "one is not finite"
+    if scores.min() < 0 or scores.max() > (1 if result["metric"] == "accuracy" else LARGEST_ERROR):
+        return f"one is no {result['metric']}"
+    if result["metric"] == "accuracy" and result["test"].get("max_ways") is None:
+        right = scores * trials_of(result)
+        if np.abs(right - right.round()).max() > 1e-6:
+            return "one is no share of the queries of an episode"
+    mean = float(scores.mean())
+    if (said := result.get("mean")) is not None and abs(said - mean) > 1e-9 * max(1.0, abs(mean)):
+        return f"their mean is {mean:.6g}, where the record says {said:.6g}"
+    return ""
+
+
+def load_record(folder: str | os.PathLike[str]) -> Record:
+    """Read one record, of its folder or its `record.json`; raises `DataError` when it is missing, damaged or of a newer
+    schema."""
+    folder = arguments.path("The folder of a record", folder)
+    folder = folder.parent if folder.name == "record.json" else folder
+    path = folder / "record.json"
+    try:
+        content = read_json(path, LARGEST)
+    except FileNotFoundError:
+        raise DataError(f"No record in {_named(folder)}: record.json is missing (is the run finished?).") from None
+    return Record(folder, _present(content, path))
+
+
+def _present(read: Any, path: Path) -> dict[str, Any]:
+    """The content of a record, brought to the present schema and checked; raises `DataError`."""
+    content: dict[str, Any] = read if isinstance(read, dict) else {}
+    schema = content.get("schema")
+    if type(schema) is not int:
+        raise DataError(f"{_named(path)} is not a record: it has no schema.")
+    ids = schema == SCHEMA
+    try:
+        while schema in MIGRATIONS:
+            content = MIGRATIONS[schema](content)
+            schema = content["schema"]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{_named(path)} is damaged: {type(error).__name__} {printable(str(error))}.") from None
+    if schema != SCHEMA:
+        raise DataError(
+            f"{_named(path)} has schema {schema}; this version of fewshot-bench reads up to {SCHEMA}. Upgrade it."
+        )
+    try:
+        return checked(content, ids=ids)
+    except ValueError as error:
+        raise DataError(f"{_named(path)} is damaged: {error}.") from None
+
+
+def _refuse(error: DataError) -> None:
+    raise error
+
+
+@system_errors()
+def find_records(roots: Folder | Iterable[Folder], leave_out: Callable[[DataError], None] = _refuse) -> list[Record]:
+    """Every record in or below `roots`, one folder or several, sorted by folder, its scores checked.
+
+    Raises `UsageError` for a root that does not exist, `DataError` for a damaged record unless `leave_out` takes the error.
+    """
+    folders: set[Path] = set()
+    for root in arguments.paths("The folders of records", roots):
+        if not root.is_dir():
+            if (kind := kind_at(root)) is not None:
+                raise UsageError(f"{_named(root)} is {kind}, not a folder of records.")
+            raise UsageError(f"No such folder of records: {_named(root)}.")
+        folders.update(path.parent for path in root.rglob("record.json"))
+    records = []
+    for folder in sorted(folders):
+        try:
+            record = load_record(folder)
+            for result in record.results:
+                record.scores(result["id"])
+        except DataError as error:
+            leave_out(error)
+        else:
+            records.append(record)
+    return records
+
+
+def _named(path: Path) -> str:
+    return printable(str(path), 1000)
+
+
+def add_result(record: Record, result: dict[str, Any], scores: Scores, *, replace: bool = False) -> Record:
+    """Add a result to a record on disk, beside those that others added since it was read; twice is once, or with `replace`
+    the new one in place of the old one.
+
+    Raises `FewshotError` where the run was made again since: the result is of weights that are gone.
+    """
+    with locked(record.folder):
+        present = load_record(record.folder)
+        if present.content["provenance"] != record.content["provenance"]:
+            raise FewshotError(f"{record.folder} was made again meanwhile: the result of its old weights is not added.")
+        if replace or present.find(result["id"]) is None:
+            others = [result if one["id"] == result["id"] else one for one in present.results]
+            results = others if present.find(result["id"]) else [*others, result]
+            new = "record.json", present.content | {"results": results}
+            write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores}, with_json=new)
+    remove_parts(record.folder, result["id"])
+    return load_record(record.folder)
+
+
+def part_files(folder: Path, result_id: str) -> list[Path]:
+    """The parts of a result that is computed in shards: they lie beside the record until they are merged."""
+    return sorted(folder.glob(f"shard-{result_id}-*-of-*.parquet"))
+
+
+def remove_parts(folder: Path, result_id: str) -> None:
+    """Delete the parts of a result, which the record holds whole."""
+    for path in part_files(folder, result_id):
+        with suppress(OSError):  # deleted by another, or another's: one that stays is never read again
+            path.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other process of any machine from replacing the record of `folder` meanwhile, if there is one.
+
+    The lock is on `record.json` itself: no file stays behind, and the lock ends with its process, however that ends.
+    """
+    path = folder / "record.json"
+    file = _lock(path)
+    while file is not None and not _is_at(file, path):  # replaced by whom this process waited for
+        file.close()
+        file = _lock(path)
+    try:
+        yield
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _lock(path: Path) -> IO[bytes] | None:
+    try:
+        file = path.open("rb+" if os.access(path, os.W_OK) else "rb")  # NFS locks only what is open for writing
+    except OSError:  # no record; one that cannot be read is reported by who reads it
+        return None
+    with suppress(ImportError, OSError):  # no such locks on Windows, none at all on some clusters' file systems
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False

@@ -1,0 +1,185 @@
+"""A finished run, tested again: under other conditions, on other data, or in shards."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from fewshot_bench.engine import ENGINE
+from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.results.record_models import MOST_EPISODES
+from fewshot_bench.results.records import Record, add_result, load_record
+from fewshot_bench.results.rerun_command import Asked, again
+from fewshot_bench.runs.checkpoint import differences, listed, load_tensors, weights_sha256
+from fewshot_bench.runs.checks.memory_need import check_memory
+from fewshot_bench.runs.checks.run_time import long_test
+from fewshot_bench.runs.inputs import Data, check_data, open_data, write_splits
+from fewshot_bench.runs.listener import Listener
+from fewshot_bench.runs.plan import Plan
+from fewshot_bench.runs.requests.reproduce import test_command
+from fewshot_bench.runs.requests.request import TestRequest
+from fewshot_bench.runs.requests.resolve import Resolved, another_test, resolve_again
+from fewshot_bench.runs.requests.trusted_names import names_of
+from fewshot_bench.runs.session import Session, result_id
+from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.storage import check_writable
+from fewshot_bench.text.printable import printable
+from fewshot_bench.threads import one_thread_at_a_time, told
+
+MANY = 100_000
+"""Test episodes that can take a day: no task takes a second, but where one step is for a large network."""
+BYTES_AN_EPISODE = 8
+"""About, of the scores on disk."""
+OnExisting = Literal["reuse", "error", "overwrite"]
+
+
+def check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> None:
+    """Refuse a test whose scores, beside those of the results that are present, would not be read back."""
+    if sum(result["test"]["episodes"] for result in present) + spec.episodes > MOST_EPISODES:
+        raise UsageError(
+            f"A record holds at most {MOST_EPISODES:,} test episodes in all: lower --episodes {spec.episodes:,}."
+        )
+
+
+@one_thread_at_a_time()
+def test_run(
+    folder: Path, request: TestRequest, device: str, listener: Listener, on_existing: OnExisting = "reuse"
+) -> tuple[Record, dict[str, Any]]:
+    """Test the checkpoint of a finished run under other conditions and add the result to its record."""
+    record, resolved, spec = resolve_test(folder, request, device, on_existing=on_existing)
+    if is_tested(record, resolved, on_existing):
+        listener.note(f"Already done: {folder} holds this result (--on-existing overwrite computes it again).")
+    else:
+        asked = Asked.by_settings("test", None, request.settings, request.threads)
+        record = test_again(record, resolved, spec, asked, listener, request.threads)
+    return with_result(record, resolved)
+
+
+def is_tested(record: Record, resolved: Resolved, on_existing: OnExisting) -> bool:
+    """Whether there is a result to be reused; raises `UsageError` where it must not be there."""
+    check_on_existing(on_existing)
+    there = record.find(result_id(resolved)) is not None
+    if there and on_existing == "error":
+        raise UsageError(f"{record.folder} holds this result; --on-existing reuse takes it, overwrite computes it again.")
+    return there and on_existing == "reuse"
+
+
+def check_on_existing(given: str) -> None:
+    """Raises `UsageError` for what is none of the three."""
+    if given not in get_args(OnExisting):
+        raise UsageError(f"--on-existing must be reuse, error or overwrite, got {given!r}.")
+
+
+def resolve_test(
+    folder: Path, request: TestRequest, device: str, shard: str | None = None, on_existing: str = "reuse"
+) -> tuple[Record, Resolved, TestSpec]:
+    """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
+    record = load_record(folder)
+    first = record.results[0]
+    made = TestSpec.checked(first["test"])
+    train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
+    for result in record.results:  # what this one is added to, found out before any work
+        record.scores(result["id"])
+    if "plan" not in record.content:
+        raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
+    names = names_of(record, train, request, test_command(folder, request, device, shard, on_existing))
+    resolved = resolve_again(names.method, names.backbone, names.dataset, train, made, device, request.data_root)
+    if names.tested_on is not None:  # by whom it is named makes no other test of it
+        request = replace(request, dataset=None)
+    asked = another_test(resolved, request, made, names.tested_on)
+    if request.data_root is not None and record.find(result_id(asked)) is not None:
+        _check_same_images(record, asked)
+    return record, asked, asked.test
+
+
+def with_result(record: Record, resolved: Resolved) -> tuple[Record, dict[str, Any]]:
+    """A record and the result in it that was asked for."""
+    result = record.find(result_id(resolved))
+    assert result is not None, "it was added or there"
+    return record, result
+
+
+def _check_same_images(record: Record, resolved: Resolved) -> None:
+    """Refuse a data root that holds other images than those whose result is there; raises `DataError`."""
+    if resolved.dataset.identity() != record.content["data"]["identity"]:
+        raise DataError(
+            f"The result is there, but not of what lies in the data root: {record.run_id} was trained on other images of\n"
+            f"{record.content['data']['name']}. Leave --data-root out to see it; --test-data-root tests on others."
+        )
+
+
+def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener, threads: int | None = None) -> Session:
+    """A finished run with its data open and its weights loaded, for the test `spec`, on the threads that are asked for
+    (`told`) or else on those of its plan."""
+    trained = record.content["method"]["source_sha256"], record.content["engine"]
+    if (resolved.source_sha256, ENGINE) != trained:
+        what = f"The source of {resolved.method.name}" if resolved.source_sha256 != trained[0] else "The core's numerics"
+        listener.note(f"{what} has changed since {record.run_id} was trained; the result says what scored it.")
+    prepared, tested = open_data(resolved, listener)
+    _check_unchanged(record, prepared)
+    check_data(prepared, resolved.train, spec, tested, listener.note)
+    classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
+    check_memory(replace(resolved, test=spec), classes)
+    check_recordable(record.results, spec)
+    if prepared.fingerprint != record.content["data"]["fingerprint"]:
+        name = resolved.train.dataset
+        listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
+    asked = told(threads)
+    plan = Plan(**(record.content["plan"] | {"device": resolved.device} | ({"threads": asked} if asked else {})))
+    session = Session.open(resolved, prepared, plan, listener, tested)
+    if session.method.trained or resolved.train.backbone:
+        session.method.load_state_dict(_weights(record, session))
+    if spec.episodes > MANY and (long := long_test(spec, session.method, session.plan)):
+        listener.note(long)
+    return session
+
+
+def _weights(record: Record, session: Session) -> dict[str, Tensor]:
+    """The weights of a finished run; raises `DataError` where they are another's."""
+    path = record.folder / "checkpoint.safetensors"
+    tensors, about = load_tensors(path)
+    again = "Put its own file back, or train it again: fsbench run ... --on-existing overwrite."
+    if about.get("run_id") != record.run_id:
+        theirs = printable(str(about.get("run_id", "that it does not name")))
+        raise DataError(f"{path} holds the weights of run {theirs}, not of {record.run_id}.\n{again}")
+    if said := differences(tensors, session.method.state_dict()):
+        raise DataError(f"{path} does not fit {session.resolved.method.name}: {printable(listed(said))}.\n{again}")
+    if record.content.get("weights_sha256") not in (None, weights_sha256(tensors)):
+        raise DataError(f"{path} holds other weights than those that {record.run_id} ended with.\n{again}")
+    return tensors
+
+
+def _check_unchanged(record: Record, prepared: Data) -> None:
+    """Raises `DataError` where a split has other classes or images than when the run was made: one that is tested now may
+    have been trained on then."""
+    recorded = record.content["data"].get("splits", {})
+    present = prepared.describe(*recorded)
+    if changed := [split for split, one in recorded.items() if one["structure_id"] != present[split]["structure_id"]]:
+        raise DataError(
+            f"{record.content['data']['name']} has other classes or images in {', '.join(changed)} than when "
+            f"{record.run_id} was trained.\nTest it on the data that it was trained on, or train it again."
+        )
+
+
+def test_again(
+    record: Record, resolved: Resolved, spec: TestSpec, asked: Asked, listener: Listener, threads: int | None
+) -> Record:
+    session = reopen(record, resolved, spec, listener, threads)
+    check_writable_test(record.folder, spec)
+    result, scores = session.test(spec, listener)
+    write_splits(record.folder, resolved)
+    return add_result(record, with_command(record.content, result, asked), scores, replace=True)
+
+
+def with_command(content: Mapping[str, Any], result: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """A result that is added to a record, with what it was asked for by and the command that makes it again."""
+    result = result | {"asked": asked.as_json()}
+    return result | {"command": again(content, result)}
+
+
+def check_writable_test(folder: Path, spec: TestSpec) -> None:
+    """Find out before a test whether its result can be written; raises `FewshotError`."""
+    check_writable(folder, {"record.json": 1, "episodes.parquet": BYTES_AN_EPISODE * spec.episodes})

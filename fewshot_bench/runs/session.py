@@ -1,0 +1,234 @@
+"""A run with its data open: what training and testing need."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_bench.data.bank import ImageBank
+from fewshot_bench.data.functions import FunctionData
+from fewshot_bench.data.prepare import Prepared
+from fewshot_bench.data.several import banks_of, resident
+from fewshot_bench.engine import ENGINE
+from fewshot_bench.episodes.augmentation import augmentations
+from fewshot_bench.episodes.batches import BatchSource
+from fewshot_bench.episodes.function_tasks import FunctionSampler, FunctionSource
+from fewshot_bench.episodes.own_generators import find, generators_of
+from fewshot_bench.episodes.randomness import ForkedGenerator, host_generators
+from fewshot_bench.episodes.seeds import derive_seed
+from fewshot_bench.episodes.size import EpisodeSize
+from fewshot_bench.episodes.sources import MixedSource, Sampler, Source, TaskSource, VaryingShots
+from fewshot_bench.episodes.varying import VaryingSampler, sampler_of
+from fewshot_bench.identity import identify_result
+from fewshot_bench.kernels import Unavailable
+from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.results.score_files import Scores
+from fewshot_bench.results.statistics import score_interval, trials_of
+from fewshot_bench.runs.checks.inductive import InductiveCheck, is_inductive
+from fewshot_bench.runs.listener import Listener
+from fewshot_bench.runs.metrics import METRICS, check_finite
+from fewshot_bench.runs.plan import Plan, choose_plan
+from fewshot_bench.runs.requests.resolve import Resolved
+from fewshot_bench.runs.testing import Ask, batch_size, episode_scores, prediction, scores_by_step, steps
+from fewshot_bench.runs.training import Trainer
+from fewshot_bench.specs import TestSpec
+
+
+@dataclass
+class Session:
+    """A resolved run with its data open: what training and testing need."""
+
+    resolved: Resolved
+    prepared: Prepared | FunctionData
+    plan: Plan
+    method: Method
+    generator: ForkedGenerator
+    tested: Prepared | FunctionData
+    """What is tested on: `prepared` itself, or another data set."""
+    banks: dict[str, ImageBank] = field(default_factory=dict)
+    """By split, once opened; on an accelerator their images live there."""
+
+    @classmethod
+    def open(
+        cls,
+        resolved: Resolved,
+        prepared: Prepared | FunctionData,
+        plan: Plan | None,
+        listener: Listener | None = None,
+        tested: Prepared | FunctionData | None = None,
+        threads: int | None = None,
+    ) -> "Session":
+        """Build the method with fresh parameters under `plan`, or under one chosen now, of `threads` where they are given;
+        `tested` None: on `prepared`."""
+        train, test = resolved.train, resolved.test
+        chosen = plan or choose_plan(resolved.device, EpisodeSize.of(test).images, threads)
+        try:
+            device = chosen.apply()
+        except Unavailable as error:
+            (listener or Listener()).note(f"The fast kernels cannot be had: {error}. torch computes instead, more slowly.")
+            chosen = replace(chosen, kernels=False)
+            device = chosen.apply()
+        generator = ForkedGenerator(derive_seed(train.seed, "method"), device)
+        factory = [resolved.backbone.factory] if resolved.backbone else []
+        with generator.active(), host_generators(find([resolved.method_class, *factory])) as seed_host:
+            seed_host(derive_seed(train.seed, "host"))
+            classes = prepared.training_classes(train.split) if train.updates else 0
+            method = resolved.build(prepared.shape, classes).to(device, getattr(torch, train.dtype))
+        generators_of(method)  # before it may make more
+        if plan is None:
+            chosen = chosen.with_chunk_for(method, train)
+        return cls(resolved, prepared, chosen, method, generator, tested or prepared)
+
+    @property
+    def device(self) -> torch.device:
+        """Where tasks are made."""
+        return torch.device(self.plan.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What they are made of."""
+        dtype: torch.dtype = getattr(torch, self.resolved.train.dtype)
+        return dtype
+
+    def source(self, split: str, size: EpisodeSize, seed: int, augment: Sequence[str] = ()) -> Source:
+        """Tasks of a size from a split; `augment` is for training alone."""
+        data = self._data(split)
+        if isinstance(data, FunctionData):
+            sampler = FunctionSampler(data.family, split, size.shots, size.queries, seed)
+            return FunctionSource(sampler, self.device, self.dtype)
+        sources = [
+            TaskSource(bank, sampler_of(bank, size, seed), self.device, self.dtype, augment)
+            for bank in banks_of(self.bank(split))
+        ]
+        return sources[0] if len(sources) == 1 else MixedSource(sources, seed)
+
+    def bank(self, split: str) -> ImageBank:
+        """The images of a split, on the device where they fit there."""
+        data = self._data(split)
+        assert isinstance(data, Prepared), "functions have no images"
+        if split not in self.banks:
+            self.banks[split] = resident(data.bank(split), self.device)
+        return self.banks[split]
+
+    def _data(self, split: str) -> Prepared | FunctionData:
+        """The data set that a split is of."""
+        return self.tested if split == "test" else self.prepared
+
+    def trainer(self, folder: Path) -> Trainer:
+        """The trainer of this run."""
+        rules = self.resolved.train.validation
+        validation = self.source("val", EpisodeSize.of(rules), 0) if rules else None
+        spec, run_id = self.resolved.train, self.resolved.run_id
+        return Trainer(spec, self.method, self.plan, self.generator, self._training_source(), validation, folder, run_id)
+
+    def _training_source(self) -> Source | BatchSource:
+        spec = self.resolved.train
+        augment = augmentations(self.resolved.dataset, spec.augment)
+        if spec.batch_size is not None:
+            return BatchSource(self.bank(spec.split), spec.batch_size, spec.seed, self.device, self.dtype, augment)
+        size = EpisodeSize.of(spec)
+        if spec.max_shots is None or spec.varies:
+            return self.source(spec.split, size, spec.seed, augment)
+        each = [replace(size, shots=shots, max_shots=None) for shots in range(size.shots, spec.max_shots + 1)]
+        sources = [self.source(spec.split, one, spec.seed, augment) for one in each]
+        return VaryingShots(sources, spec.meta_batch_size, spec.seed)
+
+    def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], Scores]:
+        """Test under `spec`: the result for the record, and the score of each episode."""
+        scores, test_s = self.score(spec, range(spec.episodes), listener)
+        return self.result(spec, scores, test_s), scores
+
+    def score(self, spec: TestSpec, part: range, listener: Listener) -> tuple[Scores, float]:
+        """Score of each episode of `part`, which begins and ends between batches (`batch_size`), and the time taken [s]."""
+        source, conditions = self.test_source(spec), _conditions(spec)
+        check = self._inductive(spec, source, part)
+        listener.testing(len(part))
+        started, scores = time.perf_counter(), np.empty(0)
+        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk, part, check):
+            scores = np.concatenate([scores, block])
+            listener.tested(scores)
+        check_finite(scores, "test episodes")
+        return scores, time.perf_counter() - started
+
+    def _inductive(
+        self, spec: TestSpec, source: Source, part: range | None = None, ask: Ask = prediction
+    ) -> InductiveCheck | None:
+        """What refuses answers that depend on other queries or tasks; None where the test promises nothing of the kind."""
+        return InductiveCheck(self.method, spec, source, part, ask) if is_inductive(spec, type(self.method)) else None
+
+    def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
+        """The result of all episodes' scores, for the record."""
+        metric = METRICS[self.method.info.kind]
+        sampler = self.test_source(spec).sampler
+        made = {"test": spec.model_dump(), **_predictions(spec, sampler)}
+        interval = score_interval([scores], trials=trials_of(made), metric=metric.name)
+        return {
+            "id": result_id(replace(self.resolved, test=spec)),
+            **made,
+            "metric": metric.name,
+            "direction": metric.direction,
+            "mean": interval.mean,
+            "low": interval.low,
+            "high": interval.high,
+            "level": interval.level,
+            "interval": interval.method,
+            "digest": sampler.digest(spec.episodes),
+            "source_sha256": self.resolved.source_sha256,
+            "engine": ENGINE,
+            "plan": self.plan.as_json(),
+            "cost": {"test_s": round(test_s, 3)},
+            **self._tested_on(spec),
+            **self._by_step(spec),
+        }
+
+    def _tested_on(self, spec: TestSpec) -> dict[str, Any]:
+        """The data set of the test, where it is not the one that was trained on."""
+        if self.resolved.test_data is self.resolved.dataset:
+            return {}
+        identity, describe = self.resolved.test_data.identity(), self.tested.describe
+        about = {"name": spec.dataset, "reference": self.resolved.test_reference, "identity": identity}
+        return {"data": {**about, "fingerprint": self.tested.fingerprint, "splits": describe("test")}}
+
+    def _by_step(self, spec: TestSpec) -> dict[str, Any]:
+        """For regression, the mean after each inner step and its interval."""
+        if self.method.info.kind != "regression":
+            return {}
+        source, conditions = self.test_source(spec), _conditions(spec)
+        check = self._inductive(spec, source, ask=steps)
+        found = scores_by_step(self.method, source, conditions, spec.episodes, self.plan.test_chunk, check)
+        for step, scores in enumerate([] if found is None else found, 1):
+            check_finite(scores, f"test episodes after inner step {step}")
+        intervals = [] if found is None else [score_interval([scores], trials=0, metric="mse") for scores in found]
+        rows = [{"inner_steps": i, "mean": at.mean, "low": at.low, "high": at.high} for i, at in enumerate(intervals, 1)]
+        return {"by_step": rows}
+
+    def test_source(self, spec: TestSpec) -> Source:
+        """The tasks of a test."""
+        return self.source("test", EpisodeSize.of(spec), spec.seed)
+
+    def batch_size(self, spec: TestSpec) -> int:
+        """How many episodes of a test are computed at once."""
+        return batch_size(self.method, self.test_source(spec), _conditions(spec), self.plan.test_chunk)
+
+
+def result_id(resolved: Resolved) -> str:
+    """The identity of a result within its record: its test, what that is on where it is not what was trained on, and the
+    code that scores it."""
+    other = None if resolved.test_data is resolved.dataset else resolved.test_data.identity()
+    return identify_result(resolved.test, other, resolved.source_sha256)
+
+
+def _predictions(spec: TestSpec, sampler: Sampler) -> dict[str, int]:
+    """How many queries a test has in all, where its episodes differ in ways."""
+    if spec.max_ways is None:
+        return {}
+    assert isinstance(sampler, VaryingSampler), "of images"
+    return {"predictions": sampler.predictions(spec.episodes)}
+
+
+def _conditions(spec: TestSpec) -> Conditions:
+    return Conditions(spec.normalisation, spec.inner_steps)

@@ -1,0 +1,86 @@
+"""The record of a run, as it is made and written."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fewshot_bench.engine import ENGINE
+from fewshot_bench.errors import DataError
+from fewshot_bench.results.records import SCHEMA, load_record, locked
+from fewshot_bench.results.rerun_command import again
+from fewshot_bench.results.score_files import Scores, read_scores, write_scores
+from fewshot_bench.runs.checkpoint import weights_sha256
+from fewshot_bench.runs.provenance import environment, now, peak_mib
+from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.runs.retest import BYTES_AN_EPISODE
+from fewshot_bench.runs.session import Session, result_id
+from fewshot_bench.runs.training import STATE, Progressed
+from fewshot_bench.source.source_hash import VERSION
+
+
+def written_sizes(session: Session) -> dict[str, int]:
+    """The files that a run writes, and about how many bytes each has."""
+    resolved = session.resolved
+    weights = sum(tensor.untyped_storage().nbytes() for tensor in session.method.state_dict().values())
+    state = {STATE: 4 * weights, "log.jsonl": 1} if session.method.trained else {}  # best weights too, and two moments
+    written = {"checkpoint.safetensors": weights, "episodes.parquet": BYTES_AN_EPISODE * resolved.test.episodes}
+    return state | written | {"record.json": 1, f"split-{result_id(resolved)}.csv": 1}
+
+
+def record_content(
+    session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str
+) -> dict[str, Any]:
+    resolved = session.resolved
+    weights = resolved.backbone.weights if resolved.backbone else None
+    splits = [*([resolved.train.split] if resolved.train.updates else []), *(["val"] if resolved.train.validation else [])]
+    splits += ["test"] if resolved.test_data is resolved.dataset else []
+    score = at.best_score if resolved.train.validation else None
+    training = {"updates": at.update, "best_update": at.best_update, "validation_score": score}
+    cpu = {} if at.train_cpu_s is None else {"train_cpu_s": round(at.train_cpu_s, 3)}
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": resolved.run_id,
+        "engine": ENGINE,
+        "weights_sha256": weights_sha256(session.method.state_dict()),
+        "train": resolved.train.model_dump(),
+        "method": {
+            "name": resolved.method.name,
+            "reference": request.method,
+            "title": resolved.method.card().get("title", resolved.method.name),
+            "plugin": resolved.method.distribution,
+            "source_sha256": resolved.source_sha256,
+            "source_version": VERSION,
+            "packages": dict(resolved.packages),
+            **({"weights_file": weights.name} if weights else {}),
+            "parameters": sum(p.numel() for p in session.method.parameters()),
+        },
+        "data": {
+            "name": resolved.train.dataset,
+            "reference": request.dataset,
+            "identity": resolved.dataset.identity(),
+            "fingerprint": session.prepared.fingerprint,
+            "splits": session.prepared.describe(*splits),
+        },
+        "training": training if session.method.trained else None,
+        "results": [result],
+        "cost": {"train_s": round(at.train_s, 3), **cpu, "peak_mib": peak_mib()},
+        "plan": session.plan.as_json(),
+        "provenance": {"started": started, "finished": now(), **environment()},
+    }
+    result["command"] = again(content, result)
+    content["provenance"] = {"command": result["command"], **content["provenance"]}
+    return content
+
+
+def replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:
+    """Write a record; one that was there stays readable, its scores beside the new ones, until it is replaced."""
+    kept: dict[str, Scores] = {}
+    with locked(folder):
+        if (folder / "record.json").is_file():
+            with suppress(DataError):  # damaged: what it was overwritten for
+                kept = read_scores(folder)
+        write_scores(folder, kept | scores, with_json=("record.json", content))
+    if kept.keys() - scores.keys():
+        with locked(folder):  # the new record: another process may have added to it
+            held = load_record(folder)
+            write_scores(folder, {name: one for name, one in read_scores(folder).items() if held.find(name)})
