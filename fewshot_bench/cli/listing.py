@@ -18,7 +18,7 @@ from fewshot_bench.printable import cleaned, printable
 if TYPE_CHECKING:
     from fewshot_bench.records import Record
 
-list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=True)
+list_app = typer.Typer(help="List methods, data sets, backbones or runs.", no_args_is_help=True)
 
 HYPER = "hyper-parameters"
 
@@ -35,6 +35,14 @@ def methods(check: Check = False, as_json: Json = False) -> int:
 def datasets(check: Check = False, as_json: Json = False) -> int:
     """List the data sets that are installed."""
     return _list("datasets", check, as_json)
+
+
+@list_app.command()
+def backbones(as_json: Json = False) -> int:
+    """List the backbones that are installed, with their options and features."""
+    rows = [_backbone(plugin) for plugin in plugins.registered("backbones").values()]
+    _print_rows(rows, as_json)
+    return 1 if any("error" in row for row in rows) else 0
 
 
 @list_app.command()
@@ -131,15 +139,36 @@ def _list(group: plugins.Group, check: bool, as_json: bool) -> int:
         except FewshotError as error:
             row["error"] = str(error)
         rows.append(row)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-    else:
-        width = max((len(row["name"]) for row in rows), default=0) + 2
-        for row in rows:
-            print(f"{row['name']:<{width}}{row.get('title') or row['distribution']}")
-            for line in (row[key] for key in ("missing", "error") if key in row):
-                print(f"{'':<{width}}{line}")
+    _print_rows(rows, as_json)
     return 1 if any("error" in row for row in rows) else 0
+
+
+def _backbone(plugin: plugins.Plugin) -> dict[str, Any]:
+    """A backbone, which is built for what it says of itself; or why it cannot be."""
+    row: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
+    try:
+        from fewshot_bench.cli.backbone_rows import backbone_row  # slow to import
+
+        return row | backbone_row(plugin.card().get("title", ""), plugin.load())
+    except FewshotError as error:
+        return row | {"error": str(error)}
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """A line for each row; below it, indented, what is missing, what is wrong, and what a backbone can do."""
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))
+        return
+    width = max((len(row["name"]) for row in rows), default=0) + 2
+    for row in rows:
+        print(f"{row['name']:<{width}}{row.get('title') or row['distribution']}")
+        for line in (row[key] for key in ("missing", "error") if key in row):
+            print(f"{'':<{width}}{line}")
+        if "features" in row:
+            from fewshot_bench.cli.backbone_rows import backbone_lines
+
+            for line in backbone_lines(row):
+                print(f"{'':<{width}}{line}")
 
 
 def _try_out(group: plugins.Group, loaded: Any) -> None:
