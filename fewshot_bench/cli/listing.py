@@ -77,7 +77,7 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
 
 def show(
     name: Annotated[str, typer.Argument(help="A method, a data set, or a run.")],
-    recipe: Annotated[str | None, typer.Option(help="Of a method: this recipe, whole.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Show this recipe of a method in full.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> int:
@@ -85,7 +85,7 @@ def show(
     is_method = ":" in name or name.endswith(".py") or name in plugins.registered("methods")
     if recipe is not None:
         if not is_method:
-            raise UsageError(f"Only methods have recipes, and {name!r} is none.")
+            raise UsageError(f"Only methods have recipes; {name!r} is not a method.")
         content = _one_recipe(plugins.find("methods", name), recipe)
     elif is_method and (missing := plugins.find("methods", name).missing()):
         content = _about(plugins.find("methods", name)) | {"missing": missing}

@@ -130,7 +130,7 @@ def test_one_recipe_is_shown_whole() -> None:
     assert yaml.safe_load(text)["entries"] == entries
     assert "&id" not in text
     assert "'paper'" in call("show", "maml", "--recipe", "papr").complaint
-    assert "is none" in call("show", "omniglot", "--recipe", "paper").complaint
+    assert "is not a method" in call("show", "omniglot", "--recipe", "paper").complaint
 
 
 def test_a_data_set_is_shown_with_its_card() -> None:
