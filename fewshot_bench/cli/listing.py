@@ -82,14 +82,15 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
-    is_method = ":" in name or name.endswith(".py") or name in plugins.registered("methods")
+    is_dataset = _is_dataset(name)
+    is_method = not is_dataset and (plugins.is_uninstalled(name) or name in plugins.registered("methods"))
     if recipe is not None:
         if not is_method:
             raise UsageError(f"Only methods have recipes; {name!r} is not a method.")
         content = _one_recipe(plugins.find("methods", name), recipe)
     elif is_method and (missing := plugins.find("methods", name).missing()):
         content = _about(plugins.find("methods", name)) | {"missing": missing}
-    elif "/" not in name and name in plugins.registered("datasets"):
+    elif is_dataset:
         content = _about(plugins.find("datasets", name))
     elif is_method:
         content = _about_method(plugins.find("methods", name), whole=as_json)
@@ -99,6 +100,17 @@ def show(
     if not as_json and recipe is None and content.get("recipes"):
         print(f"# A recipe, whole: fsbench show {shlex.quote(name)} --recipe NAME")
     return 0
+
+
+def _is_dataset(name: str) -> bool:
+    """Whether a name is that of a data set; what is not installed is imported to find out."""
+    if not plugins.is_uninstalled(name):
+        return name in plugins.registered("datasets") and name not in plugins.registered("methods")
+    try:
+        plugins.find("datasets", name).load()
+    except FewshotError:
+        return False
+    return True
 
 
 def _as_text(content: dict[str, Any]) -> str:

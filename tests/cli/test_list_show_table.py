@@ -141,6 +141,15 @@ def test_a_data_set_is_shown_with_its_card() -> None:
     assert shown["license"]
 
 
+def test_a_data_set_of_a_file_is_shown_with_its_card() -> None:
+    """As a method of a file is: named by the file and the class."""
+    file = Path(__file__).parents[1] / "plugin" / "fewshot_example" / "stripes.py"
+    shown = json.loads(finished("show", f"{file}:Stripes", "--json").out)
+    assert shown["title"] == "Stripes"
+    assert shown["splits"] == {"train": 24, "val": 8, "test": 16}
+    assert "is not a method" in call("show", f"{file}:Stripes", "--recipe", "paper").complaint
+
+
 def test_a_run_is_shown_by_the_start_of_its_id(out: Path) -> None:
     """The whole record."""
     record = find_records([out])[0]
