@@ -9,6 +9,7 @@ import torch
 
 from fewshot_bench.declarations import FACTORY
 from fewshot_bench.errors import UsageError
+from fewshot_bench.randomness import seeded
 
 IMAGES = {"28x28": (1, 28, 28), "84x84": (3, 84, 84)}
 POINT = {"a point": (1,)}
@@ -29,7 +30,7 @@ def _features(factory: Callable[..., Any], shapes: Mapping[str, tuple[int, ...]]
     """The size of an embedding by input, and why other inputs were refused."""
     made: dict[str, int] = {}
     refusals: list[str] = []
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0, torch.device("cpu")):
         for name, shape in shapes.items():
             try:
                 made[name] = int(factory(shape).features)
