@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fewshot_bench.gradient_method import GradientHparams, GradientMethod
     from fewshot_bench.inner_loop import InnerLoop
     from fewshot_bench.method import Conditions, EmbeddingMethod, Method, MethodInfo
+    from fewshot_bench.randomness import task_orders, task_uniforms
     from fewshot_bench.records import Record, find_records, load_record
     from fewshot_bench.tasks import Tasks
 
@@ -43,6 +44,8 @@ _HOME = {
     "find_records": "records",
     "load_record": "records",
     "run": "execution",
+    "task_orders": "randomness",
+    "task_uniforms": "randomness",
 }
 
 __all__ = [
@@ -67,6 +70,8 @@ __all__ = [
     "find_records",
     "load_record",
     "run",
+    "task_orders",
+    "task_uniforms",
 ]
 
 

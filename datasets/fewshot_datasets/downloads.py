@@ -48,7 +48,7 @@ def check_root(root: Path | None) -> None:
     if root is None or (wrong := not_there(root)) is None:
         return
     if root != data_root(None):
-        raise DataError(f"The data root {root} does not exist, or is none ({wrong.strerror}).\nIt was given by --data-root.")
+        raise DataError(f"The data root {root} cannot be read ({wrong.strerror}).\nIt was given by --data-root.")
     if not isinstance(wrong, FileNotFoundError | NotADirectoryError):
         raise absent(root, "")
 
