@@ -14,7 +14,7 @@ from fewshot_bench.errors import FewshotError, UsageError
 
 def bench(
     work: Annotated[
-        list[str] | None, typer.Option(help="One work alone (repeatable), such as maml-training.", show_default="all")
+        list[str] | None, typer.Option(help="Measure this work only (repeatable): maml-training.", show_default="all")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="omniglot or glyphs.", show_default="omniglot where it is at hand")
@@ -24,7 +24,7 @@ def bench(
     no_peer: Annotated[bool, typer.Option("--no-peer", help="Leave learn2learn out.")] = False,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON to this file, too.", **PATH)] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.", **PATH)] = None,
     device: Device = "auto",
 ) -> int:
     """Measure how fast this machine trains and tests, against its own limit and against learn2learn.

@@ -28,7 +28,7 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table of d
 
 @data_app.command("list", cls=Command)
 def list_data(data_root: DataRoot = None, markdown: Markdown = False, as_json: Json = False) -> int:
-    """List the data sets: which are ready, and how the others are had.
+    """List the data sets: which are ready, and how to get the others.
 
     Example: fsbench data list --data-root DATA
     """
@@ -43,7 +43,7 @@ def list_data(data_root: DataRoot = None, markdown: Markdown = False, as_json: J
         return 0
     stale = stale_environment() if data_root is None else None
     if stale:
-        print(f"{stale}: the list is of what lies elsewhere.", file=sys.stderr)
+        print(f"{stale}: the list shows only what lies elsewhere.", file=sys.stderr)
     entries = catalogue.entries(None if stale else root_of(data_root))
     print(json.dumps([e.json() for e in entries], indent=1) if as_json else catalogue.list_table(entries).text().rstrip())
     return 0
@@ -125,7 +125,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
     """Read a data set again: name damaged files and duplicate images.
 
     What was prepared of it is compared with its source pixel by pixel. Ends
-    with code 3 where anything is damaged; duplicates are no damage.
+    with code 3 where anything is damaged; duplicates do not count.
 
     Example: fsbench data verify cifar-fs
     """
@@ -140,7 +140,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
     if dataset.found() is None and type(dataset).download is not Dataset.download:  # reading it would fetch it
         refuse_stale(data_root)
         raise DataError(
-            f"The files of {plugin.name} are not here, with which to compare what was prepared of them.\n"
+            f"The files of {plugin.name} are not here, so what was prepared of them cannot be compared with them.\n"
             f"Say where they are: --data-root DIR; or fetch them: fsbench data get {plugin.said}"
         )
     found = verified(plugin, dataset)
@@ -156,7 +156,7 @@ def preview(
     shots: Annotated[int, typer.Option(help="Support images a class.", **NUMBER)] = 1,
     queries: Annotated[int, typer.Option(help="Queries a class.", **NUMBER)] = 3,
     episodes: Annotated[int, typer.Option(help="How many episodes.", **NUMBER)] = 3,
-    seed: Annotated[int, typer.Option(help="Of the episodes.", **NUMBER)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the episodes.", **NUMBER)] = 0,
     out: Annotated[Path | None, typer.Option(help="The PNG.", show_default="NAME-SPLIT.png", **PATH)] = None,
     settings: Settings = None,
     data_root: DataRoot = None,

@@ -54,7 +54,7 @@ def prepared_from(path: Path, plugin: Plugin, dataset: Dataset) -> Prepared:
     """
     dataset.imported = None  # an earlier import must not stand in for what is given now
     if (found := dataset.found()) and not _related(found.absolute(), path.absolute()):  # nor must a download
-        raise DataError(f"No {plugin.name} in {path}; only in {found}, where it needs no import.")
+        raise DataError(f"{path} holds no {plugin.name}. It lies in {found}, where it needs no import.")
     if not (ready := open_prepared(plugin.name, dataset)):
         return prepared(plugin, dataset)
     result = verified(plugin, dataset)

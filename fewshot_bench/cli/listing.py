@@ -18,7 +18,7 @@ from fewshot_bench.text.printable import cleaned, printable
 if TYPE_CHECKING:
     from fewshot_bench.results.records import Record
 
-list_app = typer.Typer(help="List methods, data sets or runs.", no_args_is_help=True)
+list_app = typer.Typer(help="List methods, data sets, backbones or runs.", no_args_is_help=True)
 
 HYPER = "hyper-parameters"
 
@@ -35,6 +35,14 @@ def methods(check: Check = False, as_json: Json = False) -> int:
 def datasets(check: Check = False, as_json: Json = False) -> int:
     """List the data sets that are installed."""
     return _list("datasets", check, as_json)
+
+
+@list_app.command()
+def backbones(as_json: Json = False) -> int:
+    """List the backbones that are installed, with their options and features."""
+    rows = [_backbone(plugin) for plugin in registry.registered("backbones").values()]
+    _print_rows(rows, as_json)
+    return 1 if any("error" in row for row in rows) else 0
 
 
 @list_app.command()
@@ -69,19 +77,20 @@ def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
 
 def show(
     name: Annotated[str, typer.Argument(help="A method, a data set, or a run.")],
-    recipe: Annotated[str | None, typer.Option(help="Of a method: this recipe, whole.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Show this recipe of a method in full.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> int:
     """Show a method, a data set or a run: what it is, what it declares, its recipes or results."""
-    is_method = ":" in name or name.endswith(".py") or name in registry.registered("methods")
+    is_dataset = _is_dataset(name)
+    is_method = not is_dataset and (registry.is_uninstalled(name) or name in registry.registered("methods"))
     if recipe is not None:
         if not is_method:
-            raise UsageError(f"Only methods have recipes, and {name!r} is none.")
+            raise UsageError(f"Only methods have recipes; {name!r} is not a method.")
         content = _one_recipe(registry.find("methods", name), recipe)
     elif is_method and (missing := registry.find("methods", name).missing()):
         content = _about(registry.find("methods", name)) | {"missing": missing}
-    elif "/" not in name and name in registry.registered("datasets"):
+    elif is_dataset:
         content = _about(registry.find("datasets", name))
     elif is_method:
         content = _about_method(registry.find("methods", name), whole=as_json)
@@ -91,6 +100,17 @@ def show(
     if not as_json and recipe is None and content.get("recipes"):
         print(f"# A recipe, whole: fsbench show {shlex.quote(name)} --recipe NAME")
     return 0
+
+
+def _is_dataset(name: str) -> bool:
+    """Whether a name is that of a data set; what is not installed is imported to find out."""
+    if not registry.is_uninstalled(name):
+        return name in registry.registered("datasets") and name not in registry.registered("methods")
+    try:
+        registry.find("datasets", name).load()
+    except FewshotError:
+        return False
+    return True
 
 
 def _as_text(content: dict[str, Any]) -> str:
@@ -131,15 +151,36 @@ def _list(group: registry.Group, check: bool, as_json: bool) -> int:
         except FewshotError as error:
             row["error"] = str(error)
         rows.append(row)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-    else:
-        width = max((len(row["name"]) for row in rows), default=0) + 2
-        for row in rows:
-            print(f"{row['name']:<{width}}{row.get('title') or row['distribution']}")
-            for line in (row[key] for key in ("missing", "untried", "error") if key in row):
-                print(f"{'':<{width}}{line}")
+    _print_rows(rows, as_json)
     return 1 if any("error" in row for row in rows) else 0
+
+
+def _backbone(plugin: registry.Plugin) -> dict[str, Any]:
+    """A backbone, which is built for what it says of itself; or why it cannot be."""
+    row: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
+    try:
+        from fewshot_bench.cli.backbone_rows import backbone_row  # slow to import
+
+        return row | backbone_row(plugin.card().get("title", ""), plugin.load())
+    except FewshotError as error:
+        return row | {"error": str(error)}
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """A line for each row; below it, indented, what is missing, what is wrong, and what a backbone can do."""
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))
+        return
+    width = max((len(row["name"]) for row in rows), default=0) + 2
+    for row in rows:
+        print(f"{row['name']:<{width}}{row.get('title') or row['distribution']}")
+        for line in (row[key] for key in ("missing", "untried", "error") if key in row):
+            print(f"{'':<{width}}{line}")
+        if "features" in row:
+            from fewshot_bench.cli.backbone_rows import backbone_lines
+
+            for line in backbone_lines(row):
+                print(f"{'':<{width}}{line}")
 
 
 def _try_out(group: registry.Group, loaded: Any) -> str | None:

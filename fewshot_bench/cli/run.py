@@ -70,7 +70,7 @@ Episodes = Annotated[int | None, typer.Option(help="Test episodes (protocol cust
 
 Images = Annotated[
     int | None,
-    typer.Option(help="Most images to train on, for any method: updates follow.", rich_help_panel=ADVANCED, **NUMBER),
+    typer.Option(help="Budget of training images, which decides the updates.", rich_help_panel=ADVANCED, **NUMBER),
 ]
 
 
@@ -100,7 +100,7 @@ def run(
     episodes: Episodes = None,
     images: Images = None,
     on_existing: Annotated[
-        str, typer.Option(help="A finished run: reuse, error or overwrite.", rich_help_panel=ADVANCED)
+        str, typer.Option(help="For a finished run: reuse, error or overwrite.", rich_help_panel=ADVANCED)
     ] = "reuse",
 ) -> int:
     """Train a method, test it on the protocol's episodes, and leave a record.

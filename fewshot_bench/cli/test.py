@@ -90,7 +90,9 @@ def test(
     )
     if shard is not None:
         if on_existing != "reuse":
-            raise UsageError("--on-existing is for a whole test: parts of one that is there would never be merged.")
+            raise UsageError(
+                "--on-existing applies only to a whole test: parts of one that exists already are never merged."
+            )
         return _test_shard(shard, folder, request, device, as_json)
     with Bars(folder.name) as bars:
         record, result = test_run(folder, request, device, bars, on_existing)  # type: ignore[arg-type]

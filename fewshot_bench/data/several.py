@@ -69,7 +69,7 @@ class SeveralDatasets(Dataset):
         return next(iter(self.members.values())).shape
 
     def identity(self) -> str:
-        """Those of all of them, in order."""
+        """The members' identities, in order."""
         return f"several-{short_hash({name: one.identity() for name, one in self.members.items()})}"
 
     def classes(self) -> dict[str, list[ImageClass]]:

@@ -190,7 +190,7 @@ def find(group: Group, name: str | type) -> Plugin:
         raise UsageError(f"Which class of {name}? Name it: {shlex.quote(f'{name}:Class')}.")
     plugins = registered(group)
     if name not in plugins:
-        see = f"fsbench list {group}" if group in ("methods", "datasets") else ""
+        see = f"fsbench list {group}" if group != "commands" else ""
         raise unknown(group[:-1], name, plugins, see=see)
     return plugins[name]
 

@@ -36,10 +36,10 @@ COLUMNS = (
     Column("conditions", "measured there", "The paper's test conditions and the source of the number.", links=True),
     Column("measured", "measured here", "Mean and 95 % interval.", leads=True),
     Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
-    Column("recipe", "recipe", "What the training was asked for by."),
+    Column("recipe", "recipe", "The recipe of the training."),
     Column("trained", "trained", "What an update saw."),
     Column("images", "images", "Training images processed.", "right"),
-    Column("cost", "CPU-minutes", "Of training, on all cores together.", "right"),
+    Column("cost", "CPU-minutes", "Time of the training, on all cores together.", "right"),
     Column("difference", "measured − published", "With an interval from both.", "right"),
     Column(
         "verdict",

@@ -36,8 +36,8 @@ COLUMNS = (
     Column("transductive", "transductive", "Queries see each other, whatever the normalisation.", leads=True),
     Column("equivariant", "way-equivariant", "The names of the classes change no answer.", leads=True),
     Column("invariant", "order-invariant", "The order of the support changes no answer.", leads=True),
-    Column("built", "built for", "What training and test must agree in.", leads=True),
-    Column("regression", "regression", "It learns functions, too.", leads=True),
+    Column("built", "built for", "What training and test must have in common.", leads=True),
+    Column("regression", "regression", "It also learns functions.", leads=True),
     Column("parameters", "parameters", "Trained numbers.", "right", leads=True),
 )
 

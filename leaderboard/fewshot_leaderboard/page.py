@@ -37,7 +37,7 @@ PLOT = Column(
 )
 PUBLISHED = Column("published", "published", "The paper's number and the conditions under which the paper measured it.")
 DIFFERENCE = Column(
-    "difference", "difference", "Measured minus published. Where the conditions differ, it measures them too.", "right"
+    "difference", "difference", "Measured minus published. Where the conditions differ, it includes their effect.", "right"
 )
 
 

@@ -13,6 +13,7 @@ from command_line import NAMED, PIXELS, TINY, call, finished, only_run
 from fewshot_bench.plugins import registry
 from fewshot_bench.results.records import find_records, load_record
 from fewshot_bench.results.statistics import score_interval
+from fewshot_methods.backbones.mlp import Mlp
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,42 @@ def test_everything_registered_is_listed_with_its_title(group: str) -> None:
 def test_every_installed_plugin_can_be_imported(group: str) -> None:
     """`list --check` imports them and finds no error."""
     assert not any("error" in row for row in json.loads(finished("list", group, "--check", "--json").out))
+
+
+def test_every_backbone_is_listed_with_its_options_and_features() -> None:
+    """Its name and what it is; below, the size of its embeddings and what `--set backbone.options` can set."""
+    text, rows = finished("list", "backbones").out, json.loads(finished("list", "backbones", "--json").out)
+    found = {row["name"]: row for row in rows}
+    assert list(found) == sorted(registry.registered("backbones"))
+    assert all(row["title"] and row["distribution"] for row in rows)
+    assert found["conv4-64"]["features"] == {"28x28": 64, "84x84": 1600}
+    assert found["conv4-64"]["options"]["filters"] == 64
+    assert found["mlp-40"]["features"] == {"a point": 40}
+    assert "features: 64 of 28x28, 1,600 of 84x84" in text
+
+
+def test_an_option_that_is_listed_can_be_set() -> None:
+    """The option's name and value are those of `--set backbone.options`."""
+    setting = ("--backbone", "conv4-64", "--set", "backbone.options.filters=16")
+    plan = json.loads(finished("run", "--method", "prototypical-networks", *setting, "--dry-run", "--json").out)[0]
+    assert plan["train"]["backbone"] == {"name": "conv4-64", "options": {"filters": 16}}
+
+
+def test_a_backbone_that_cannot_be_built_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are listed as ever, and the command fails."""
+
+    def refuses(input_shape: tuple[int, ...]) -> None:
+        raise RuntimeError("no weights here")
+
+    broken = registry.Plugin("broken", "backbones", "broken:refuses", "broken 1.0")
+    whole = registry.find("backbones", "mlp-40")
+    every = registry.registered
+    monkeypatch.setattr(registry, "registered", lambda g: {"broken": broken, "mlp": whole} if g == "backbones" else every(g))
+    monkeypatch.setattr(registry.Plugin, "load", lambda self: refuses if self is broken else Mlp)
+    said = call("list", "backbones")
+    assert said.code == 1
+    assert "no weights here" in said.out
+    assert "features: 40 of a point" in said.out
 
 
 def test_finished_runs_are_listed_with_their_results(out: Path) -> None:
@@ -93,7 +130,7 @@ def test_one_recipe_is_shown_whole() -> None:
     assert yaml.safe_load(text)["entries"] == entries
     assert "&id" not in text
     assert "'paper'" in call("show", "maml", "--recipe", "papr").complaint
-    assert "is none" in call("show", "omniglot", "--recipe", "paper").complaint
+    assert "is not a method" in call("show", "omniglot", "--recipe", "paper").complaint
 
 
 def test_a_data_set_is_shown_with_its_card() -> None:
@@ -102,6 +139,15 @@ def test_a_data_set_is_shown_with_its_card() -> None:
     assert yaml.safe_load(finished("show", "omniglot").out) == shown
     assert shown["splits"] == {"train": 4112, "val": 688, "test": 1692}
     assert shown["license"]
+
+
+def test_a_data_set_of_a_file_is_shown_with_its_card() -> None:
+    """As a method of a file is: named by the file and the class."""
+    file = Path(__file__).parents[1] / "plugin" / "fewshot_example" / "stripes.py"
+    shown = json.loads(finished("show", f"{file}:Stripes", "--json").out)
+    assert shown["title"] == "Stripes"
+    assert shown["splits"] == {"train": 24, "val": 8, "test": 16}
+    assert "is not a method" in call("show", f"{file}:Stripes", "--recipe", "paper").complaint
 
 
 def test_a_run_is_shown_by_the_start_of_its_id(out: Path) -> None:

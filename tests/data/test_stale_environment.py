@@ -161,5 +161,5 @@ def test_ones_own_images_are_not_looked_for_where_the_published_are(
         said = call(*command)
         assert said.code == 3, said.err
         assert "--data-root" in said.complaint and "--test-data-root" in said.complaint
-        assert "FSBENCH_DATA is a folder of published data sets, and not read for it" in said.complaint
+        assert "FSBENCH_DATA is for published data sets and is not read for yours" in said.complaint
         assert len(said.complaint.splitlines()) <= 3

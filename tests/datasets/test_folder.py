@@ -268,7 +268,7 @@ ROOTS: dict[str, tuple[Callable[[Path], Path | None], str]] = {
     "an archive of something else": (lambda tmp: pack(tmp / "p.zip", {"a.csv": b""}), "p.zip holds no images but 1 files"),
     "several archives": (lambda tmp: write(tmp / "p", {"a.zip": b"", "b.tar": b""}), "choose from: 'a.zip', 'b.tar'"),
     "a truncated archive": (lambda tmp: write(tmp / "p", {"a.zip": b"PK"}) / "a.zip", "a.zip is damaged or truncated"),
-    "images alone": (lambda tmp: write(tmp / "p", {"a.png": b""}), "images in no class folder: 'a.png'"),
+    "images alone": (lambda tmp: write(tmp / "p", {"a.png": b""}), "images outside every class folder: 'a.png'"),
 }
 
 

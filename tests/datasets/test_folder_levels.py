@@ -56,15 +56,15 @@ SPLITS = ("train/cat", "train/dog", "test/emu", "test/fox")
 REFUSED = {
     "images beside splits": (
         (*SPLITS, "unlabeled"),
-        "beside others with images: 'unlabeled'",
+        "and other folders with images: 'unlabeled'",
     ),
-    "folders beside splits": ((*SPLITS, "labels/a", "labels/b"), "beside others with images: 'labels'"),
-    "a split of another name": ((*SPLITS, "holdout/gnu", "holdout/hen"), "beside others with images: 'holdout'"),
+    "folders beside splits": ((*SPLITS, "labels/a", "labels/b"), "and other folders with images: 'labels'"),
+    "a split of another name": ((*SPLITS, "holdout/gnu", "holdout/hen"), "and other folders with images: 'holdout'"),
     "a single split beside another folder": (
         ("train/cat", "train/dog", "images/emu"),
-        "'train', beside others with images: 'images'",
+        "'train', and other folders with images: 'images'",
     ),
-    "images of splits beside classes": (("train", "test", "cat"), "'test', 'train', beside others with images: 'cat'"),
+    "images of splits beside classes": (("train", "test", "cat"), "'test', 'train', and other folders with images: 'cat'"),
     "two of one split": (
         ("train/cat", "val/dog", "dev/emu", "test/fox"),
         "several folders of one split: 'dev' and 'val' (val)",
@@ -72,7 +72,7 @@ REFUSED = {
     "two cases of one split": (("train/cat", "Train/dog"), "several folders of one split: 'Train' and 'train' (train)"),
     "data sets of splits": (
         ("birds/train/wren", "birds/test/kite", "fish/train/cod"),
-        "folders that have folders of splits themselves, as data sets have: 'birds'",
+        "folders that contain folders of splits, as whole data sets do: 'birds'",
     ),
     "data sets": (
         ("birds/wren", "birds/kite", "fish/cod", "fish/eel"),

@@ -174,7 +174,7 @@ def test_folders_beside_those_of_splits_are_named(tmp_path: Path) -> None:
     """Exit 3: the split's folders are no classes."""
     contents = {"train/ant/0.png": plain(0), "test/bee/0.png": plain(1), "unlabeled/0.png": plain(2)}
     said = refusal(made(write(tmp_path / "photos", contents)))
-    assert "folders of splits, 'test', 'train', beside others with images: 'unlabeled'" in said
+    assert "folders of splits, 'test', 'train', and other folders with images: 'unlabeled'" in said
 
 
 @pytest.mark.parametrize("spelling", ["Ant", " ant", "\uff41nt"])

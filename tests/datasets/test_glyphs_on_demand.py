@@ -200,7 +200,7 @@ def test_the_built_set_is_not_on_demand() -> None:
         ({"classes": 10_000_001}, "data.classes .* not 10000001"),
         ({"classes": 1000, "drawings": 0}, "data.drawings must be 1 to 10,000, not 0"),
         ({"classes": 1000, "drawings": 10_001}, "data.drawings .* not 10001"),
-        ({"drawings": 40}, "data.drawings is for glyphs on demand: --set data.classes=1350"),
+        ({"drawings": 40}, "data.drawings applies only to glyphs on demand: add --set data.classes=1350"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused(options: dict[str, int], said: str) -> None:

@@ -183,7 +183,7 @@ def test_a_truncated_pickle_is_named(tmp_path: Path, keep: int) -> None:
     cache(tmp_path / "data")
     path = tmp_path / "data" / CACHE.format("test")
     path.write_bytes(path.read_bytes()[:keep])
-    assert f"{path} is truncated, or no pickle of arrays" in refusal(Tiny(root=tmp_path / "data"))
+    assert f"{path} is truncated or not a pickle of arrays" in refusal(Tiny(root=tmp_path / "data"))
 
 
 def test_a_pickle_that_would_run_a_program_is_refused(tmp_path: Path) -> None:

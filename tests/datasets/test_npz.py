@@ -43,8 +43,11 @@ def refusal(root: Path | None) -> str:
 FLOATS = PIXELS.astype(np.float32) / 255
 PICKLED = np.array([PIXELS[0], "a", *range(6)], object)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "numbers that are none": ({"images": FLOATS * np.nan}, "are float32, not uint8. They hold what is no number"),
-    "text": ({"images": np.full((8, 6, 4), "a")}, "are <U1, not uint8. They hold what is no number"),
+    "numbers that are none": (
+        {"images": FLOATS * np.nan},
+        "float32, not uint8. Some of their values are not finite",
+    ),
+    "text": ({"images": np.full((8, 6, 4), "a")}, "are <U1, not uint8. Some of their values are not finite numbers"),
     "four channels": ({"images": np.zeros((8, 6, 4, 4), np.uint8)}, "of shape [8, 6, 4, 4] are not [n, H, W]"),
     "either way": ({"images": np.zeros((8, 3, 4, 3), np.uint8)}, "of shape [8, 3, 4, 3] could be read either way"),
     "two axes": ({"images": np.zeros((8, 6), np.uint8)}, "of shape [8, 6] are not [n, H, W]"),
@@ -58,12 +61,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "multi-hot labels": (
         {"labels": np.eye(8) + np.eye(8, k=2)},
-        "6 images are of no class or of several (row 0 of 2): keep those of one, labels.sum(1) == 1",
+        "6 images belong to no class or to several (row 0: 2). Keep those of one class, labels.sum(1) == 1",
     ),
-    "no label at all": ({"labels": np.zeros((8, 3), bool)}, "8 images are of no class or of several (row 0 of 0)"),
+    "no label at all": ({"labels": np.zeros((8, 3), bool)}, "8 images belong to no class or to several (row 0: 0)"),
     "probabilities": ({"labels": np.full((8, 2), 0.5)}, "must be integers or texts [n], not float64 [8, 2]."),
     "labels of floats": ({"labels": LABELS.astype(float)}, "not float64 [8].\nThey are whole numbers: labels.astype(int)."),
-    "measures": ({"labels": LABELS + 0.5}, "not float64 [8].\nThey are no classes but measures."),
+    "measures": ({"labels": LABELS + 0.5}, "not float64 [8].\nThey are measurements, not classes."),
     "one label": ({"labels": np.array(3)}, "must be integers or texts [n], not int64 []."),
     "pickled images": ({"images": PICKLED}, "Array 'images' of {} is pickled Python objects, which are not loaded"),
     "pickled labels": ({"labels": PICKLED}, "Array 'labels' of {} is pickled Python objects"),
@@ -72,7 +75,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "too few names": ({"names": ["a", "b", "c"]}, "must name each label: it has 3 names, and labels go from 0 to 10"),
     "names of no label": ({"names": ["a"] * 99, "labels": LABELS - 1}, "labels go from -1 to 9"),
     "names of images": ({"names": list("abcdefgh"), "labels": LABELS % 4}, "must name each label: it has 8 names"),
-    "one name twice": ({"names": ["a"] * 11}, "has several classes of one name: 'a'"),
+    "one name twice": ({"names": ["a"] * 11}, "gives several classes one name: 'a'"),
     "names of numbers": ({"names": np.arange(11)}, "Array 'names' of {} must be texts, not int64"),
     "too few splits": ({"splits": ["train"] * 7}, "There are 8 labels and 7 entries of array 'splits'"),
     "an unknown split": ({"splits": ["holdout"] * 8}, "do not exist: '0: holdout'"),
@@ -119,13 +122,13 @@ ROOTS: dict[str, tuple[Callable[[Path], Path | None], str]] = {
     ),
     "one array": (
         lambda tmp: saved(tmp / "a.npy"),
-        "is one array (.npy), no .npz of images and labels.\nIn Python: np.savez(",
+        "is one array (.npy), not an .npz of images and labels.\nIn Python: np.savez(",
     ),
     "arrays apart": (lambda tmp: saved(tmp / "a.npy").parent, "holds no .npz file. It has a.npy; in Python: np.savez("),
     "images": (lambda tmp: pictures(tmp), "holds no .npz file. For a folder of images: --dataset folder."),
     "another container": (
         lambda tmp: written(tmp / "a.npz", b"\x89HDF\r\n"),
-        "is an HDF5 file, no .npz of images and labels",
+        "is an HDF5 file, not an .npz of images and labels",
     ),
     "encrypted": (lambda tmp: locked(tmp / "a.npz"), "is encrypted ('images.npy'). Unpack it with its password"),
     "no array": (lambda tmp: zipped(tmp / "a.npz", {"images.npy": b"text"}), "a.npz is damaged or truncated"),
@@ -188,7 +191,7 @@ def test_what_a_refusal_of_images_says_makes_them_what_they_should_be(name: str,
     """Carried out, the images are accepted, and go from black to white in their order."""
     images = OTHER_NUMBERS[name]
     said = refusal(save(path, images=images))
-    assert f"are {images.dtype}, not uint8. To save them anew, of values from" in said
+    assert f"are {images.dtype}, not uint8. Their values go from" in said
     anew = eval(said.rpartition(": ")[2].rstrip("."), {"images": images})
     Arrays(root=save(path, images=anew)).identity()
     assert (anew.dtype, anew.min()) == (np.uint8, 0) and anew.max() >= 254

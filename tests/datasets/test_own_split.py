@@ -176,7 +176,7 @@ def test_classes_that_look_alike_stand_in_one_split() -> None:
     """In several they are refused, with the splits; in one they are let be."""
     check_apart({"Cat": "train", "cat": "train", "dog": "test"}, "split.csv")
     with pytest.raises(
-        DataError, match=r"(?s)'Cat' \(train\) and 'cat ' \(test\). The split: split.csv.*one of them"
+        DataError, match=r"(?s)'Cat' \(train\) and 'cat ' \(test\). The split: split.csv.*merge them"
     ) as error:
         check_apart({"Cat": "train", "cat ": "test", "dog": "test"}, "split.csv")
     assert len(str(error.value).splitlines()) <= 3

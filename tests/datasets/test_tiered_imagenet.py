@@ -261,7 +261,7 @@ def test_images_that_are_no_list_of_as_many_as_labels_are_refused(tmp_path: Path
     """With what is there."""
     published(tmp_path / "data")
     (tmp_path / "data" / "train_images_png.pkl").write_bytes(dumps(content))
-    with pytest.raises(DataError, match=f"train_images_png.pkl is no list of 12 PNG files, {there}"):
+    with pytest.raises(DataError, match=f"train_images_png.pkl is not a list of 12 PNG files, {there}"):
         images(Tiny(root=tmp_path / "data"))
 
 

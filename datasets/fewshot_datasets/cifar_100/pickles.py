@@ -60,7 +60,7 @@ def open_pickles(path: Path) -> Pickles:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path} is not CIFAR-100's python archive ({type(error).__name__}: {error}).") from error
     if shared := [name for name, times in Counter(name for name, _ in named).items() if times > 1]:
-        raise DataError(f"{path} has several images under one name, {shared[0]}: which is which cannot be told.")
+        raise DataError(f"{path} has several images under one name, {shared[0]}: it is unclear which is which.")
     return Pickles(dict(named))
 
 

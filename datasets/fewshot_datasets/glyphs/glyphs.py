@@ -42,7 +42,7 @@ class Glyphs(Dataset):
         self.on_demand = self.options["classes"] != 0
         if not self.on_demand and self.options["drawings"] != HANDS:
             raise UsageError(
-                f"data.drawings is for glyphs on demand: --set data.classes=1350 too. As built they have {HANDS}."
+                f"data.drawings applies only to glyphs on demand: add --set data.classes=1350. Else a class has {HANDS}."
             )
         for name, (low, high) in LIMITS.items() if self.on_demand else ():
             if not low <= self.options[name] <= high:

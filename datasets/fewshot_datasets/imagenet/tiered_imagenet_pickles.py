@@ -136,7 +136,7 @@ class Pickles(StoredPickles):
         held = self.read(name)
         if not isinstance(held, list) or len(held) != wanted:
             there = f"{len(held):,}" if isinstance(held, list) else f"a {type(held).__name__}"
-            raise DataError(f"{self.called(name)} is no list of {wanted:,} PNG files, but {there}.")
+            raise DataError(f"{self.called(name)} is not a list of {wanted:,} PNG files, but {there}.")
         return held
 
 

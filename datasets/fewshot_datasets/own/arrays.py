@@ -111,7 +111,9 @@ class Arrays(OwnImages):
         """[n]"""
         labels = self._npz.labels(self.options["labels"])
         if len(labels) != self._layout.images:
-            raise DataError(f"{self._npz.path} has {self._layout.images:,} images and {len(labels):,} labels: one for each.")
+            raise DataError(
+                f"{self._npz.path} has {self._layout.images:,} images and {len(labels):,} labels: give each one."
+            )
         return labels
 
     @cached_property
@@ -120,7 +122,7 @@ class Arrays(OwnImages):
         values, place = np.unique(self._labels, return_inverse=True)
         names = [composed(str(name)) for name in self._class_names(values)]
         if twice := [name for name, times in Counter(names).items() if times > 1]:
-            raise DataError(f"{self._npz.path} has several classes of one name: {few(twice)}.")
+            raise DataError(f"{self._npz.path} gives several classes one name: {few(twice)}.")
         rows = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
         return dict(zip(names, rows, strict=True))
 

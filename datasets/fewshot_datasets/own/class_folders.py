@@ -117,10 +117,10 @@ def _check_places(inside: dict[str, Parts], folders: int, where: str) -> None:
             hint = ""
         if "\\" in outside[0]:
             hint = " Their zip was made on Windows: give that itself, not what it was unpacked to."
-        raise DataError(f"{where} holds images in no class folder: {few(outside)}.{hint}\n{EXPECTED}")
+        raise DataError(f"{where} holds images outside every class folder: {few(outside)}.{hint}\n{EXPECTED}")
     if unread := [name for name in inside if _is_not_read(name)]:
         raise DataError(
-            f"{where} holds images of a kind that is not read: {few(unread)}.\nConvert them ({SUFFIXES}), or take them away."
+            f"{where} holds images in a format that is not read: {few(unread)}.\nConvert them ({SUFFIXES}), or remove them."
         )
 
 
@@ -129,7 +129,7 @@ def _check_names(by_class: dict[str, dict[Parts, list[str]]], inside: dict[str, 
     alike = [name for name, found in by_class.items() if len({folder[-1] for folder in found}) > 1]
     alike += [name for name, times in Counter(composed("/".join(parts)) for parts in inside.values()).items() if times > 1]
     if alike:
-        raise DataError(f"{where} holds names that differ in how accents are encoded alone: {few(alike)}. Rename one.")
+        raise DataError(f"{where} holds names that differ only in how accents are encoded: {few(alike)}. Rename one.")
     if undecoded := [ascii(name) for name in by_class if any("\ud800" <= letter <= "\udfff" for letter in name)]:
         raise DataError(f"{where} holds class folders whose names are not UTF-8: {', '.join(undecoded[:3])}. Rename them.")
 

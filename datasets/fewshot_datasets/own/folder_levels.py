@@ -93,7 +93,7 @@ def _check_once(splits: set[str], where: str) -> None:
         by_split[split_of(name) or ""].append(name)
     if twice := [f"{' and '.join(map(repr, names))} ({one})" for one, names in by_split.items() if len(names) > 1]:
         raise DataError(
-            f"{where} holds several folders of one split: {', '.join(twice)}.\nMove them into one, take one away, or {LIST}."
+            f"{where} holds several folders of one split: {', '.join(twice)}.\nMove them into one, remove one, or {LIST}."
         )
 
 
@@ -102,8 +102,8 @@ def _mixed(tops: dict[str, Top], splits: Collection[str], where: str, hint: str)
     others = sorted(tops.keys() - splits)
     told = all(tops[name].holds_folders for name in others) or not any(tops[name].holds_folders for name in splits)
     return DataError(
-        f"{where} holds folders of splits, {few(sorted(splits))}, beside others with images: {few(others)}.\n"
-        "Move those out of it, or rename those that are splits (train, val, test)" + (f";\nor {hint}." if told else ".")
+        f"{where} holds folders of splits, {few(sorted(splits))}, and other folders with images: {few(others)}.\n"
+        "Move the others out of it, or rename those that are splits (train, val, test)" + (f";\nor {hint}." if told else ".")
     )
 
 
@@ -111,8 +111,8 @@ def _check_flat(tops: dict[str, Top], where: str, hint: str) -> None:
     """Refuse folders that may each be a data set of its own; raises `DataError`."""
     if whole := [name for name, top in tops.items() if len(set(map(split_of, top.inner)) - {None}) > 1]:
         raise DataError(
-            f"{where} holds folders that have folders of splits themselves, as data sets have: {few(whole)}.\n"
-            f"Give one of them alone, by --data-root. If they are classes, {hint}."
+            f"{where} holds folders that contain folders of splits, as whole data sets do: {few(whole)}.\n"
+            f"Name one of them with --data-root. If they are classes, {hint}."
         )
     nested = [name for name, top in tops.items() if top.holds_folders]
     several = [name for name in nested if len(tops[name].inner) > 1]
@@ -121,6 +121,6 @@ def _check_flat(tops: dict[str, Top], where: str, hint: str) -> None:
         inner = few(f"{one}/{name}" for name in tops[one].inner)
         raise DataError(
             f"{where} may hold several data sets, or classes: no image lies in {few(nested)} itself, but in {inner}.\n"
-            f"If {one!r} is a set of classes, give that folder alone, by --data-root; if a split, name it train, val or test"
+            f"If {one!r} is a set of classes, name that folder with --data-root; if a split, call it train, val or test"
             f";\nif it is a class, or those in it are, {hint}."
         )

@@ -14,7 +14,7 @@ def check_lost(walked: Walked, where: str) -> None:
     if lost:
         raise DataError(
             f"{where} has links that lead to no file ({len(lost):,} in place of images or of folders): {few(lost)}.\n"
-            "Mend them, or take them away."
+            "Repair or remove them."
         )
 
 
@@ -29,7 +29,7 @@ def check_twice(walked: Walked, found: ClassFolders, where: str) -> None:
     if twice:
         raise DataError(
             f"{where} holds folders of images twice, by links: {errors.few(twice)}.\n"
-            "The images of one would be those of the other: a class has one folder, in one split. Take the links away."
+            "The two would have the same images. A class has one folder, in one split: remove the links."
         )
 
 

@@ -132,7 +132,7 @@ class Npz:
         except FileNotFoundError:
             raise DataError(f"No such file or folder: {self.path}.") from None
         except MemoryError as error:
-            raise DataError(f"{self.path} needs more memory than there is here.") from error
+            raise DataError(f"{self.path} needs more memory than this machine has.") from error
         except BROKEN as error:
             raise damaged_archive(self.path, error) from error
 
@@ -143,7 +143,7 @@ def refuse_other_kind(path: Path) -> None:
         kind = kind_of(file.read(LONGEST))
     if kind is None or kind == "a zip archive":
         return
-    said = f"{path} is {kind}, no .npz of images and labels."
+    said = f"{path} is {kind}, not an .npz of images and labels."
     if path.suffix.lower() == ".npy" or "npy" in kind:
         said += f"\nIn Python: np.savez('images.npz', images=np.load({str(path)!r}), labels=np.load('labels.npy'))"
     raise DataError(f"{said}\n{EXPECTED}")
@@ -175,8 +175,8 @@ def _header(file: IO[bytes], crc: int, size: int | None) -> Header:
 def to_uint8(least: float, largest: float) -> str:
     """How images of such values are saved anew in uint8."""
     if math.isnan(least) or math.isinf(least) or math.isinf(largest):
-        return "They hold what is no number, too: find out why before you save them anew."
-    span = f"of values from {least:.5g} to {largest:.5g}"
+        return "Some of their values are not finite numbers: find out why before you save them again."
+    span = f"Their values go from {least:.5g} to {largest:.5g}"
     if least >= 0 and largest <= 1:
         how = "(255 * images).round().astype('uint8')"
     elif least >= 0 and largest <= 255:
@@ -187,7 +187,7 @@ def to_uint8(least: float, largest: float) -> str:
         how = "(127.5 * (images + 1)).round().astype('uint8')"
     else:
         how = f"((images - {least:.5g}) * (255 / {largest - least:.5g})).round().astype('uint8')"
-    return f"To save them anew, {span}: {how}."
+    return f"{span}. To save them again: {how}."
 
 
 def to_labels(given: npt.NDArray[Any]) -> str:
@@ -196,7 +196,7 @@ def to_labels(given: npt.NDArray[Any]) -> str:
         return ""
     if given.ndim == 1:
         whole = given.dtype.kind == "b" or bool(np.all(given == np.floor(given)))
-        return "\nThey are whole numbers: labels.astype(int)." if whole else "\nThey are no classes but measures."
+        return "\nThey are whole numbers: labels.astype(int)." if whole else "\nThey are measurements, not classes."
     if given.ndim != 2 or not given.size or not np.isin(given, (0, 1)).all():
         return ""
     several = given.sum(1) != 1  # [n]
@@ -204,8 +204,8 @@ def to_labels(given: npt.NDArray[Any]) -> str:
         return "\nThey are one-hot: labels.argmax(1)."
     row = int(several.argmax())
     return (
-        f"\n{int(several.sum()):,} images are of no class or of several (row {row:,} of {int(given[row].sum())}): keep "
-        "those of one, labels.sum(1) == 1, in images and labels; then labels.argmax(1)."
+        f"\n{int(several.sum()):,} images belong to no class or to several (row {row:,}: {int(given[row].sum())}). Keep "
+        "those of one class, labels.sum(1) == 1, in images and labels; then take labels.argmax(1)."
     )
 
 

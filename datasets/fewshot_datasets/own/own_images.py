@@ -33,7 +33,7 @@ VERSION = "v1"
 """Of what identities are made of: another makes those anew that are kept."""
 RULES = 2
 """Raised where data that were accepted are refused: an identity that is kept would let them pass."""
-NAMED = "\nFSBENCH_DATA is a folder of published data sets, and not read for it. For the test alone: --test-data-root."
+NAMED = "\nFSBENCH_DATA is for published data sets and is not read for yours. For images of the test only: --test-data-root."
 STATE_ONE = f"to state one: {SPLIT_FILE} in the folder, or --set data.split=FILE"
 
 
@@ -99,8 +99,8 @@ class OwnImages(Dataset):
         """All classes for the test, where the images are given for nothing else."""
         if not self.tests_alone:
             return None
-        self._refuse_seed("these images are given for the test alone, all of them")
-        return Split(dict.fromkeys(self._names, "test"), f"all for the test, being given for it alone ({STATE_ONE})")
+        self._refuse_seed("all of these images are for the test")
+        return Split(dict.fromkeys(self._names, "test"), f"all for the test, given for nothing else ({STATE_ONE})")
 
     def _drawn(self) -> Split:
         seed = self.options["split_seed"]
@@ -108,7 +108,7 @@ class OwnImages(Dataset):
 
     def _refuse_seed(self, why: str) -> None:
         if self.options["split_seed"]:
-            raise UsageError(f"data.split_seed is of a split that is drawn; {why}.")
+            raise UsageError(f"data.split_seed applies only to a split that is drawn; {why}.")
 
     def classes(self) -> dict[str, list[ImageClass]]:
         """The classes of each split, in the order of `members`; a split may have none. Raises `DataError`."""

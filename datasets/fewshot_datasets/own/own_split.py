@@ -101,9 +101,9 @@ def check_apart(split: Mapping[str, str], where: str) -> None:
     both = [" and ".join(f"{name!r} ({split[name]})" for name in group) for group in split_up]
     if both:
         raise DataError(
-            f"Classes stand in several splits under names that differ in case, spaces or the form of letters alone:\n"
+            f"Some classes are in several splits, under names that differ only in case, spaces or the form of letters:\n"
             f"{errors.few(both)}. The split: {where}.\n"
-            "If they are one class, make one of them; if they are not, give one a name of its own."
+            "If they are one class, merge them; otherwise rename one."
         )
 
 
@@ -114,7 +114,7 @@ def check_split(split: Mapping[str, str], classes: Sequence[str], where: str) ->
     if left := [name for name in classes if name not in split]:
         raise DataError(
             f"{where} does not name all of the {len(classes):,} classes. It lacks {few(left)}.\n"
-            "Add a line for each, or take their images away."
+            "Add a line for each, or remove their images."
         )
 
 

@@ -66,10 +66,10 @@ def read_pickle(content: bytes | IO[bytes], name: str = "the pickle") -> Any:
     try:
         return Machine(buffered or file, find).run()
     except MemoryError as error:
-        raise DataError(f"{name} needs more memory than there is here.") from error
+        raise DataError(f"{name} needs more memory than this machine has.") from error
     except UNREADABLE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise DataError(f"{name} is truncated, or no pickle of arrays ({reason!a}). Copy or download it again.") from error
+        raise DataError(f"{name} is truncated or not a pickle of arrays ({reason!a}). Copy or download it again.") from error
     finally:
         if buffered:
             buffered.detach()  # else it would close the file

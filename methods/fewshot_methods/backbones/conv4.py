@@ -22,7 +22,11 @@ from fewshot_bench import Backbone, Parameters, Statistics, conv_block
 
 
 class Conv4(Backbone):
-    """Four blocks of `filters` maps; `strided` convolutions or max-pooling; a learned `scale` or the shift alone."""
+    """Conv4, the field's standard: four blocks of convolution, normalisation and ReLU, each halving the image.
+
+    A block has `filters` maps. It halves by `strided` convolution or by max-pooling. Its normalisation has a learned shift
+    and, with `scale`, a learned scale.
+    """
 
     def __init__(self, input_shape: tuple[int, int, int], *, filters: int, strided: bool, scale: bool, eps: float) -> None:
         super().__init__()

@@ -30,7 +30,10 @@ SLOPE, EPS = 0.1, 1e-5
 
 
 class Conv4_512(Backbone):
-    """Four blocks of leaky ReLU; the last two blocks' maps are the embedding. `dropout` None: by the size of the images."""
+    """The network of R2-D2: four blocks of 96 to 512 filters; the maps of the last two are the embedding.
+
+    `dropout` None takes the authors' rate for images of that size.
+    """
 
     def __init__(self, input_shape: tuple[int, int, int], dropout: float | None = None) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from fewshot_methods.backbones.conv4 import Conv4
 
 
 class Conv4Fc(Conv4):
-    """Conv4 and a linear layer to `outputs` features."""
+    """Conv4 and a linear layer, the Omniglot network of TCML and SNAIL."""
 
     def __init__(self, input_shape: tuple[int, int, int], *, outputs: int, filters: int, scale: bool, eps: float) -> None:
         super().__init__(input_shape, filters=filters, strided=False, scale=scale, eps=eps)

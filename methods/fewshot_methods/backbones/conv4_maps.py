@@ -24,7 +24,7 @@ FILTERS, EPS = 64, 1e-5
 
 
 class Conv4Maps(Backbone):
-    """Four blocks of which the first two pool."""
+    """The network of relation networks: Conv4 whose last two blocks do not pool; the maps are the embedding."""
 
     def __init__(self, input_shape: tuple[int, int, int]) -> None:
         super().__init__()

@@ -17,7 +17,10 @@ HIDDEN = (40, 40)
 
 
 class Mlp(Backbone):
-    """Points of D values -> the 40 activations of the second hidden layer."""
+    """The network of the sinusoids: two hidden layers of 40 units.
+
+    Points of D values -> the 40 activations of the second hidden layer.
+    """
 
     features = HIDDEN[-1]
 

@@ -26,7 +26,7 @@ SLOPE, EPS, DROPPED = 0.1, 1e-5, 0.1
 
 
 class ResnetSnail(Backbone):
-    """Four residual blocks and two layers on the mean of the last map."""
+    """The residual network of TCML and SNAIL for mini-ImageNet: four blocks, then two layers on the mean of the last map."""
 
     def __init__(self, input_shape: tuple[int, int, int]) -> None:
         super().__init__()
