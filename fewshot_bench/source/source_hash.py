@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -24,7 +25,6 @@ from fewshot_bench.source.distributions import NOT_HASHED, is_own, package_of
 from fewshot_bench.source.edits import loaded_by_hand
 from fewshot_bench.source.files_read import read_by
 from fewshot_bench.source.functions import cell_statement, code_text, is_filled, names_in, written_functions
-from fewshot_bench.source.live_objects import beside, code_in, is_held
 from fewshot_bench.source.live_values import live_attributes, live_name, plain_value
 from fewshot_bench.source.modules import (
     Imported,
@@ -87,7 +87,7 @@ class _Walk:
         """Write all units that are reached; what containers hold comes last, so that a cache changes nothing."""
         self._write()
         while self.held:
-            held = [one for value in self.held for one in code_in(value) if is_own(one.__module__ or "builtins")]
+            held = [one for value in self.held for one in _code_in(value) if is_own(one.__module__ or "builtins")]
             self.held = []
             for one in sorted(held, key=lambda one: one.__qualname__):
                 self.value(one)
@@ -141,7 +141,7 @@ class _Walk:
         live = by_hand.live if by_hand else sys.modules.get(below.__module__)
         module = module_of(live) if live else None
         root, *inner = below.__qualname__.split(".")
-        if module is None or root not in module.binds or not is_held(below, live, root):
+        if module is None or root not in module.binds or not _is_held(below, live, root):
             self.alive.append(below)
             return self._unit(("~", id(below)), partial(self._write_alone, below))
         text = self._symbol(module, root)
@@ -315,7 +315,7 @@ class _Walk:
         found = [self._symbol(module, WHOLE)]
         found += [self._module(name) for name in sorted(module.needed) if name in sys.modules and is_own(name)]
         if words & {"import_module", "__import__"}:
-            found += sorted(canonical(ast.parse(path.read_bytes())) for path in beside(module))
+            found += sorted(canonical(ast.parse(path.read_bytes())) for path in _beside(module))
         return repr(found)
 
     def _live(self, module: Module, name: str) -> str:
@@ -377,3 +377,42 @@ def _is_nowhere(below: Any) -> bool:
     """Whether a class names a module of Python's that it is not of: its metaclass's, or that of a namespace without name."""
     place = sys.modules.get(below.__module__ or "builtins")
     return place in (abc, builtins) and not hasattr(place, below.__qualname__.partition(".")[0])
+
+
+def _is_held(below: Any, live: ModuleType | None, root: str) -> bool:
+    """Whether a module holds a class or function under its name; one made by a call is not held itself."""
+    if "<locals>" in below.__qualname__ or "<lambda>" in below.__qualname__:
+        return True
+    found: Any = live
+    for part in below.__qualname__.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    found = unwrapped(found)
+    if isinstance(below, FunctionType):
+        return any(below is one for one in functions_of(found)) or not isinstance(found, FunctionType)
+    return found is below or not isinstance(found, type)
+
+
+def _code_in(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Classes and functions that an object at module level holds."""
+    below = unwrapped(value)
+    if isinstance(below, type | FunctionType):
+        yield below
+    elif isinstance(value, partial):
+        yield from _code_in([value.func, *value.args, *value.keywords.values()], depth)
+    elif isinstance(value, MethodType):
+        yield value.__func__
+    elif depth < 4 and not isinstance(value, PLAIN) and not isinstance(value, ModuleType):
+        yield type(value)
+        inner = children(value)
+        for one in list(getattr(value, "__dict__", {}).values()) if inner is None else inner:
+            yield from _code_in(one, depth + 1)
+
+
+def _beside(module: Module) -> list[Path]:
+    """The files of the package that a module is in, or those beside it."""
+    file = file_of(module.live)
+    if file is None:
+        return []
+    depth = module.package.count(".")
+    pattern = "**/*.py" if module.package else "*.py"
+    return sorted((file.parents[depth] if module.package else file.parent).glob(pattern))
