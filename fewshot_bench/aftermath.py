@@ -32,6 +32,8 @@ from fewshot_bench.twin import Twin, one_thread
 
 TASKS, QUERIES, LARGEST = 2, 20, 100
 """Tasks that are asked about, with so many queries at most, and one alone where two have more images than that."""
+LEAST = 32
+"""A test of fewer episodes, which only protocol `custom` has, is a trial without a twin, which would take longer."""
 
 
 class Fresh(Protocol):
@@ -64,13 +66,13 @@ class Left(NamedTuple):
 class Aftermath:
     """Forked before a test of a source's tasks; `found` after it says what the test has left."""
 
-    def __init__(self, fresh: Fresh, source: Source, ask: Ask) -> None:
+    def __init__(self, fresh: Fresh, source: Source, ask: Ask, episodes: int) -> None:
         self.fresh, self.source, self.ask = fresh, source, ask
         first = source.tasks(0, 1)
         self.kind: Kind = first.kind
         images = first.support_x.shape[1] + min(QUERIES, first.query_x.shape[1])
         self.size = max(1, min(TASKS, LARGEST // images))
-        self.twin = Twin(self._answer) if Twin.possible(first.key.device) else None
+        self.twin = Twin(self._answer) if Twin.possible(first.key.device) and episodes >= LEAST else None
         if self.twin is not None:
             self.twin.ask(Question())
 

@@ -92,7 +92,7 @@ class InductiveCheck:
         self.chunk = 0
         self.compared = self.moved = 0
         """Tasks that were compared in place, and that moved there."""
-        self.aftermath = Aftermath(self.fresh, images, ask)
+        self.aftermath = Aftermath(self.fresh, images, ask, spec.episodes)
 
     def __call__(self, source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
         """Check a block of the test, if it is one of those that are checked."""
