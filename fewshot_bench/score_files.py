@@ -17,7 +17,7 @@ from fewshot_bench.parquet_pages import unpacked_bytes
 from fewshot_bench.printable import printable
 from fewshot_bench.record_models import MOST_EPISODES, MOST_RESULTS
 from fewshot_bench.strict_json import LONGEST_TEXT, read_bounded
-from fewshot_bench.writing import atomic, json_file
+from fewshot_bench.writing import atomic, json_text, not_written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,12 +82,16 @@ def write_scores(folder: Path, scores: Mapping[str, Scores], *, with_json: tuple
         }
     )
     with ExitStack() as replaced_at_the_end:
-        if with_json is not None:
-            name, content = with_json
-            replaced_at_the_end.enter_context(json_file(folder / name, content))
+        name, content = with_json or ("", {})
+        beside = replaced_at_the_end.enter_context(atomic(folder / name)) if name else None
         temporary = replaced_at_the_end.enter_context(atomic(folder / NAME))
         with temporary.open("wb") as file:  # pyarrow would read `~` and `exp:1/` in a path
             pq.write_table(table, file, compression="zstd")
+        if beside is not None:
+            try:
+                beside.write_text(json_text(content), encoding="utf-8")
+            except OSError as error:
+                raise not_written(folder / name, error) from error
 
 
 def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":

@@ -100,8 +100,8 @@ def test_only_the_optional_peer_methods_and_its_benchmark_import_learn2learn(pac
 
 @every_file
 def test_no_number_depends_on_a_global_random_state(package: str, path: Path) -> None:
-    """Only randomness.py touches torch's generator, and own_generators.py seeds those of methods; Python's and numpy's global
-    ones are never used."""
+    """Only randomness.py touches torch's generator, and own_generators.py seeds those of methods. Python's and numpy's
+    global ones are never used."""
     allowed = (PACKAGES[CORE] / "randomness.py", PACKAGES[CORE] / "own_generators.py")
     assert path in allowed or global_randomness(parse(path)) == []
 
