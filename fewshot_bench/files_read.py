@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
@@ -22,6 +23,8 @@ _READ: "WeakKeyDictionary[ModuleType, dict[str, str]]" = WeakKeyDictionary()
 """By module, the files that its body read, and the hashes of their contents."""
 _HASHES: dict[tuple[int, ...], str] = {}
 """Of contents, by what changes with them: device, inode, size, times."""
+SETTLED_NS = 2 * 10**9
+"""After so long an edit has another time of change; of two within a tick of the system's clock both have the same."""
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
 _READERS_OF_CODE = ("linecache", "importlib._bootstrap", "importlib._bootstrap_external")
 """Modules that open files to find code, or to show it."""
@@ -164,10 +167,13 @@ def _sha256(path: str) -> str | None:
         if not stat.S_ISREG(found.st_mode):
             return None
         key = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-        if key not in _HASHES:
-            with open(path, "rb") as file:
-                _HASHES[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        return _HASHES[key]
+        if key in _HASHES:
+            return _HASHES[key]
+        with open(path, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED_NS:
+            _HASHES[key] = sha256
+        return sha256
     except OSError:
         return None
     finally:
