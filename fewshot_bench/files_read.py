@@ -7,7 +7,7 @@ count either: the hash of a source has those. What is kept is the hash of the co
 What opens files without Python's knowledge, as safetensors does, is not heard.
 """
 
-# ruff: noqa: PTH100, PTH116, PTH120, PTH123, PTH206 -- whoever imports the package imports this, and pathlib costs more than all of it
+# ruff: noqa: PTH100, PTH116, PTH120, PTH123, PTH206 -- the hook runs at every file that is opened
 import os
 import stat
 import sys
