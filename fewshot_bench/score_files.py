@@ -3,7 +3,6 @@
 A Parquet file of a few kilobytes can hold millions of rows. What it says of itself is checked before anything is unpacked.
 """
 
-import io
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,11 +100,12 @@ def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":
     import pyarrow.parquet as pq
 
     content = read_bounded(path, SPARE_BYTES + BYTES_A_ROW * most)
+    # As a buffer: one of pyarrow's threads reads a file of Python's, and aborts the process if that ends meanwhile.
     try:
         texts = [name for name in columns if _PLAIN[name] == "BYTE_ARRAY"]
-        metadata = pq.ParquetFile(io.BytesIO(content), **_LIMITS).metadata
+        metadata = pq.ParquetFile(pa.BufferReader(content), **_LIMITS).metadata
         _check_metadata(path, content, metadata, columns, most)
-        file = pq.ParquetFile(io.BytesIO(content), metadata=metadata, read_dictionary=texts, **_LIMITS)
+        file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata, read_dictionary=texts, **_LIMITS)
         table = file.read(columns=columns, use_threads=False)
         if any(table[name].null_count for name in columns):
             raise DataError(f"{_shown(path)} is damaged: a value is missing.")
