@@ -25,16 +25,18 @@ _under_way: set[str] = set()
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write readable JSON atomically; never NaN."""
-    with json_file(path, content):
-        pass
-
-
-@contextmanager
-def json_file(path: Path, content: dict[str, Any]) -> Iterator[None]:
-    """As `write_json`, but the file is replaced when the block ends well."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        yield
+        temporary.write_text(json_text(content), encoding="utf-8")
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Readable JSON; never NaN."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def not_written(path: Path, error: OSError) -> FewshotError:
+    """The error for a file that the system refuses to write."""
+    return FewshotError(f"Cannot write {path}: {reason_of(error)}. Nothing that was there is lost.")
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise FewshotError(f"Cannot write {path}: {reason_of(error)}. Nothing that was there is lost.") from error
+        raise not_written(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -108,8 +108,8 @@ def test_only_the_optional_peer_methods_and_its_benchmark_import_learn2learn() -
 
 
 def test_no_number_depends_on_a_global_random_state() -> None:
-    """Only randomness.py touches torch's generator, and own_generators.py seeds those of methods; Python's and numpy's global
-    ones are never used."""
+    """Only randomness.py touches torch's generator, and own_generators.py seeds those of methods. Python's and numpy's
+    global ones are never used."""
     allowed = [PACKAGES[CORE] / "episodes" / name for name in ("randomness.py", "own_generators.py")]
     assert found(lambda package, path: [] if path in allowed else global_randomness(parse(path))) == {}
     assert all(global_randomness(parse(path)) for path in allowed)

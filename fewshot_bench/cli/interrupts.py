@@ -50,8 +50,8 @@ def leave() -> None:
 def end(code: int) -> NoReturn:
     """End the process with this code, once what Python does at its end is done.
 
-    Libraries' own threads are not taken apart: with torch and pyarrow in one process that aborts now and then (exit code
-    134), after all of the work is done.
+    Libraries' own threads are not taken apart: one that still waits for Python then aborts the process (exit code 134),
+    after all of the work is done.
     """
     if signal.getsignal(signal.SIGINT) is interrupted:
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(code))

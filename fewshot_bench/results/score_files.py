@@ -3,7 +3,6 @@
 A Parquet file of a few kilobytes can hold millions of rows. What it says of itself is checked before anything is unpacked.
 """
 
-import io
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from fewshot_bench.errors import DataError
 from fewshot_bench.inputs.strict_json import LONGEST_TEXT, read_bounded
 from fewshot_bench.results.parquet_sizes import unpacked_bytes
 from fewshot_bench.results.record_models import MOST_EPISODES, MOST_RESULTS
-from fewshot_bench.storage import atomic, json_file
+from fewshot_bench.storage import atomic, json_text, not_written
 from fewshot_bench.text.printable import printable
 
 if TYPE_CHECKING:
@@ -82,12 +81,16 @@ def write_scores(folder: Path, scores: Mapping[str, Scores], *, with_json: tuple
         }
     )
     with ExitStack() as replaced_at_the_end:
-        if with_json is not None:
-            name, content = with_json
-            replaced_at_the_end.enter_context(json_file(folder / name, content))
+        name, content = with_json or ("", {})
+        beside = replaced_at_the_end.enter_context(atomic(folder / name)) if name else None
         temporary = replaced_at_the_end.enter_context(atomic(folder / NAME))
         with temporary.open("wb") as file:  # pyarrow would read `~` and `exp:1/` in a path
             pq.write_table(table, file, compression="zstd")
+        if beside is not None:
+            try:
+                beside.write_text(json_text(content), encoding="utf-8")
+            except OSError as error:
+                raise not_written(folder / name, error) from error
 
 
 def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":
@@ -97,11 +100,12 @@ def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":
     import pyarrow.parquet as pq
 
     content = read_bounded(path, SPARE_BYTES + BYTES_A_ROW * most)
+    # As a buffer: one of pyarrow's threads reads a file of Python's, and aborts the process if that ends meanwhile.
     try:
         texts = [name for name in columns if _PLAIN[name] == "BYTE_ARRAY"]
-        metadata = pq.ParquetFile(io.BytesIO(content), **_LIMITS).metadata
+        metadata = pq.ParquetFile(pa.BufferReader(content), **_LIMITS).metadata
         _check_metadata(path, content, metadata, columns, most)
-        file = pq.ParquetFile(io.BytesIO(content), metadata=metadata, read_dictionary=texts, **_LIMITS)
+        file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata, read_dictionary=texts, **_LIMITS)
         table = file.read(columns=columns, use_threads=False)
         if any(table[name].null_count for name in columns):
             raise DataError(f"{_shown(path)} is damaged: a value is missing.")

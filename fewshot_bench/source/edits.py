@@ -3,17 +3,15 @@
 A module that was loaded by hand, from a file and not by its name, is one of those that hold it, or what is in it.
 """
 
-import contextlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from fewshot_bench.source.distributions import is_own
-from fewshot_bench.source.files_read import is_edited, is_installed, read_by
+from fewshot_bench.source.files_read import forget_compiled, is_edited, is_installed, read_by
 from fewshot_bench.source.modules import Module, file_of, functions_of, module_of, text_of
 
 COMPUTED = ("import_module", "__import__", "resolve_name", "locate")
@@ -60,11 +58,7 @@ def forget_edited(name: str) -> bool:
     for one in family if edited else []:
         if one.name != "__main__" and any(module is each for module in edited for each in _family(one)):
             sys.modules.pop(one.name, None)
-    for module in edited:
-        with contextlib.suppress(
-            OSError, NotImplementedError
-        ):  # its compiled form looks current after an edit in one second
-            Path(importlib.util.cache_from_source(str(module.live.__file__))).unlink()
+    forget_compiled(module.live for module in edited)
     importlib.invalidate_caches()
     return bool(edited)
 

@@ -7,12 +7,14 @@ count either: the hash of a source has those. What is kept is the hash of the co
 What opens files without Python's knowledge, as safetensors does, is not heard.
 """
 
-# ruff: noqa: PTH100, PTH116, PTH120, PTH123, PTH206 -- whoever imports the package imports this, and pathlib costs more than all of it
+# ruff: noqa: PTH100, PTH108, PTH116, PTH120, PTH123, PTH206 -- the hook runs at every file that is opened
+import importlib.util
 import os
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
 from typing import Any
@@ -22,6 +24,10 @@ _READ: "WeakKeyDictionary[ModuleType, dict[str, str]]" = WeakKeyDictionary()
 """By module, the files that its body read, and the hashes of their contents."""
 _HASHES: dict[tuple[int, ...], str] = {}
 """Of contents, by what changes with them: device, inode, size, times."""
+SETTLED_NS = 2 * 10**9
+"""After so long an edit has another time of change; of two within a tick of the system's clock both have the same."""
+_COMPILED: set[str] = set()
+"""Compiled forms (`.pyc`) that imports looked for."""
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
 _READERS_OF_CODE = ("linecache", "importlib._bootstrap", "importlib._bootstrap_external")
 """Modules that open files to find code, or to show it."""
@@ -57,6 +63,18 @@ def is_edited(path: str, sha256: str) -> bool:
     return _sha256(path) != sha256
 
 
+def forget_compiled(modules: Iterable[ModuleType]) -> None:
+    """Remove the compiled forms that may hide an edit, of these modules and of all that were imported since `watch`.
+
+    Python compares the second of the edit and the length alone.
+    """
+    known = {str(getattr(module, "__cached__", "")) for module in modules}
+    for path in [one for one in known | _COMPILED if not is_installed(one)]:
+        with suppress(OSError, ValueError):
+            if int(os.stat(path).st_mtime) <= int(os.stat(importlib.util.source_from_cache(path)).st_mtime):
+                os.unlink(path)
+
+
 @contextmanager
 def noted() -> Iterator[dict[str, str]]:
     """Notes the files that a method's own code reads within the block, by path the hashes of their contents."""
@@ -73,6 +91,9 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     if event != "open" or _STATE.busy:
         return
     path, _, flags = arguments
+    if isinstance(path, str) and path.endswith(".pyc"):
+        _COMPILED.add(path)
+        return
     writes = os.O_CREAT | os.O_TRUNC | os.O_APPEND
     if not isinstance(path, str | bytes) or flags & os.O_ACCMODE == os.O_WRONLY or flags & writes:
         return
@@ -104,7 +125,7 @@ def _runs_a_body(frame: FrameType) -> bool:
 
 
 def _note(path: str, frame: FrameType) -> None:
-    if path.endswith(".pyc") or path.startswith(_SYSTEM) or is_installed(path):
+    if path.startswith(_SYSTEM) or is_installed(path):
         return
     home = _STATE.noted if _STATE.noted is not None and _is_built(frame) else None
     reader = _reader(frame) if home is None else None
@@ -164,10 +185,13 @@ def _sha256(path: str) -> str | None:
         if not stat.S_ISREG(found.st_mode):
             return None
         key = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-        if key not in _HASHES:
-            with open(path, "rb") as file:
-                _HASHES[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        return _HASHES[key]
+        if key in _HASHES:
+            return _HASHES[key]
+        with open(path, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED_NS:
+            _HASHES[key] = sha256
+        return sha256
     except OSError:
         return None
     finally:

@@ -65,7 +65,6 @@ def write(folder: Path, number: float) -> None:
 def id_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Id]:
     """Gives the run's id of a method with some text, whose files hold a number."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def ask(text: str, number: float, name: str = "own_reads.py") -> str:
         Path(name).parent.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from command_line import one_thread
 
-from fewshot_bench.cli import progress
+from fewshot_bench.cli import interrupts, progress
 from fewshot_bench.cli.main import _main
 from fewshot_bench.runs import session, training
 from fewshot_datasets.glyphs import glyphs
@@ -105,4 +105,4 @@ if __name__ == "__main__":
         signal.signal(signal.SIGINT, signal.default_int_handler)
     arrange(sys.argv[1])
     with one_thread():
-        sys.exit(_main(sys.argv[3:]))
+        interrupts.end(_main(sys.argv[3:]))  # as the command ends: libraries that are taken apart now and then abort
