@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from fewshot_bench.learning.embedding import EmbeddingMethod
     from fewshot_bench.learning.features import FeatureMethod, uniform_weights
     from fewshot_bench.learning.gradient import GradientHparams, GradientMethod
-    from fewshot_bench.learning.inner_loop import Adapted, Direction, InnerLoop
+    from fewshot_bench.learning.inner_loop import Adapted, InnerLoop, Rates
     from fewshot_bench.learning.layers import conv2d, conv2d_moments, linear, per_channel
     from fewshot_bench.learning.losses import task_losses
     from fewshot_bench.learning.normalisation import RunningStatistics, Statistics, moments
     from fewshot_bench.results.records import Record, find_records, load_record
     from fewshot_bench.runs.api import run
+    from fewshot_bench.specs import Steps
 
 _HOME = {
     "Adapted": "learning.inner_loop",
@@ -33,7 +34,6 @@ _HOME = {
     "Conditions": "learning.base",
     "DataError": "errors",
     "Dataset": "data.dataset",
-    "Direction": "learning.inner_loop",
     "EmbeddingMethod": "learning.embedding",
     "FeatureMethod": "learning.features",
     "FewshotError": "errors",
@@ -47,9 +47,11 @@ _HOME = {
     "MethodInfo": "learning.base",
     "Moments": "learning.conv_block",
     "Parameters": "learning.backbone",
+    "Rates": "learning.inner_loop",
     "Record": "results.records",
     "RunningStatistics": "learning.normalisation",
     "Statistics": "learning.normalisation",
+    "Steps": "specs",
     "Tasks": "episodes.tasks",
     "UsageError": "errors",
     "conv2d": "learning.layers",
@@ -73,7 +75,6 @@ __all__ = [
     "Conditions",
     "DataError",
     "Dataset",
-    "Direction",
     "EmbeddingMethod",
     "FeatureMethod",
     "FewshotError",
@@ -87,9 +88,11 @@ __all__ = [
     "MethodInfo",
     "Moments",
     "Parameters",
+    "Rates",
     "Record",
     "RunningStatistics",
     "Statistics",
+    "Steps",
     "Tasks",
     "UsageError",
     "conv2d",

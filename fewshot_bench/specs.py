@@ -39,7 +39,7 @@ Option = bool | int | float | str | None
 Seed = Field(ge=0, lt=2**32)
 MOST_STEPS = 100_000
 """Steps, epochs or iterations that a method may take on one task; the papers' have up to a hundred."""
-InnerSteps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 
 class Spec(BaseModel):
@@ -87,7 +87,7 @@ class Validation(Spec):
     shots: PositiveInt
     queries: PositiveInt
     normalisation: Normalisation
-    inner_steps: InnerSteps | None
+    inner_steps: Steps | None
     unlabelled: NonNegativeInt = 0
     distractors: NonNegativeInt = 0
     later = frozenset({"unlabelled", "distractors"})
@@ -267,7 +267,7 @@ class TestSpec(Spec):
     episodes: int = Field(ge=2)  # an interval needs two
     seed: int = Seed
     normalisation: Normalisation
-    inner_steps: InnerSteps | None = None
+    inner_steps: Steps | None = None
     max_ways: PositiveInt | None = None  # as in `TrainSpec`, and so are the others
     max_shots: PositiveInt | None = None
     imbalanced: bool = False

@@ -53,7 +53,5 @@ def computed_by(request: pytest.FixtureRequest) -> Iterator[str]:
 
     if request.param == "kernels":
         request.getfixturevalue("compiled")
-    before = kernels._used
-    kernels.use(request.param == "kernels")
-    yield request.param
-    kernels.use(before)
+    with kernels.serving(request.param == "kernels"):
+        yield request.param

@@ -48,9 +48,8 @@ Result = tuple[Tensor, dict[str, Tensor]]
 @pytest.fixture(autouse=True)
 def _without_kernels() -> Iterator[None]:
     """Torch alone on the CPU, too: an independent computation, and no compiler is needed."""
-    kernels.use(False)
-    yield
-    kernels.use(False)
+    with kernels.serving(False):
+        yield
 
 
 def moved(tasks: Tasks, device: torch.device) -> Tasks:

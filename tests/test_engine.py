@@ -5,7 +5,6 @@ import json
 import engine_outputs
 import pytest
 
-from fewshot_bench import kernels
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.plugins import registry
 
@@ -18,12 +17,11 @@ def stored(owner: str) -> engine_outputs.Outputs:
 
 
 @pytest.fixture(params=[True, False], ids=["kernels", "torch"])
-def computed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def by_kernels(request: pytest.FixtureRequest) -> bool:
     """By the kernels and by torch alone."""
-    monkeypatch.setattr(kernels, "_used", False)
     if request.param:
         request.getfixturevalue("compiled")
-        kernels.use(True)
+    return bool(request.param)
 
 
 def test_the_numbers_are_of_this_engine() -> None:
@@ -32,12 +30,11 @@ def test_the_numbers_are_of_this_engine() -> None:
 
 
 @pytest.mark.parametrize("name", registry.registered("methods"))
-@pytest.mark.usefixtures("computed")
-def test_a_method_computes_what_this_engine_computed(name: str) -> None:
+def test_a_method_computes_what_this_engine_computed(name: str, by_kernels: bool) -> None:
     """Losses, scores and updated weights; one that differs wants a new `ENGINE`, and so does a new method's first entry."""
     if name not in engine_outputs.methods():
         pytest.skip("it, or what it needs, is not ours or not installed")
-    found = {f"{name}: {kind} {which}": one for kind, which, one in engine_outputs.of_method(name)}
+    found = {f"{name}: {kind} {which}": one for kind, which, one in engine_outputs.of_method(name, by_kernels)}
     assert engine_outputs.differing(found, stored(name)) == []
 
 

@@ -39,7 +39,7 @@ from fewshot_bench.runs.metrics import accuracies
 from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.session import Session
-from fewshot_bench.runs.testing import COMPARE_AT_ONCE
+from fewshot_bench.runs.testing import COMPARE_AT_ONCE, evaluated
 from fewshot_bench.runs.training import Interrupted, Progressed
 from fewshot_bench.specs import TestSpec
 
@@ -216,15 +216,18 @@ class Scoring:
     """Episodes from ready embeddings of the test split: indices, gather, scores, accuracies."""
 
     def __init__(self, session: Session) -> None:
-        self.method, source = session.method.eval(), test_source(session, session.resolved.test)
-        self.method.conditions = Conditions(session.resolved.test.normalisation)
-        with torch.no_grad():
+        self.method, source = session.method, test_source(session, session.resolved.test)
+        self.conditions = Conditions(session.resolved.test.normalisation, kernels=session.plan.kernels)
+        with evaluated(self.method, self.conditions):
             rows = TensorBank(embed_all(session, source), source.bank)
         self.source = TaskSource(rows, source.sampler, source.device, source.dtype)
 
-    @torch.no_grad()
     def seconds(self, count: int) -> float:
         """In blocks, as in a test."""
+        with evaluated(self.method, self.conditions):
+            return self._seconds(count)
+
+    def _seconds(self, count: int) -> float:
         started = time.perf_counter()
         for first in range(0, count, COMPARE_AT_ONCE):
             tasks = self.source.tasks(first, min(COMPARE_AT_ONCE, count - first))

@@ -114,16 +114,17 @@ def _is_dataset(name: str) -> bool:
 
 
 def _as_text(content: dict[str, Any]) -> str:
-    """YAML, in which what each hyper-parameter means is a comment behind it."""
-    means = content.get("meanings", {})
+    """YAML, in which what each hyper-parameter means and which values it takes is a comment behind it."""
+    means, kinds = content.get("meanings", {}), content.get("types", {})
     block = _as_yaml({HYPER: content.get(HYPER, {})}).splitlines()
     width = max(map(len, block)) + 2
 
     def explained(line: str) -> str:
-        meaning = means.get(line.split(":")[0].strip())
-        return f"{line:<{width}}# {meaning}" if meaning else line
+        name = line.split(":")[0].strip()
+        comment = " ".join([*([means[name]] if name in means else []), *([f"({kinds[name]})"] if name in kinds else [])])
+        return f"{line:<{width}}# {comment}" if comment else line
 
-    text = _as_yaml({key: value for key, value in content.items() if key != "meanings"})
+    text = _as_yaml({key: value for key, value in content.items() if key not in ("meanings", "types")})
     return text.replace("\n".join(block), "\n".join(map(explained, block)))
 
 
@@ -218,7 +219,8 @@ def _one_recipe(plugin: registry.Plugin, name: str) -> dict[str, Any]:
 
 def _about_method(plugin: registry.Plugin, *, whole: bool) -> dict[str, Any]:
     """What a method is; its recipes `whole`, or what each is for."""
-    from fewshot_bench.recipes import describe_for  # slow to import
+    from fewshot_bench.plugins.hparam_types import described, types_of  # slow to import
+    from fewshot_bench.recipes import describe_for
 
     method = plugin.load()
     defaults = {f.name: None if f.default is MISSING else f.default for f in fields(method.Hparams)}
@@ -237,8 +239,9 @@ def _about_method(plugin: registry.Plugin, *, whole: bool) -> dict[str, Any]:
     recipes = plugin.card().get("recipes", {})
     if not whole:
         recipes = {name: [describe_for(entry) for entry in entries] for name, entries in recipes.items()}
-    content = {"declares": declares, HYPER: defaults, "meanings": meanings(method.Hparams), "recipes": recipes}
-    return _about(plugin) | content
+    kinds = {name: described(hint) for name, hint in types_of(method.Hparams).items()}
+    explained = {"meanings": meanings(method.Hparams), "types": kinds}
+    return _about(plugin) | {"declares": declares, HYPER: defaults, **explained, "recipes": recipes}
 
 
 def _about_run(name: str, out: Path) -> dict[str, Any]:

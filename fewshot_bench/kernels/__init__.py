@@ -1,5 +1,8 @@
 """Kernels of our own for what torch has no fast operation for on a CPU; torch has an equivalent of each."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -16,22 +19,27 @@ __all__ = [
     "library",
     "patch_moments",
     "serve",
-    "use",
+    "serving",
     "winograd",
 ]
 
 LANES = 16
 """Filters come in multiples of this."""
 
-_used = False
+_present = False  # of the process, as the precision is: autograd has threads of its own
 
 
-def use(kernels: bool) -> None:
-    """Let the kernels serve from now on, or torch; raises `Unavailable` where the kernels cannot be had."""
-    global _used
+@contextmanager
+def serving(kernels: bool) -> Iterator[None]:
+    """Let the kernels serve inside, or torch; outside as before. Raises `Unavailable` where the kernels cannot be had."""
+    global _present
     if kernels:
         library()
-    _used = kernels
+    earlier, _present = _present, kernels
+    try:
+        yield
+    finally:
+        _present = earlier
 
 
 def serve(x: Tensor, weight: Tensor) -> bool:
@@ -41,7 +49,7 @@ def serve(x: Tensor, weight: Tensor) -> bool:
     """
     fits = weight.shape[-4] % LANES == 0 and weight.shape[-2:] == (3, 3) and weight.shape[-3] == x.shape[-3]
     alike = weight.dtype == x.dtype and (weight.dim() == 4 or len(weight) == len(x))
-    return _used and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and fits and alike
+    return _present and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and fits and alike
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int) -> bool:

@@ -4,14 +4,18 @@ Legend: T tasks, S support images, Q query images in all, N ways, D outputs, B i
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from fewshot_bench import kernels
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.learning.backbone import Backbone
-from fewshot_bench.specs import Kind, Normalisation
+from fewshot_bench.learning.precision import products_in
+from fewshot_bench.specs import Kind, Normalisation, Precision
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,12 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What differs between training and testing; the engine sets `method.conditions`, never the method itself."""
+    """What decides a computation beside the weights and the tasks: stated by `Method.under`, read as `method.conditions`."""
 
     normalisation: Normalisation = "none"
-    inner_steps: int | None = None
+    inner_steps: int | None = None  # at test; None: as many as the hyper-parameters say
+    precision: Precision = "highest"  # of products
+    kernels: bool = False  # whether our kernels serve, which they do on a CPU alone
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,24 @@ class Method(nn.Module, ABC):
     def __init__(self, hparams: Any, info: MethodInfo, backbone: Backbone | None) -> None:
         super().__init__()
         self.hparams, self.info = hparams, info
-        self.conditions = Conditions()
+        self._conditions = Conditions()
+
+    @property
+    def conditions(self) -> Conditions:
+        """The present conditions."""
+        return self._conditions
+
+    @contextmanager
+    def under(self, conditions: Conditions) -> Iterator[None]:
+        """Compute under `conditions` inside: this method reads them, products have their precision, and the kernels serve or
+        do not. Outside all is as before. Raises `Unavailable` where the kernels cannot be had."""
+        earlier = self._conditions
+        with products_in(conditions.precision), kernels.serving(conditions.kernels):
+            self._conditions = conditions
+            try:
+                yield
+            finally:
+                self._conditions = earlier
 
     @classmethod
     def inner_steps(cls, hparams: Any) -> int | None:

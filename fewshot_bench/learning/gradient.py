@@ -1,47 +1,43 @@
 """The base of methods that adapt by gradient: a backbone and a linear head, and an inner loop over them.
 
-A subclass says which parameters adapt at which rates (`rates`) and, where it differs from MAML there, how its gradients are
-transformed (`direction`), what of the support a step sees (`batch`) or what the network computes (`forward`). Training goes
-through the inner steps; `first_order` treats their gradients as constants.
+A subclass says which parameters adapt at which rates in each step (`rates`) and, where it differs from MAML there, how a
+step's gradients are transformed (`direction`), what of the support a step sees (`batch`) or what the network computes
+(`forward`). What lives as long as the steps of a task is made in `inner_loop`. Training goes through the inner steps;
+`first_order` treats their gradients as constants.
 
 Legend: T tasks, S support images or points, Q queries in all, n of either, N outputs (ways; 1 for regression), D features.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.backbone import Backbone, Parameters
 from fewshot_bench.learning.base import Method, MethodInfo
-from fewshot_bench.learning.inner_loop import Direction, InnerLoop, steepest, whole_support
+from fewshot_bench.learning.inner_loop import Direction, InnerLoop, Rates, steepest, whole_support
 from fewshot_bench.learning.layers import linear
 from fewshot_bench.learning.losses import task_losses
 from fewshot_bench.learning.normalisation import RunningStatistics, Statistics
-from fewshot_bench.specs import Normalisation
+from fewshot_bench.specs import Normalisation, Steps
 
 
 @dataclass(frozen=True)
 class GradientHparams:
     """Hyper-parameters that every gradient-based method has; a method's own dataclass extends it."""
 
-    inner_steps: int = 1  # in training
-    test_inner_steps: int = 3  # at validation and test
+    inner_steps: Steps = 1  # in training
+    test_inner_steps: Steps = 3  # at validation and test
     first_order: bool = False  # the gradients of the inner steps are constants
     adapt_shift: bool = False  # whether the shift (and scale) of the normalisation adapts
-    head_std: float = 0.1  # of the head's initial weights; the code of Finn et al.: 1
-
-    def __post_init__(self) -> None:
-        if self.inner_steps < 1 or self.test_inner_steps < 1:
-            given = f"{self.inner_steps} and {self.test_inner_steps}"
-            raise ValueError(f"inner_steps and test_inner_steps must be at least 1, got {given}.")
-        if self.head_std < 0:
-            raise ValueError(f"head_std must not be negative, got {self.head_std}.")
+    head_std: NonNegativeFloat = 0.1  # of the head's initial weights; the code of Finn et al.: 1
 
 
 class GradientMethod(Method):
@@ -67,12 +63,12 @@ class GradientMethod(Method):
         return int(hparams.test_inner_steps)
 
     @abstractmethod
-    def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
-        """The inner rate of each parameter that adapts (see `adapting`), one number or one for each value; learned rates
-        are found in `params`."""
+    def rates(self, params: Parameters, step: int) -> Rates:
+        """The rate of each parameter that adapts in inner step 1, 2, ... (see `adapting`), one number or one for each value;
+        learned rates are found in `params`."""
 
-    def direction(self, tasks: Tasks) -> Direction:
-        """How the inner gradients of these tasks are transformed."""
+    def direction(self, tasks: Tasks, step: int) -> Direction:
+        """How inner step 1, 2, ... transforms the gradients of these tasks."""
         return steepest
 
     def batch(self, tasks: Tasks, step: int) -> Tasks:
@@ -92,10 +88,21 @@ class GradientMethod(Method):
             if own and (self.hparams.adapt_shift or not name.endswith(("_shift", "_scale"))):
                 yield name
 
+    def inner_loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
+        """The loop that takes these tasks from `params` through so many steps. Override it for what all steps of a task
+        share, such as a draw or an inner optimiser's state (`dataclasses.replace` of this one), or for another loop."""
+        mode = self.conditions.normalisation
+        running = self.running.statistics() if mode == "running" else {}
+        rates = [self.rates(params, step) for step in range(1, steps + 1)]
+        if unknown := sorted({name for of_step in rates for name in of_step} - set(params)):
+            names, wrong = ", ".join(params), ", ".join(unknown)
+            raise FewshotError(f"{type(self).__name__}.rates names {wrong}, which are no parameters. There are: {names}.")
+        return InnerLoop(self.forward, mode, running, rates, second_order, partial(self.direction, tasks), self.batch)
+
     def loss(self, tasks: Tasks) -> Tensor:
         """Loss of the adapted parameters on each task's queries [T]."""
         params = dict(self.named_parameters())
-        loop = self._loop(tasks, params, self.hparams.inner_steps, second_order=not self.hparams.first_order)
+        loop = self.inner_loop(tasks, params, self.hparams.inner_steps, second_order=not self.hparams.first_order)
         outputs, used = loop.query_scores(tasks, *loop.adapt(tasks, params))
         if self.training:
             self.running.collect(used)
@@ -119,13 +126,4 @@ class GradientMethod(Method):
     def _test_loop(self, tasks: Tasks) -> tuple[InnerLoop, Parameters]:
         params = {name: p.detach() for name, p in self.named_parameters()}
         steps = self.conditions.inner_steps or self.hparams.test_inner_steps
-        return self._loop(tasks, params, steps, second_order=False), params
-
-    def _loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
-        mode = self.conditions.normalisation
-        running = self.running.statistics() if mode == "running" else {}
-        rates, direction = self.rates(params), self.direction(tasks)
-        if unknown := sorted(set(rates) - set(params)):
-            names, wrong = ", ".join(params), ", ".join(unknown)
-            raise FewshotError(f"{type(self).__name__}.rates names {wrong}, which are no parameters. There are: {names}.")
-        return InnerLoop(self.forward, mode, running, rates, steps, second_order, direction, self.batch)
+        return self.inner_loop(tasks, params, steps, second_order=False), params

@@ -3,13 +3,13 @@
 All tasks of a batch step together: the adapted parameters carry a task axis, and the gradient of the sum of the tasks'
 losses is each task's own gradient, because no parameter is shared between two tasks.
 
-A method says what adapts and how (`InnerLoop`'s fields); MAML is `rates` of one number, Meta-SGD `rates` of learned tensors,
-ANIL `rates` of the head alone, MT-net a mask as `direction` (and a network that transforms its activations).
+A method says what adapts in each step and how (`InnerLoop`'s fields). MAML is `rates` of one number, Meta-SGD `rates` of
+learned tensors, ANIL `rates` of the head alone, MT-net a mask as `direction` and a network that transforms its activations.
 
 Legend: T tasks, S support images, Q query images in all, N ways.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,9 @@ from fewshot_bench.specs import Normalisation
 
 Network = Callable[[Tensor, Parameters, Statistics | None], tuple[Tensor, Statistics]]
 """Images [T, n, ...], parameters and statistics -> outputs [T, n, N] and the statistics that were used."""
+Rates = Mapping[str, float | Tensor]
+"""The parameters that adapt in a step, and the rate of each: one number, or one for each value (broadcast against
+[T, *shape])."""
 Direction = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """The gradients of the adapting parameters, each [T, *shape] -> the directions to step against, of the same shapes."""
 Batch = Callable[[Tasks, int], Tasks]
@@ -37,6 +40,11 @@ def steepest(grads: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return grads
 
 
+def always_steepest(step: int) -> Direction:
+    """Plain gradient descent in every step."""
+    return steepest
+
+
 def whole_support(tasks: Tasks, step: int) -> Tasks:
     """Every step sees all of the support."""
     return tasks
@@ -44,34 +52,38 @@ def whole_support(tasks: Tasks, step: int) -> Tasks:
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """How tasks adapt. `rates` names the parameters that adapt and their rates, one number or one for each value
-    (broadcast against [T, *shape]); the others stay as they are. `direction` transforms the gradients first, `batch` says
-    what of the support each step sees."""
+    """How tasks adapt. `rates` holds the rates of each step; a parameter that a step does not name stays as it is in that
+    step. `direction` says how step 1, 2, ... transforms the gradients first, `batch` what of the support it sees."""
 
     network: Network
     mode: Normalisation
     running: Statistics  # used by mode `running` alone
-    rates: Mapping[str, float | Tensor]
-    steps: int
+    rates: Sequence[Rates]
     second_order: bool
-    direction: Direction = steepest
+    direction: Callable[[int], Direction] = always_steepest
     batch: Batch = whole_support
 
+    @property
+    def adapting(self) -> list[str]:
+        """Names of the parameters that adapt in some step."""
+        return list(dict.fromkeys(name for rates in self.rates for name in rates))
+
     def adapt(self, tasks: Tasks, params: Parameters) -> Adapted:
-        """What `steps` steps on the support lead to (Finn et al. 2017, eq. 1)."""
+        """What the steps on the support lead to (Finn et al. 2017, eq. 1)."""
         *_, last = self.trajectory(tasks, params)
         return last
 
     def trajectory(self, tasks: Tasks, params: Parameters) -> Iterator[Adapted]:
         """The adapted parameters after each step."""
-        fast = {name: p.expand(len(tasks), *p.shape) if name in self.rates else p for name, p in params.items()}
+        adapting = set(self.adapting)
+        fast = {name: p.expand(len(tasks), *p.shape) if name in adapting else p for name, p in params.items()}
         if not any(p.requires_grad for p in fast.values()):
             fast = {name: p.detach().requires_grad_() for name, p in fast.items()}
-        for name in self.rates:
+        for name in adapting:
             if not fast[name].requires_grad:  # frozen: a task's copy adapts, what it starts from does not train
                 fast[name] = fast[name].detach().requires_grad_()
         gathered: Statistics | None = None
-        for step in range(1, self.steps + 1):
+        for step in range(1, len(self.rates) + 1):
             fast, gathered = self._step(tasks, fast, gathered, step)
             yield fast, gathered
 
@@ -81,24 +93,27 @@ class InnerLoop:
 
     def _step(self, tasks: Tasks, fast: dict[str, Tensor], gathered: Statistics | None, step: int) -> Adapted:
         _, grads, gathered = self.support_gradients(self.batch(tasks, step), fast, gathered, step)
-        directions = self.direction(grads)
+        directions, rates = self.direction(step)(grads), self.rates[step - 1]
         with torch.enable_grad():
-            return fast | {name: fast[name] - rate * directions[name] for name, rate in self.rates.items()}, gathered
+            # The next step's gradient is by a parameter as it then stands, not through what it did to others before.
+            stay = {name: fast[name].view_as(fast[name]) for name in self.adapting if name not in rates}
+            return fast | stay | {name: fast[name] - rate * directions[name] for name, rate in rates.items()}, gathered
 
     @torch.enable_grad()
     def support_gradients(
         self, tasks: Tasks, fast: Mapping[str, Tensor], gathered: Statistics | None, step: int
     ) -> tuple[Tensor, dict[str, Tensor], Statistics | None]:
-        """Each task's loss on its support [T], its gradients by the adapting parameters [T, *shape], and the statistics
-        gathered in `step` steps."""
+        """Each task's loss on its support [T], its gradients by the parameters that adapt in this step [T, *shape], and the
+        statistics gathered in `step` steps."""
         scores, used = self._support_scores(tasks, fast)
         gathered = merged(gathered, used, step) if self.mode == "episode-running" else None
         loss = task_losses(scores, tasks.support_y, tasks.kind)
         # A first-order gradient too passes through the gathered statistics: their graph outlives the step.
         keep = self.second_order or bool(gathered)
-        adapting = [fast[name] for name in self.rates]
+        rates = self.rates[step - 1]
+        adapting = [fast[name] for name in rates]
         found = torch.autograd.grad(loss.sum(), adapting, retain_graph=keep, create_graph=self.second_order)
-        return loss, dict(zip(self.rates, found, strict=True)), gathered
+        return loss, dict(zip(rates, found, strict=True)), gathered
 
     def query_scores(self, tasks: Tasks, params: Parameters, gathered: Statistics | None) -> tuple[Tensor, Statistics]:
         """Scores of the queries [T, Q, N] under adapted parameters, and the statistics of the support or of all."""

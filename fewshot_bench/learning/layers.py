@@ -28,7 +28,7 @@ def conv2d(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 def task_maps(x: Tensor, weight: Tensor, stride: int = 1) -> list[Tensor]:
     """`conv2d` as one tensor of all tasks' maps, [T, n, H', W', O], or as one a task, [1, n, H', W', O].
 
-    The products are of the present precision (`products_in`), but for a first layer's; the maps have the type of x.
+    The products are of the present precision (`Conditions`), but for a first layer's; the maps have the type of x.
     """
     if is_narrow(weight):
         return [_matrix_conv(x, weight, stride)]

@@ -1,15 +1,12 @@
 """What a plugin's class or callable must declare, checked when it is loaded: an error says what the interface wants."""
 
 import inspect
-import types
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from fewshot_bench.errors import UsageError
 
-PLAIN = (bool, int, float, str)
-"""Types of hyper-parameters: what a specification can hold."""
 FLAGS = (
     *("trained", "needs_backbone", "fixed_ways", "fixed_support", "balanced_support"),
     *("transductive", "way_equivariant", "support_order_invariant"),
@@ -94,24 +91,23 @@ def _check_words(what: str, given: Any, valid: Iterable[str]) -> None:
 
 
 def _check_hparams(name: str, hparams: Any) -> None:
+    from fewshot_bench.plugins.hparam_types import check_defaults, is_plain  # pydantic
+
     if not (isinstance(hparams, type) and is_dataclass(hparams)):
         raise UsageError(f"{name}: Hparams must be a frozen dataclass of hyper-parameters, not {hparams!r}.")
     if not hparams.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise UsageError(f"{name}: {hparams.__name__} must be frozen: write @dataclass(frozen=True) above it.")
     try:
-        hints = get_type_hints(hparams)
+        hints = get_type_hints(hparams, include_extras=True)
     except NameError as error:
         raise UsageError(f"{name}: the types of {hparams.__name__} cannot be read: {error}.") from None
     for field in fields(hparams):
-        if not _is_plain(hints[field.name]):
+        if not is_plain(hints[field.name]):
             raise UsageError(
-                f"{name}: {hparams.__name__}.{field.name} must be a bool, int, float or str, or one of them or None, "
-                f"not {field.type!r}: a specification holds nothing else."
+                f"{name}: {hparams.__name__}.{field.name} must be a bool, int, float or str, a Literal of them, "
+                f"one of these with bounds, or one of them or None, not {field.type!r}: a specification holds nothing else."
             )
-
-
-def _is_plain(hint: Any) -> bool:
-    """Whether values of a type are what a specification can hold."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return all(one is type(None) or one in PLAIN for one in get_args(hint))
-    return hint in PLAIN
+    try:
+        check_defaults(hparams)
+    except ValueError as error:
+        raise UsageError(f"{name}: {hparams.__name__}: {error}") from None

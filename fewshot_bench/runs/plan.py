@@ -38,10 +38,11 @@ class Plan:
     kernels: bool = False
 
     def apply(self) -> torch.device:
-        """Set the process up for this plan and return its device; raises `kernels.Unavailable`, and `FewshotError` for
-        threads that it cannot have."""
+        """Set the process up for this plan and return its device; raises `kernels.Unavailable` where its kernels cannot be
+        had, and `FewshotError` for threads that it cannot have."""
         threads.use(self.threads)
-        kernels.use(self.kernels)
+        if self.kernels:
+            kernels.library()
         keep_freed_memory()
         return torch.device(self.device)
 
@@ -54,7 +55,8 @@ class Plan:
         if not (method.trained and spec.updates) or spec.batch_size is not None or spec.varies:
             return self  # tasks of different sizes are not computed together
         room = ROOM_MIB[torch.device(self.device).type] * 2**20
-        return replace(self, train_chunk=max(1, min(spec.meta_batch_size, room // max(1, kept_bytes(method, spec)))))
+        kept = kept_bytes(method, spec, kernels=self.kernels)
+        return replace(self, train_chunk=max(1, min(spec.meta_batch_size, room // max(1, kept))))
 
 
 def choose_plan(device: str, test_images: int, asked: int | None = None) -> Plan:
@@ -65,11 +67,10 @@ def choose_plan(device: str, test_images: int, asked: int | None = None) -> Plan
     return Plan(device, threads.threads(asked), 1, chunk, kernels=kind == "cpu")
 
 
-def kept_bytes(method: Method, spec: TrainSpec) -> int:
+def kept_bytes(method: Method, spec: TrainSpec, *, kernels: bool) -> int:
     """Bytes that the loss of one training task keeps for its gradient: every tensor that autograd saves, once. First-order
     inner steps count in full, though each is forgotten before the next."""
     trial = copy_of(method).train()  # it may count what it sees
-    trial.conditions = Conditions(spec.normalisation)
     saved: dict[int, Tensor] = {}  # by address, which no other tensor takes as long as this one lives
 
     def save(tensor: Tensor) -> Tensor:
@@ -77,7 +78,8 @@ def kept_bytes(method: Method, spec: TrainSpec) -> int:
         return tensor.detach()  # with its graph, what an operation saves of its own result would keep itself for ever
 
     task = blank_task(method.info, EpisodeSize.of(spec), next(method.parameters()))
-    with seeded(0, task.support_x.device), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+    under = trial.under(Conditions(spec.normalisation, kernels=kernels))
+    with seeded(0, task.support_x.device), under, torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         loss = trial.loss(task)
     del loss
     return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())

@@ -144,7 +144,7 @@ class Session:
 
     def score(self, spec: TestSpec, part: range, listener: Listener) -> tuple[Scores, float]:
         """Score of each episode of `part`, which begins and ends between batches (`batch_size`), and the time taken [s]."""
-        source, conditions = self.test_source(spec), _conditions(spec)
+        source, conditions = self.test_source(spec), self._conditions(spec)
         check = self._inductive(spec, source, part)
         listener.testing(len(part))
         started, scores = time.perf_counter(), np.empty(0)
@@ -158,7 +158,9 @@ class Session:
         self, spec: TestSpec, source: Source, part: range | None = None, ask: Ask = prediction
     ) -> InductiveCheck | None:
         """What refuses answers that depend on other queries or tasks; None where the test promises nothing of the kind."""
-        return InductiveCheck(self.method, spec, source, part, ask) if is_inductive(spec, type(self.method)) else None
+        if not is_inductive(spec, type(self.method)):
+            return None
+        return InductiveCheck(self.method, spec, self._conditions(spec), source, part, ask)
 
     def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
         """The result of all episodes' scores, for the record."""
@@ -197,7 +199,7 @@ class Session:
         """For regression, the mean after each inner step and its interval."""
         if self.method.info.kind != "regression":
             return {}
-        source, conditions = self.test_source(spec), _conditions(spec)
+        source, conditions = self.test_source(spec), self._conditions(spec)
         check = self._inductive(spec, source, ask=steps)
         found = scores_by_step(self.method, source, conditions, spec.episodes, self.plan.test_chunk, check)
         for step, scores in enumerate([] if found is None else found, 1):
@@ -212,7 +214,10 @@ class Session:
 
     def batch_size(self, spec: TestSpec) -> int:
         """How many episodes of a test are computed at once."""
-        return batch_size(self.method, self.test_source(spec), _conditions(spec), self.plan.test_chunk)
+        return batch_size(self.method, self.test_source(spec), self._conditions(spec), self.plan.test_chunk)
+
+    def _conditions(self, spec: TestSpec) -> Conditions:
+        return Conditions(spec.normalisation, spec.inner_steps, kernels=self.plan.kernels)
 
 
 def result_id(resolved: Resolved) -> str:
@@ -228,7 +233,3 @@ def _predictions(spec: TestSpec, sampler: Sampler) -> dict[str, int]:
         return {}
     assert isinstance(sampler, VaryingSampler), "of images"
     return {"predictions": sampler.predictions(spec.episodes)}
-
-
-def _conditions(spec: TestSpec) -> Conditions:
-    return Conditions(spec.normalisation, spec.inner_steps)

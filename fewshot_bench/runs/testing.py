@@ -7,6 +7,7 @@ Legend: T tasks, Q query images in all, N ways.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.answers import checked_features, checked_scores
 from fewshot_bench.learning.base import Conditions, Method
-from fewshot_bench.learning.precision import products_in
 from fewshot_bench.results.score_files import Scores
 from fewshot_bench.runs.metrics import episode_scores_of
 
@@ -39,6 +39,19 @@ Watch = Callable[[Source, int, Tasks, Tensor], None]
 """Called with each block of a test: its source, its first episode, its tasks and the outputs that are scored."""
 
 
+@contextmanager
+def evaluated(method: Method, conditions: Conditions) -> Iterator[None]:
+    """Ask a method inside as a test does: in evaluation mode, under these conditions, without gradients. Outside all is as
+    before."""
+    training = method.training
+    method.eval()
+    try:
+        with method.under(conditions), torch.no_grad():
+            yield
+    finally:
+        method.train(training)
+
+
 def prediction(method: Method, tasks: Tasks) -> Tensor:
     """Outputs [T, Q, N or D]."""
     return method.predict(tasks)
@@ -51,14 +64,15 @@ def steps(method: Method, tasks: Tasks) -> Tensor | None:
 
 
 def answers(method: Method, tasks: Tasks, ask: Ask = prediction) -> Tensor | None:
-    """What a method says of tasks without their query labels, whatever was drawn at random before.
+    """What a method says of tasks without their query labels under the present conditions, whatever was drawn at random
+    before.
 
     A method should draw from the tasks' keys (`randomness`). One that draws from a global generator (torch's, numpy's,
     Python's) or from one of its own (`own_generators`) is asked about one task at a time, each time from the state that the
     task's key gives.
     """
     seed, own = derive_seed(int(tasks.key[0]), "predict"), generators_of(method)
-    with seeded(seed, tasks.key.device, own) as drew, products_in("highest"):
+    with seeded(seed, tasks.key.device, own) as drew:
         outputs = ask(method, tasks.without_query_labels())
         draws = drew()
     if ask is prediction and tasks.query_y is not None:
@@ -85,27 +99,25 @@ def episode_scores(
     """
     part = range(episodes) if part is None else part
     chunk = batch_size(method, source, conditions, chunk)
-    with torch.no_grad():
-        if isinstance(source, TaskSource):
-            source = embedded(method, source, episodes, part) or source
-        for first in range(part.start, part.stop, chunk):
+    if isinstance(source, TaskSource):
+        source = embedded(method, source, conditions, episodes, part) or source
+    for first in range(part.start, part.stop, chunk):
+        with evaluated(method, conditions):  # never while the scores are handed out
             tasks = source.tasks(first, min(chunk, part.stop - first))
             outputs = answers(method, tasks)
             assert outputs is not None, "predict returns outputs"
             scores = episode_scores_of(outputs, tasks)
             if watch is not None and np.isfinite(scores).all():
                 watch(source, first, tasks, outputs)
-            yield scores
+        yield scores
 
 
 def scores_by_step(
     method: Method, source: Source, conditions: Conditions, episodes: int, chunk: int, watch: Watch | None = None
 ) -> Scores | None:
     """Score of each episode after each inner step [steps, episodes]; None for a method without inner steps."""
-    method.eval()
-    method.conditions = conditions
     blocks = []
-    with torch.no_grad():
+    with evaluated(method, conditions):
         for first in range(0, episodes, chunk):
             tasks = source.tasks(first, min(chunk, episodes - first))
             outputs = answers(method, tasks, steps)
@@ -119,15 +131,13 @@ def scores_by_step(
 
 
 def batch_size(method: Method, source: Source, conditions: Conditions, chunk: int) -> int:
-    """Episodes computed at once under `conditions`, which the method has from here on: `chunk`, or more where their
-    images are embedded once; one where they differ in size."""
-    method.eval()
-    method.conditions = conditions
+    """Episodes computed at once under `conditions`: `chunk`, or more where their images are embedded once; one where they
+    differ in size."""
     if not isinstance(source, TaskSource):
         return chunk
     if source.sampler.varies:
         return 1
-    with torch.no_grad():
+    with evaluated(method, conditions):
         embedding = embed(method, source, np.arange(1))
     if embedding is None:
         return chunk
@@ -135,28 +145,31 @@ def batch_size(method: Method, source: Source, conditions: Conditions, chunk: in
     return max(chunk, min(COMPARE_AT_ONCE, COMPARED_NUMBERS // numbers))
 
 
-def embedded(method: Method, source: TaskSource, episodes: int, part: range | None = None) -> TaskSource | None:
-    """A source of the same episodes whose images are embeddings, or None where they depend on the episode.
+def embedded(
+    method: Method, source: TaskSource, conditions: Conditions, episodes: int, part: range | None = None
+) -> TaskSource | None:
+    """A source of the same episodes whose images are embeddings under `conditions`; None where they depend on the episode.
 
     Which images are embedded together is decided by all episodes, so that a `part` has the embeddings that the whole has;
     blocks of which it needs no image are left out.
     """
     total = int(source.bank.starts[-1])
-    probe = embed(method, source, np.arange(1))
-    if probe is None:
-        return None
-    needed = used_images(source, range(episodes) if part is None else part, total)
-    rows = probe.new_zeros(total, *probe.shape[1:])
-    for block in embedded_together(source, episodes):
-        if not np.isin(block, needed).any():
-            continue
-        features = embed(method, source, block)
-        if features is None:
-            raise FewshotError(
-                "embed_images returned no embeddings of some images, or drew from a global random generator for them.\n"
-                "An embedding must be a function of its image alone: return None for every image where it is not."
-            )
-        rows[torch.from_numpy(block).to(rows.device)] = features
+    with evaluated(method, conditions):
+        probe = embed(method, source, np.arange(1))
+        if probe is None:
+            return None
+        needed = used_images(source, range(episodes) if part is None else part, total)
+        rows = probe.new_zeros(total, *probe.shape[1:])
+        for block in embedded_together(source, episodes):
+            if not np.isin(block, needed).any():
+                continue
+            features = embed(method, source, block)
+            if features is None:
+                raise FewshotError(
+                    "embed_images returned no embeddings of some images, or drew from a global random generator for them.\n"
+                    "An embedding must be a function of its image alone: return None for every image where it is not."
+                )
+            rows[torch.from_numpy(block).to(rows.device)] = features
     return TaskSource(TensorBank(rows, source.bank), source.sampler, source.device, source.dtype)
 
 
@@ -175,8 +188,9 @@ def used_images(source: TaskSource, episodes: range, total: int) -> np.typing.ND
 
 
 def embed(method: Method, source: TaskSource, ids: np.typing.NDArray[np.int64]) -> Tensor | None:
-    """Embeddings of the images `ids`; None where there are none, or where they are drawn at random."""
-    with seeded(0, source.device, generators_of(method)) as drew, products_in("highest"):
+    """Embeddings of the images `ids` under the present conditions; None where there are none, or where they are drawn at
+    random."""
+    with seeded(0, source.device, generators_of(method)) as drew:
         answer = method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))
         draws = drew()
     return None if draws else checked_features(method, answer, len(ids))

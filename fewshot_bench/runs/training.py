@@ -24,7 +24,6 @@ from fewshot_bench.episodes.sources import Source
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.answers import checked_loss
 from fewshot_bench.learning.base import Conditions, Method
-from fewshot_bench.learning.precision import products_in
 from fewshot_bench.runs.checkpoint import load_tensors, prefixed, save_tensors, under
 from fewshot_bench.runs.metrics import METRICS, check_finite
 from fewshot_bench.runs.optimisers import learning_rate, optimiser_of
@@ -162,23 +161,22 @@ class Trainer:
         """One update from `meta_batch_size` tasks or from a batch; returns their mean loss."""
         spec = self.spec
         self.method.train()
-        self.method.conditions = Conditions(spec.normalisation)
         self.optimiser.lr = learning_rate(spec, self.at.update)
         self.method.zero_grad()
         losses: list[Tensor] = []
         total = 0.0
-        with products_in(spec.precision):
+        with self.method.under(Conditions(spec.normalisation, precision=spec.precision, kernels=self.plan.kernels)):
             for loss in self._losses():
                 loss.backward()
                 losses.append(loss.detach())
                 if len(losses) == LOSSES_KEPT:
                     total, losses = _added(total, losses), []
-        if spec.gradient_clip is not None:
-            torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
-        if spec.gradient_norm_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.method.parameters(), spec.gradient_norm_clip)
-        self.optimiser.step()
-        self.method.after_update()
+            if spec.gradient_clip is not None:
+                torch.nn.utils.clip_grad_value_(self.method.parameters(), spec.gradient_clip)
+            if spec.gradient_norm_clip is not None:
+                torch.nn.utils.clip_grad_norm_(self.method.parameters(), spec.gradient_norm_clip)
+            self.optimiser.step()
+            self.method.after_update()
         total = _added(total, losses)  # waits for an accelerator: not before it has all of the update to do
         if not math.isfinite(total):
             raise _diverged("loss", total, self.at.update + 1)
@@ -199,7 +197,7 @@ class Trainer:
         """Mean score on the validation episodes; keeps the best weights, the earlier of two equal ones."""
         rules = self.spec.validation
         assert rules is not None and self.validation is not None
-        conditions = Conditions(rules.normalisation, rules.inner_steps)
+        conditions = Conditions(rules.normalisation, rules.inner_steps, kernels=self.plan.kernels)
         blocks = episode_scores(self.method, self.validation, conditions, rules.episodes, self.plan.test_chunk)
         scores = np.concatenate(list(blocks))
         check_finite(scores, f"validation episodes after update {self.at.update:,}")

@@ -20,7 +20,7 @@ MOST = 100_000
 """Of so many objects contents are noted, and of a container with more entries those are not looked into."""
 LARGEST = 2**26
 """Bytes of a tensor or an array, a larger one is left as it is."""
-ENGINES = frozenset({"training", "conditions"})
+ENGINES = frozenset({"training", "_conditions"})
 """Attributes that the engine sets between one test and the next."""
 PLAIN = frozenset({"types", "_thread", "_threading_local", "queue"})
 """Modules of Python's whose objects hold what they are given."""

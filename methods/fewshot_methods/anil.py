@@ -11,13 +11,12 @@ Deviations: those of `maml`, whose inner rate, normalisation and head this has. 
 Legend: T tasks, S support images or points, Q queries in all, n of either, N outputs, D features.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from fewshot_bench import Parameters, Statistics, Tasks, linear
+from fewshot_bench import Parameters, Rates, Statistics, Tasks, linear
 from fewshot_methods.maml import Maml
 
 
@@ -26,7 +25,7 @@ class Anil(Maml):
 
     modes = Maml.modes - {"support+1", "episode-running"}
 
-    def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+    def rates(self, params: Parameters, step: int) -> Rates:
         """One rate for the head, none for the body."""
         return dict.fromkeys(("head_weight", "head_bias"), self.hparams.inner_lr)
 

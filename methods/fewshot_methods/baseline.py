@@ -24,9 +24,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from fewshot_bench import FeatureMethod, linear, task_losses, task_orders, task_uniforms
+from fewshot_bench import FeatureMethod, Steps, linear, task_losses, task_orders, task_uniforms
 
 Head = Mapping[str, Tensor]
 """The parameters of each task's head, each [T, ...]; `weight` [T, N, D] has the features' axes."""
@@ -36,18 +37,12 @@ Head = Mapping[str, Tensor]
 class BaselineHparams:
     """Hyper-parameters of the head's fit at test; the defaults are the authors'."""
 
-    epochs: int = 100  # over the support
-    mini_batch: int = 4  # images
-    head_lr: float = 0.01  # of SGD on the head
+    epochs: Steps = 100  # over the support
+    mini_batch: PositiveInt = 4  # images
+    head_lr: PositiveFloat = 0.01  # of SGD on the head
     head_momentum: float = 0.9  # its momentum
     head_dampening: float = 0.9  # of the momentum
     head_weight_decay: float = 0.001  # its L2 penalty
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.mini_batch < 1:
-            raise ValueError(f"epochs and mini_batch must be at least 1, got {self.epochs} and {self.mini_batch}.")
-        if self.head_lr <= 0:
-            raise ValueError(f"head_lr must be positive, got {self.head_lr}.")
 
 
 class Baseline(FeatureMethod):

@@ -9,6 +9,9 @@ Deviations: those of `maml`, whose code this is (`--stop_grad` in the authors').
 """
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from fewshot_methods.maml import Maml, MamlHparams
 
@@ -17,12 +20,7 @@ from fewshot_methods.maml import Maml, MamlHparams
 class FomamlHparams(MamlHparams):
     """Hyper-parameters of first-order MAML."""
 
-    first_order: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.first_order:
-            raise ValueError("first_order is what fomaml is: for second derivatives take the method maml.")
+    first_order: Annotated[Literal[True], Field(description="Second derivatives: the method maml")] = True
 
 
 class Fomaml(Maml):

@@ -30,9 +30,10 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from fewshot_bench import Backbone, Method, MethodInfo, Tasks, UsageError, task_losses
+from fewshot_bench import Backbone, Method, MethodInfo, Steps, Tasks, UsageError, task_losses
 
 with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it and what it imports warn meanwhile
     warnings.simplefilter("ignore")
@@ -43,19 +44,12 @@ with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it and what i
 class L2lGradientHparams:
     """Hyper-parameters of learn2learn's gradient-based methods; the defaults are those of its example maml_omniglot.py."""
 
-    inner_lr: float = 0.5  # for a mean loss
-    inner_steps: int = 1  # in training
-    test_inner_steps: int = 1  # at validation and test
+    inner_lr: PositiveFloat = 0.5  # for a mean loss
+    inner_steps: Steps = 1  # in training
+    test_inner_steps: Steps = 1  # at validation and test
     first_order: bool = False  # the gradients of the inner steps are constants
-    hidden_size: int = 64  # filters of each layer
+    hidden_size: PositiveInt = 64  # filters of each layer
     max_pool: bool = True  # pool after each convolution; false: convolve with stride 2, which is faster
-
-    def __post_init__(self) -> None:
-        if not 0 < self.inner_lr < math.inf:
-            raise ValueError(f"inner_lr must be positive and finite, got {self.inner_lr}.")
-        for name in ("inner_steps", "test_inner_steps", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
 
 
 class L2lGradientMethod(Method):

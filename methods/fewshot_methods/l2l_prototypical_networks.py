@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from fewshot_bench import Backbone, Method, MethodInfo, Tasks, task_losses
@@ -29,11 +30,7 @@ from fewshot_methods.l2l_peer import l2l, normalised_by_first
 class L2lPrototypicalHparams:
     """Hyper-parameters of learn2learn's prototypical networks."""
 
-    hidden_size: int = 64  # filters of each layer
-
-    def __post_init__(self) -> None:
-        if self.hidden_size < 1:
-            raise ValueError(f"hidden_size must be at least 1, got {self.hidden_size}.")
+    hidden_size: PositiveInt = 64  # filters of each layer
 
 
 class L2lPrototypicalNetworks(Method):

@@ -21,11 +21,12 @@ import numpy.typing as npt
 import sklearn
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveFloat
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from fewshot_bench import FeatureMethod
+from fewshot_bench import FeatureMethod, Steps
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,13 +35,8 @@ Floats = npt.NDArray[np.float64]
 class LogisticRegressionHparams:
     """Hyper-parameters of logistic regression."""
 
-    inverse_penalty: float = 1.0  # scikit-learn's C
-    max_iterations: int = 1000  # of L-BFGS
-
-    def __post_init__(self) -> None:
-        if self.inverse_penalty <= 0 or self.max_iterations < 1:
-            given = f"{self.inverse_penalty} and {self.max_iterations}"
-            raise ValueError(f"inverse_penalty must be positive and max_iterations at least 1, got {given}.")
+    inverse_penalty: PositiveFloat = 1.0  # scikit-learn's C
+    max_iterations: Steps = 1000  # of L-BFGS
 
 
 class LogisticRegression(FeatureMethod):

@@ -27,15 +27,27 @@ Legend: T tasks, P coordinates, p of them in a chunk, n = T * p, H hidden units.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fewshot_bench import Adapted, Backbone, GradientMethod, InnerLoop, MethodInfo, Parameters, Statistics, Tasks
+from fewshot_bench import (
+    Adapted,
+    Backbone,
+    GradientMethod,
+    InnerLoop,
+    MethodInfo,
+    Parameters,
+    Rates,
+    Statistics,
+    Steps,
+    Tasks,
+)
 
 SMALLEST = 10.0
 """p of the preprocessing: magnitudes below exp(-p) are told apart linearly, others by their logarithm."""
@@ -52,23 +64,13 @@ State = tuple[Tensor, Tensor, Tensor]
 class LstmMetaLearnerHparams:
     """Hyper-parameters of the LSTM meta-learner."""
 
-    inner_steps: int = 12  # in training and at test; theirs: 12 at 1 shot, 8 at 5
-    hidden: int = 20  # units of the LSTM
-    gradient_scale: float = 1.0  # of the learner's gradients; their code: 1 / images of the support
-    statistics_momentum: float = 0.9  # weight of the newest step's statistics (`episode-running`); theirs: 0.95 at 5 shots
-    head_std: float = 0.1  # of the head's initial weights
+    inner_steps: Steps = 12  # in training and at test; theirs: 12 at 1 shot, 8 at 5
+    hidden: PositiveInt = 20  # units of the LSTM
+    gradient_scale: PositiveFloat = 1.0  # of the learner's gradients; their code: 1 / images of the support
+    statistics_momentum: Annotated[float, Field(gt=0, le=1)] = 0.9  # the newest step's weight; theirs: 0.95 at 5 shots
+    head_std: NonNegativeFloat = 0.1  # of the head's initial weights
 
     first_order = adapt_shift = True  # by its equations
-
-    def __post_init__(self) -> None:
-        if self.inner_steps < 1 or self.hidden < 1:
-            raise ValueError(f"inner_steps and hidden must be at least 1, got {self.inner_steps} and {self.hidden}.")
-        if not self.gradient_scale > 0:
-            raise ValueError(f"gradient_scale must be positive, got {self.gradient_scale}.")
-        if not 0 < self.statistics_momentum <= 1:
-            raise ValueError(f"statistics_momentum must be above 0 and at most 1, got {self.statistics_momentum}.")
-        if self.head_std < 0:
-            raise ValueError(f"head_std must not be negative, got {self.head_std}.")
 
     @property
     def test_inner_steps(self) -> int:
@@ -86,13 +88,14 @@ class LstmMetaLearner(GradientMethod):
         super().__init__(hparams, info, backbone)
         self.lstm = MetaLstm(hparams.hidden)
 
-    def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+    def rates(self, params: Parameters, step: int) -> Rates:
         """Every parameter of the learner adapts; how fast, its gates say."""
         return dict.fromkeys(self.adapting(), 1.0)
 
-    def _loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
+    def inner_loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
+        """The loop whose updates are the LSTM's."""
         return LstmLoop(
-            **vars(super()._loop(tasks, params, steps, second_order)),
+            **vars(super().inner_loop(tasks, params, steps, second_order)),
             weights=tuple(params[f"lstm.{name}"] for name, _ in self.lstm.named_parameters()),
             gradient_scale=self.hparams.gradient_scale,
             statistics_momentum=self.hparams.statistics_momentum,
@@ -158,18 +161,18 @@ class LstmLoop(InnerLoop):
 
     def trajectory(self, tasks: Tasks, params: Parameters) -> Iterator[Adapted]:
         """The learner's parameters after each update, and the statistics gathered."""
-        first = torch.cat([params[name].flatten() for name in self.rates])  # [P]
+        first = torch.cat([params[name].flatten() for name in self.adapting])  # [P]
         theta = first.detach().expand(len(tasks), -1)  # [T, P]
         states = [start(theta[:, part].flatten(), self.weights) for part in chunks(theta)]
         losses: list[Tensor] = []
         grads: list[Tensor] = []
         gathered: Statistics | None = None
-        for step in range(1, self.steps + 1):
+        for step in range(1, len(self.rates) + 1):
             fast = {name: p.detach().requires_grad_() for name, p in self._learner(theta, params).items()}
             loss, found, used = self.support_gradients(self.batch(tasks, step), {**params, **fast}, None, step)
             gathered = None if used is None else newer(gathered, used, self.statistics_momentum)
             losses.append(loss.detach())
-            grads.append(torch.cat([found[name].flatten(1) for name in self.rates], 1) * self.gradient_scale)  # [T, P]
+            grads.append(torch.cat([found[name].flatten(1) for name in self.adapting], 1) * self.gradient_scale)  # [T, P]
             theta = self._updated(losses[-1], grads[-1], theta, states)
             walked = Walk.apply(theta, step, first, *losses, *grads, *self.weights)
             yield {**params, **self._learner(walked, params)}, gathered
@@ -188,7 +191,7 @@ class LstmLoop(InnerLoop):
 
     def _learner(self, theta: Tensor, params: Parameters) -> dict[str, Tensor]:
         """theta [T, P] as the learner's parameters [T, *shape]."""
-        shapes = {name: params[name].shape for name in self.rates}
+        shapes = {name: params[name].shape for name in self.adapting}
         parts = theta.split([shape.numel() for shape in shapes.values()], dim=1)
         return {name: part.reshape(len(theta), *shapes[name]) for name, part in zip(shapes, parts, strict=True)}
 

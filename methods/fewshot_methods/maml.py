@@ -16,32 +16,26 @@ What the authors' code (cbfinn/maml) does and the paper does not say, and what i
   against 0.59. The recipe `paper` keeps theirs.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import Tensor
+from pydantic import PositiveFloat
 
-from fewshot_bench import GradientHparams, GradientMethod, Parameters
+from fewshot_bench import GradientHparams, GradientMethod, Parameters, Rates
 
 
 @dataclass(frozen=True)
 class MamlHparams(GradientHparams):
     """Hyper-parameters of MAML."""
 
-    inner_lr: float = 2.0  # for a mean loss; the paper's 0.4 times 5 ways
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.inner_lr < math.inf:
-            raise ValueError(f"inner_lr must be positive and finite, got {self.inner_lr}.")
+    inner_lr: PositiveFloat = 2.0  # for a mean loss; the paper's 0.4 times 5 ways
 
 
 class Maml(GradientMethod):
     """A backbone and a linear head, adapted together at one rate."""
 
-    Hparams = MamlHparams
+    Hparams: ClassVar[type] = MamlHparams
 
-    def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+    def rates(self, params: Parameters, step: int) -> Rates:
         """One rate for all (eq. 1)."""
         return dict.fromkeys(self.adapting(), self.hparams.inner_lr)

@@ -31,12 +31,14 @@ Legend: T tasks, S support images, Q query images in all, N ways, D features, M 
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo
+from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo, Steps
 
 LARGEST_SCALE = 40.0
 """Beyond it a probability could be too small for float32, and its logarithm infinite."""
@@ -47,14 +49,8 @@ class MatchingHparams:
     """Hyper-parameters of matching networks."""
 
     fce: bool = False  # full contextual embeddings
-    read_steps: int = 3  # K: how often f reads the support; of fce alone
-    scale: float = 1.0  # of the cosines; the paper's: 1, no factor
-
-    def __post_init__(self) -> None:
-        if not 0 < self.scale <= LARGEST_SCALE:
-            raise ValueError(f"scale must be above 0 and at most {LARGEST_SCALE:g}, got {self.scale}.")
-        if self.read_steps < 1:
-            raise ValueError(f"read_steps must be at least 1, got {self.read_steps}.")
+    read_steps: Steps = 3  # K: how often f reads the support; of fce alone
+    scale: Annotated[float, Field(gt=0, le=LARGEST_SCALE)] = 1.0  # of the cosines; the paper's: 1, no factor
 
 
 class MatchingNetworks(EmbeddingMethod):

@@ -15,26 +15,24 @@ There is no code by the authors. Deviations and choices:
 - The paper's Omniglot network has another fully connected layer of 32 units; here the head follows the convolutions.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fewshot_bench import Backbone, GradientHparams, GradientMethod, MethodInfo, Parameters
+from fewshot_bench import Backbone, GradientHparams, GradientMethod, MethodInfo, Parameters, Rates, Steps
 
 
 @dataclass(frozen=True)
 class MetaSgdHparams(GradientHparams):
     """Hyper-parameters of Meta-SGD."""
 
-    test_inner_steps: int = 1  # as in training
+    test_inner_steps: Steps = 1  # as in training
     rate_low: float = 0.005  # the rates start uniformly distributed from here
     rate_high: float = 0.1  # to here
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.rate_low > self.rate_high:
             raise ValueError(f"rate_low must not be above rate_high, got {self.rate_low} and {self.rate_high}.")
 
@@ -50,7 +48,7 @@ class MetaSgd(GradientMethod):
         bounds = hparams.rate_low, hparams.rate_high
         self.rate = nn.ParameterDict({_key(name): torch.empty_like(p).uniform_(*bounds) for name, p in adapting.items()})
 
-    def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+    def rates(self, params: Parameters, step: int) -> Rates:
         """Each parameter's learned rates, of its own shape (eq. 2)."""
         return {name: params[f"rate.{_key(name)}"] for name in self.adapting()}
 

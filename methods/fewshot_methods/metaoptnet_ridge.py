@@ -21,11 +21,12 @@ What the authors' code (kjunelee/MetaOptNet) does, and what is done here:
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo, Tasks
@@ -36,17 +37,9 @@ from fewshot_methods.ridge import one_hot, ridge
 class MetaOptNetRidgeHparams:
     """Hyper-parameters of MetaOptNet-RR."""
 
-    penalty: float = 50.0  # lambda, not learned; the paper's
-    scale: float = 1.0  # gamma at the start; the code's
-    label_smoothing: float = 0.0  # epsilon; the paper's ResNet-12: 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.penalty < math.inf:
-            raise ValueError(f"penalty must be positive and finite, got {self.penalty}.")
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale must be positive and finite, got {self.scale}.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
+    penalty: PositiveFloat = 50.0  # lambda, not learned; the paper's
+    scale: PositiveFloat = 1.0  # gamma at the start; the code's
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # epsilon; the paper's ResNet-12: 0.1
 
 
 class MetaOptNetRidge(EmbeddingMethod):

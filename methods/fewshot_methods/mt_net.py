@@ -19,13 +19,14 @@ Legend: T tasks, O outputs of a layer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from fewshot_bench import Backbone, Direction, MethodInfo, Tasks, task_uniforms
+from fewshot_bench import Backbone, InnerLoop, MethodInfo, Parameters, Tasks, task_uniforms
 from fewshot_methods.t_net import TNet, TNetHparams, layer_of
 
 
@@ -33,12 +34,7 @@ from fewshot_methods.t_net import TNet, TNetHparams, layer_of
 class MtNetHparams(TNetHparams):
     """Hyper-parameters of MT-net."""
 
-    temperature: float = 1.0  # of the Gumbel-softmax
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}.")
+    temperature: PositiveFloat = 1.0  # of the Gumbel-softmax
 
 
 class MtNet(TNet):
@@ -50,14 +46,15 @@ class MtNet(TNet):
         super().__init__(hparams, info, backbone)
         self.logit = nn.ParameterDict({layer: torch.zeros(size) for layer, size in self.outputs.items()})
 
-    def direction(self, tasks: Tasks) -> Direction:
-        """The gradients of the selected units; what belongs to no layer keeps its own."""
+    def inner_loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
+        """The loop whose steps all take the gradients of the units that a task selects; what belongs to no layer keeps its
+        own."""
         masks = {layer: self.mask(tasks.key, layer) for layer in self.outputs}
 
         def masked(grads: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
             return {name: _by_output(masks.get(layer_of(name)), grad) for name, grad in grads.items()}
 
-        return masked
+        return replace(super().inner_loop(tasks, params, steps, second_order), direction=lambda step: masked)
 
     def mask(self, key: Tensor, layer: str) -> Tensor:
         """1 for the outputs of a layer that tasks of these keys [T] adapt, else 0: [T, O], straight through."""

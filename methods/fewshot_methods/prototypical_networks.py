@@ -13,6 +13,7 @@ Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +26,7 @@ from fewshot_bench import EmbeddingMethod
 class PrototypicalHparams:
     """Hyper-parameters of prototypical networks."""
 
-    distance: str = "euclidean"  # squared; or cosine
-
-    def __post_init__(self) -> None:
-        if self.distance not in ("euclidean", "cosine"):
-            raise ValueError(f"distance must be euclidean or cosine, got {self.distance!r}.")
+    distance: Literal["euclidean", "cosine"] = "euclidean"  # the Euclidean one is squared
 
 
 class PrototypicalNetworks(EmbeddingMethod):

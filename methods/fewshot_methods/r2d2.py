@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo
@@ -35,15 +36,9 @@ from fewshot_methods.ridge import one_hot, ridge
 class R2D2Hparams:
     """Hyper-parameters of R2-D2."""
 
-    penalty: float = 50.0  # lambda at the start, for each support image
+    penalty: PositiveFloat = 50.0  # lambda at the start, for each support image
     learn_penalty: bool = True  # False in the authors' scripts
-    scale: float = 10.0  # alpha at the start; the authors: 10 on Omniglot and CIFAR-FS, 1e-4 on mini-ImageNet
-
-    def __post_init__(self) -> None:
-        if not 0 < self.penalty < math.inf:
-            raise ValueError(f"penalty must be positive and finite, got {self.penalty}.")
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale must be positive and finite, got {self.scale}.")
+    scale: PositiveFloat = 10.0  # alpha at the start; the authors: 10 on Omniglot and CIFAR-FS, 1e-4 on mini-ImageNet
 
 
 class R2D2(EmbeddingMethod):

@@ -30,12 +30,24 @@ Legend: T tasks, S support images, B images of a mini-batch, Q queries in all.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from fewshot_bench import Backbone, Direction, GradientMethod, MethodInfo, Parameters, Tasks, task_losses, task_orders
+from fewshot_bench import (
+    Backbone,
+    GradientMethod,
+    InnerLoop,
+    MethodInfo,
+    Parameters,
+    Rates,
+    Steps,
+    Tasks,
+    task_losses,
+    task_orders,
+)
 from fewshot_methods.maml import MamlHparams
 
 BETA2, EPS = 0.999, 1e-8  # Adam's own defaults; the authors' TensorFlow adds EPS before the bias correction
@@ -45,21 +57,13 @@ BETA2, EPS = 0.999, 1e-8  # Adam's own defaults; the authors' TensorFlow adds EP
 class ReptileHparams(MamlHparams):
     """Hyper-parameters of Reptile; the defaults are the paper's for 5-way Omniglot."""
 
-    inner_lr: float = 0.001  # Adam's
-    inner_steps: int = 5  # in training, each on a mini-batch
-    test_inner_steps: int = 50
-    inner_batch: int = 10  # images
-    test_inner_batch: int = 5  # images
-    first_order: bool = True
-    adapt_shift: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.inner_batch < 1 or self.test_inner_batch < 1:
-            given = f"{self.inner_batch} and {self.test_inner_batch}"
-            raise ValueError(f"inner_batch and test_inner_batch must be at least 1, got {given}.")
-        if not (self.first_order and self.adapt_shift):
-            raise ValueError("first_order and adapt_shift must be true in Reptile: all parameters adapt, by constant steps.")
+    inner_lr: PositiveFloat = 0.001  # Adam's
+    inner_steps: Steps = 5  # in training, each on a mini-batch
+    test_inner_steps: Steps = 50
+    inner_batch: PositiveInt = 10  # images
+    test_inner_batch: PositiveInt = 5  # images
+    first_order: Annotated[Literal[True], Field(description="Its inner steps are constants")] = True
+    adapt_shift: Annotated[Literal[True], Field(description="All its parameters adapt")] = True
 
 
 class Reptile(GradientMethod):
@@ -78,14 +82,15 @@ class Reptile(GradientMethod):
         self._gathered: dict[str, Tensor] = {}
         self._tasks = 0
 
-    def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+    def rates(self, params: Parameters, step: int) -> Rates:
         """One rate for all."""
         return dict.fromkeys(self.adapting(), self.hparams.inner_lr)
 
-    def direction(self, tasks: Tasks) -> Direction:
-        """Adam without momentum, going on from the second moment of training."""
+    def inner_loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
+        """The loop of Adam without momentum, going on from the second moment of training."""
         moments = {name: self.get_buffer(_moment(name)) for name in self.adapting()}
-        return InnerAdam(moments, self.get_buffer("taken"))
+        adam = InnerAdam(moments, self.get_buffer("taken"))
+        return replace(super().inner_loop(tasks, params, steps, second_order), direction=lambda step: adam)
 
     def batch(self, tasks: Tasks, step: int) -> Tasks:
         """The mini-batch of inner step 1, 2, ...: the next B places of the task's shuffles, one after another."""
@@ -102,12 +107,13 @@ class Reptile(GradientMethod):
         """Loss of the adapted parameters on each task's queries [T], with the gradient theta - phi."""
         params = dict(self.named_parameters())
         theta = {name: p.detach() for name, p in params.items()}
-        loop = self._loop(tasks, theta, self.hparams.inner_steps, second_order=False)
+        loop = self.inner_loop(tasks, theta, self.hparams.inner_steps, second_order=False)
         phi, _ = loop.adapt(tasks, theta)
         with torch.no_grad():
             outputs, _ = loop.query_scores(tasks, phi, None)
-        if self.training and isinstance(loop.direction, InnerAdam):
-            self._gather(loop.direction.moments)
+        adam = loop.direction(self.hparams.inner_steps)
+        if self.training and isinstance(adam, InnerAdam):
+            self._gather(adam.moments)
         way = torch.stack([(p * (p - phi[name]).detach()).flatten(1).sum(1) for name, p in params.items()]).sum(0)
         return task_losses(outputs, tasks.targets, tasks.kind) + (way - way.detach())
 

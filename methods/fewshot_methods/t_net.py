@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot_bench import Backbone, MethodInfo, Parameters, Statistics
+from fewshot_bench import Backbone, MethodInfo, Parameters, Statistics, Steps
 from fewshot_methods.maml import Maml, MamlHparams
 
 
@@ -30,7 +30,7 @@ from fewshot_methods.maml import Maml, MamlHparams
 class TNetHparams(MamlHparams):
     """Hyper-parameters of T-net."""
 
-    test_inner_steps: int = 1  # the authors' code reports each of up to 10
+    test_inner_steps: Steps = 1  # the authors' code reports each of up to 10
 
 
 class TNet(Maml):

@@ -23,8 +23,10 @@ What is done here, and what is not known:
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from fewshot_bench import Backbone, MethodInfo
@@ -41,14 +43,10 @@ MEAN_SQUARE = 0.26
 class TcmlHparams:
     """Hyper-parameters of TCML."""
 
-    filters: int = 128  # of each convolution
-    dilations: int = 5  # of a stack: 1, 2, 4, ...
-    stacks: int = 2  # of dilated blocks, one after another
-    hidden: int = 512  # units of the head
-
-    def __post_init__(self) -> None:
-        if min(vars(self).values()) < 1:
-            raise ValueError(f"filters, dilations, stacks and hidden must be at least 1, got {tuple(vars(self).values())}.")
+    filters: PositiveInt = 128  # of each convolution
+    dilations: Annotated[int, Field(ge=1, le=60)] = 5  # of a stack: 1, 2, 4, ...
+    stacks: Annotated[int, Field(ge=1, le=60)] = 2  # of dilated blocks, one after another
+    hidden: PositiveInt = 512  # units of the head
 
 
 class Tcml(SequenceMethod):

@@ -8,11 +8,11 @@ computes it. They take turns in one run; the ratio is that of the medians. Print
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import median
 
 import torch
 
-from fewshot_bench import kernels
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import Conditions, Method
@@ -37,9 +37,10 @@ def main() -> None:
     for name in names:
         spec, method, plan = made(name)
         tasks = random_tasks(method, spec)
+        fast, slow = (Conditions(spec.normalisation, kernels=kernels) for kernels in (True, False))
         ours, plain = compared(
-            lambda method=method, tasks=tasks, plan=plan: update(method, tasks, plan.train_chunk, fast=True),  # type: ignore[misc]
-            lambda method=method, tasks=tasks: update(method, tasks, 1, fast=False),  # type: ignore[misc]
+            partial(update, method, fast, tasks, plan.train_chunk),
+            partial(update, method, slow, tasks, 1),
         )
         row = (name, len(tasks), plan.train_chunk, f"{1000 * ours:.0f}", f"{1000 * plain:.0f}", f"{plain / ours:.1f}×")
         print(f"| {' | '.join(map(str, row))} |", flush=True)
@@ -62,7 +63,6 @@ def made(name: str) -> tuple[TrainSpec, Method, Plan]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         method = resolved.build(resolved.dataset.shape, 64).train()
-    method.conditions = Conditions(resolved.train.normalisation)
     spec = resolved.train.model_copy(update={"meta_batch_size": max(TASKS, resolved.train.meta_batch_size)})
     plan = choose_plan("cpu", 80)
     plan.apply()
@@ -85,13 +85,13 @@ def random_tasks(method: Method, spec: TrainSpec) -> Tasks:
     return Tasks(images(shots), labels(shots), images(spec.queries), labels(spec.queries), spec.ways, key)
 
 
-def update(method: Method, tasks: Tasks, chunk: int, fast: bool) -> None:
-    """Loss and gradient of all tasks, `chunk` at once, with the kernels or by torch."""
-    kernels.use(fast)
-    method.zero_grad()
-    for first in range(0, len(tasks), chunk):
-        (method.loss(tasks.some(slice(first, first + chunk))).sum() / len(tasks)).backward()
-    method.after_update()
+def update(method: Method, conditions: Conditions, tasks: Tasks, chunk: int) -> None:
+    """Loss and gradient of all tasks, `chunk` at once."""
+    with method.under(conditions):
+        method.zero_grad()
+        for first in range(0, len(tasks), chunk):
+            (method.loss(tasks.some(slice(first, first + chunk))).sum() / len(tasks)).backward()
+        method.after_update()
 
 
 def compared(ours: Callable[[], None], plain: Callable[[], None]) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from held import held
 
 from fewshot_bench.data.bank import MemmapBank
 from fewshot_bench.episodes.sampling import EpisodeSampler
@@ -49,7 +50,7 @@ def test_augmentation_is_a_small_part_of_an_update(augment: tuple[str, ...]) -> 
     network = registry.find("backbones", "conv4-64").load()(SHAPE)
     method_class = registry.find("methods", "prototypical-networks").load()
     method = method_class(method_class.Hparams(), MethodInfo("classification", 5, 5, SHAPE, 20), network)
-    method.conditions = Conditions("joint")
+    held(method, Conditions("joint"))
     tasks = plain.tasks(0, 4)
     update = fastest(lambda: method.loss(tasks).mean().backward(), 3)
     made, changed = (fastest(partial(source.tasks, 0, 4), 7) for source in (plain, augmented))

@@ -35,6 +35,7 @@ from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.learning.base import Conditions
 from fewshot_bench.runs.session import Session
+from fewshot_bench.runs.testing import evaluated
 from fewshot_datasets.omniglot.omniglot import Omniglot
 
 pytestmark = pytest.mark.alone
@@ -185,11 +186,11 @@ def test_both_sides_have_the_same_maml(l2l: ModuleType, their: ModuleType, ours:
     tasks, spec = first_tasks(maml, "train", EPISODE), maml.resolved.train
     assert (Size(spec.ways, spec.shots, spec.queries), spec.meta_batch_size) == (EPISODE, META_BATCH)
     assert (spec.hparams["inner_steps"], spec.hparams["first_order"]) == (1, False)
-    maml.method.conditions = Conditions(spec.normalisation)
-    loss = maml.method.loss(tasks).sum()
     theirs = their.maml_loss(l2l.algorithms.MAML(twin, lr=INNER_LR), peer_batch(tasks), EPISODE)
-    torch.testing.assert_close(loss, theirs, rtol=1e-4, atol=0)
-    loss.backward()
+    with maml.method.under(Conditions(spec.normalisation, kernels=maml.plan.kernels)):
+        loss = maml.method.loss(tasks).sum()
+        torch.testing.assert_close(loss, theirs, rtol=1e-4, atol=0)
+        loss.backward()
     theirs.backward()
     for number, block in enumerate(twin.features, 1):
         gradient = maml.method.get_parameter(f"network.block{number}_weight").grad
@@ -204,9 +205,7 @@ def test_both_sides_have_the_same_maml_test(l2l: ModuleType, their: ModuleType, 
     tasks, spec = first_tasks(maml, "test", EPISODE), maml.resolved.test
     assert (Size(spec.ways, spec.shots, spec.queries), spec.episodes) == (EPISODE, WORKS["maml-test"].full.ours)
     assert (spec.protocol, spec.normalisation, spec.inner_steps) == ("standard-transductive", "separate", TEST_STEPS)
-    maml.method.eval()
-    maml.method.conditions = Conditions(spec.normalisation, spec.inner_steps)
-    with torch.no_grad():
+    with evaluated(maml.method, Conditions(spec.normalisation, spec.inner_steps, kernels=maml.plan.kernels)):
         scores = maml.method.predict(tasks.without_query_labels())
     theirs, labels = their.maml_scores(l2l.algorithms.MAML(twin, lr=INNER_LR), peer_batch(tasks), EPISODE)
     assert labels.equal(tasks.targets[0].sort(stable=True).values)
@@ -221,8 +220,8 @@ def test_both_sides_have_the_same_prototypical_training(their: ModuleType, ours:
     assert parameters(twin) == parameters(session.method) + CONV_BIASES
     assert (Size(spec.ways, spec.shots, spec.queries), spec.meta_batch_size) == (TRAINING, 1)
     tasks = first_tasks(session, "train", TRAINING)
-    session.method.conditions = Conditions(spec.normalisation)
-    loss = session.method.loss(tasks).sum()
+    with session.method.under(Conditions(spec.normalisation, kernels=session.plan.kernels)):
+        loss = session.method.loss(tasks).sum()
     theirs = F.cross_entropy(*their.prototypical_scores(twin, peer_batch(tasks), TRAINING))
     torch.testing.assert_close(loss, theirs, rtol=1e-4, atol=0)
 
@@ -235,9 +234,7 @@ def test_both_sides_have_the_same_prototypical_test(their: ModuleType, ours: Our
     assert (Size(spec.ways, spec.shots, spec.queries), spec.protocol) == (EPISODE, "standard")
     assert spec.episodes == WORKS["prototypical-test"].full.ours == WORKS["prototypical-test"].short.ours
     tasks = first_tasks(session, "test", EPISODE)
-    session.method.eval()
-    session.method.conditions = Conditions(spec.normalisation)
-    with torch.no_grad():
+    with evaluated(session.method, Conditions(spec.normalisation, kernels=session.plan.kernels)):
         scores = session.method.predict(tasks.without_query_labels())
         theirs, _ = their.prototypical_scores(twin, peer_batch(tasks), EPISODE)
     torch.testing.assert_close(by_class(scores, tasks), theirs, rtol=1e-3, atol=1e-2)

@@ -112,7 +112,9 @@ def test_a_method_is_shown_with_what_it_declares_its_hyper_parameters_and_recipe
     """Text and JSON say the same, but that the text names what each recipe is for and holds none of them whole."""
     shown = json.loads(finished("show", "maml", "--json").out)
     read = yaml.safe_load(finished("show", "maml").out)
-    assert read | {"meanings": shown["meanings"]} == shown | {"recipes": read["recipes"]}
+    comments = {key: shown[key] for key in ("meanings", "types")}
+    assert read | comments == shown | {"recipes": read["recipes"]}
+    assert shown["types"]["inner_lr"] == "number > 0"
     assert read["recipes"]["short"] == ["omniglot"]
     assert {name: len(entries) for name, entries in read["recipes"].items()} == {
         name: len(entries) for name, entries in shown["recipes"].items()

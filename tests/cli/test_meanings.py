@@ -65,6 +65,7 @@ def test_every_hyper_parameter_of_every_method_is_explained(name: str) -> None:
     assert {field.name for field in fields(hparams)} == set(meanings(hparams))
 
 
-def test_show_prints_the_meaning_behind_the_value() -> None:
+def test_show_prints_the_meaning_and_the_type_behind_the_value() -> None:
     """In the text as a comment."""
-    assert "  inner_lr: 2.0        # for a mean loss; the paper's 0.4 times 5 ways\n" in finished("show", "maml").out
+    line = "  inner_lr: 2.0        # for a mean loss; the paper's 0.4 times 5 ways (number > 0)\n"
+    assert line in finished("show", "maml").out

@@ -41,7 +41,7 @@ def test_embedding_each_image_once_changes_no_score_of_a_varying_test(chunk: int
     """Prototypical networks under running statistics, where the shortcut serves, beside each episode embedded by itself."""
     made, method = source(VARYING), for_test(build("prototypical-networks"))
     once = np.concatenate(list(episode_scores(method, made, method.conditions, 20, chunk)))
-    assert embedded(method, made, 20) is not None
+    assert embedded(method, made, method.conditions, 20) is not None
     with torch.no_grad():
         tasks = [made.tasks(i, 1) for i in range(20)]
         right = [method.predict(one.without_query_labels()).argmax(-1) == one.targets for one in tasks]

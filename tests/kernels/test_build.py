@@ -39,14 +39,11 @@ exec c++ "$@"
 @pytest.fixture(autouse=True)
 def untried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process that has not asked for the kernels yet, on a machine that has not compiled them."""
-    before = kernels._used
     monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "cache")
-    kernels.use(False)
     build._found.cache_clear()
     yield
     monkeypatch.undo()
     build._found.cache_clear()
-    kernels.use(before)
 
 
 @pytest.fixture
@@ -146,8 +143,7 @@ obstacles = pytest.mark.parametrize("obstacle", OBSTACLES)
 def test_an_obstacle_is_named_in_one_line(obstacle: Obstacle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what is in the way, each time that the kernels are asked for, and torch goes on computing."""
     obstacle(tmp_path, monkeypatch)
-    kernels.use(False)
-    for ask in (library, lambda: kernels.use(True)):
+    for ask in (library, lambda: kernels.serving(True).__enter__()):
         with pytest.raises(Unavailable, match=OBSTACLES[obstacle]) as caught:
             ask()
         assert "\n" not in str(caught.value)
@@ -181,7 +177,6 @@ def test_a_run_with_kernels_is_tested_where_there_are_none(tmp_path: Path, monke
         record, notes = run(tmp_path / "runs")
     assert record.content["plan"]["kernels"] is True
     assert not notes
-    kernels.use(False)
     build._found.cache_clear()
     no_compiler(tmp_path, monkeypatch)
     heard = Heard()
@@ -208,7 +203,6 @@ def test_a_run_begun_with_kernels_does_not_go_on_without(tmp_path: Path, monkeyp
             execute(REQUEST, resolve(REQUEST), tmp_path / "runs", "reuse", Stop())
     (state,) = (tmp_path / "runs").glob("*/state.safetensors")
     before = state.read_bytes()
-    kernels.use(False)
     build._found.cache_clear()
     with monkeypatch.context() as patch:
         no_compiler(tmp_path, patch)

@@ -376,10 +376,5 @@ REFUSED: dict[str, tuple[Tensor, Tensor, Tensor]] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_does_not_go_together_is_refused_and_never_read(what: str) -> None:
     """A kernel knows no bounds."""
-    before = kernels._used
-    kernels.use(True)
-    try:
-        with pytest.raises((RuntimeError, TypeError, ValueError)):
-            conv_block(*REFUSED[what][:2], None, REFUSED[what][2], None, eps=EPS, window=2)
-    finally:
-        kernels.use(before)
+    with kernels.serving(True), pytest.raises((RuntimeError, TypeError, ValueError)):
+        conv_block(*REFUSED[what][:2], None, REFUSED[what][2], None, eps=EPS, window=2)

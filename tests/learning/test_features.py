@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from feature_tasks import CLASSES, SHAPE, feature_tasks, image_batch, on_small_backbone
+from held import held
 from torch import Tensor, nn
 
 from fewshot_bench.episodes.tasks import Tasks
@@ -124,7 +125,7 @@ def test_ready_features_are_classified_as_they_are() -> None:
 def test_images_are_embedded_once_under_running_statistics_alone(mode: str) -> None:
     """The same scores follow from images and from what `embed_images` makes of them."""
     method, tasks = on_small_backbone(ByKey), image_tasks()
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     support, query = (method.embed_images(x.flatten(0, 1)) for x in (tasks.support_x, tasks.query_x))
     assert (support is not None) == (query is not None) == (mode == "running")
     if support is not None and query is not None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_bench.episodes.tasks import Tasks
-from fewshot_bench.learning.inner_loop import InnerLoop
+from fewshot_bench.learning.inner_loop import InnerLoop, steepest
 from fewshot_bench.learning.layers import linear
 from fewshot_bench.learning.normalisation import Statistics
 
@@ -95,7 +95,9 @@ methods = pytest.mark.parametrize("method", METHODS, ids=lambda method: method._
 
 def loop_of(method: Callable[..., dict[str, Any]], params: Mapping[str, Tensor], second_order: bool = True) -> InnerLoop:
     """The inner loop of a method."""
-    return InnerLoop(network, "separate", {}, steps=STEPS, second_order=second_order, **method(params))
+    given = method(params)
+    direction = given.get("direction", steepest)
+    return InnerLoop(network, "separate", {}, [given["rates"]] * STEPS, second_order, lambda step: direction)
 
 
 def plain_trajectory(

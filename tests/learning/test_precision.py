@@ -273,14 +273,14 @@ class Spy(Method):
     def loss(self, tasks: Tasks) -> Tensor:
         """The inner method's."""
         self._look()
-        self.inner.conditions = self.conditions
-        return self.inner.loss(tasks)
+        with self.inner.under(self.conditions):
+            return self.inner.loss(tasks)
 
     def predict(self, tasks: Tasks) -> Tensor:
         """The inner method's."""
         self._look()
-        self.inner.conditions = self.conditions
-        return self.inner.predict(tasks)
+        with self.inner.under(self.conditions):
+            return self.inner.predict(tasks)
 
     def _look(self) -> None:
         x, weight = operands(own=False)

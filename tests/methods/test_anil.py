@@ -3,7 +3,6 @@
 Legend: T tasks, N ways.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.learning.backbone import Parameters
 from fewshot_bench.learning.base import MethodInfo
+from fewshot_bench.learning.inner_loop import Rates
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
 from fewshot_methods.anil import Anil
 from fewshot_methods.backbones.conv4 import conv4_64_strided
@@ -46,7 +46,7 @@ modes = pytest.mark.parametrize("mode", MODES)
 class SlowAnil(Maml):
     """The same by MAML's means: every inner step embeds the support anew."""
 
-    def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+    def rates(self, params: Parameters, step: int) -> Rates:
         """One rate for the head, none for the body."""
         return dict.fromkeys(HEAD, self.hparams.inner_lr)
 
@@ -105,7 +105,7 @@ def test_no_inner_step_changes_the_body(monkeypatch: pytest.MonkeyPatch) -> None
     tasks = images_tasks()
     method = small(Anil, tasks, inner_steps=3)
     params = dict(method.named_parameters())
-    fast, _ = method._loop(tasks, params, 3, second_order=True).adapt(method.embedded(tasks), params)
+    fast, _ = method.inner_loop(tasks, params, 3, second_order=True).adapt(method.embedded(tasks), params)
     for name, parameter in params.items():
         assert (fast[name] is parameter) == (name not in HEAD)
     assert all(fast[name].shape[0] == T for name in HEAD)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from fewshot_bench.episodes.randomness import task_orders
 from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.errors import UsageError
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_methods.baseline import Baseline, BaselineHparams, spanned
 
 SIZES = [(3, 4, 1), (3, 5, 2), (30, 4, 1), (30, 5, 3)]  # features, ways, shots: fewer and more than the support and ways
@@ -117,5 +119,5 @@ def test_no_gradient_of_the_network_is_needed_or_kept() -> None:
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"mini_batch": 0}, {"head_lr": 0.0}])
 def test_impossible_hyper_parameters_are_refused(wrong: dict[str, float]) -> None:
     """There must be an epoch, an image and a rate."""
-    with pytest.raises(ValueError, match="must be"):
-        BaselineHparams(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} must be"):
+        build_hparams(BaselineHparams, wrong)

@@ -274,12 +274,8 @@ def test_a_single_image_is_embedded_alike_by_kernels_and_by_torch(tasks: int, ow
     torch.manual_seed(0)
     network, images = conv4_64((1, 28, 28)), torch.rand(tasks, 1, 1, 28, 28)
     running = {name: (torch.zeros(1, size), torch.ones(1, size)) for name, size in network.channels.items()}
-    before, found = kernels._used, []
-    try:
-        with torch.no_grad():
-            for by_kernels in (True, False):
-                kernels.use(by_kernels)
-                found.append(network.embed(images, dict(network.named_parameters()), None if own else running)[0])
-    finally:
-        kernels.use(before)
+    found = []
+    for by_kernels in (True, False):
+        with torch.no_grad(), kernels.serving(by_kernels):
+            found.append(network.embed(images, dict(network.named_parameters()), None if own else running)[0])
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)

@@ -3,11 +3,13 @@
 Declarations are proved both ways: what is declared holds, and what is not declared really breaks.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
 import torch
+from held import held
 from safetensors.torch import load, save
 from tiny import VARIANTS, blobs, build, concat, for_test, tasks_of, varying_tasks, waves
 from torch import Tensor
@@ -44,11 +46,12 @@ go on from, its 50 steps make much of the rounding of those that are nearly zero
 
 
 @pytest.fixture
-def compiled_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def compiled_where_it_can_be() -> Iterator[None]:
     """As a run on a CPU computes: with the kernels, unless there is no compiler."""
-    monkeypatch.setattr(kernels, "_used", False)
-    with suppress(kernels.Unavailable):
-        kernels.use(True)
+    with ExitStack() as stack:
+        with suppress(kernels.Unavailable):
+            stack.enter_context(kernels.serving(True))
+        yield
 
 
 def made(kind: Kind, count: int = 4) -> Tasks:
@@ -120,7 +123,7 @@ def test_float32_is_close_to_float64(name: str, kind: Kind) -> None:
     """To `ROUNDED` of the largest score, which tells the best answer of a query of each task from the second; of a method
     with inner steps, two of the four tasks may differ by `TURNED`."""
     tasks, method = made(kind), for_test(build(name, kind=kind))
-    method.conditions = TELLING.get(name, method.conditions)
+    held(method, TELLING.get(name, method.conditions))
     exact = predicted(method, tasks)
     single = predicted(method.float(), in_float32(tasks))
     assert single.dtype == torch.float32
@@ -141,7 +144,7 @@ def test_float32_is_close_to_float64(name: str, kind: Kind) -> None:
 def test_queries_see_each_other_exactly_where_that_is_declared(name: str, mode: str) -> None:
     """In the transductive normalisation modes and in no other, unless the method as such is transductive."""
     method = for_test(build(name))
-    method.conditions = Conditions(mode)  # type: ignore[arg-type]
+    held(method, Conditions(mode))  # type: ignore[arg-type]
     assert others_moved(method, tasks_of(blobs())) == (type(method).transductive or mode in TRANSDUCTIVE_MODES)
 
 
@@ -310,7 +313,7 @@ def test_saved_weights_predict_the_same(name: str, kind: Kind) -> None:
 def test_the_last_inner_step_is_the_prediction(name: str, kind: Kind) -> None:
     """`predict_steps`, where a method has inner steps, ends with what `predict` says, under as many steps as asked."""
     method, tasks = for_test(build(name, kind=kind)), made(kind)
-    method.conditions = replace(method.conditions, inner_steps=2)
+    held(method, replace(method.conditions, inner_steps=2))
     with torch.no_grad():
         steps = method.predict_steps(tasks.without_query_labels())
     if steps is None:

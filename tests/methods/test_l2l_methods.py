@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from command_line import call
+from held import held
 from torch import Tensor, nn
 
 from fewshot_bench.episodes.tasks import Kind, Tasks
@@ -89,7 +90,7 @@ def make(name: str, kind: Kind, mode: Normalisation, **hparams: Any) -> Any:
         if tensor.is_floating_point():
             noise = torch.randn(tensor.shape, dtype=torch.float64, generator=generator)
             tensor.copy_(0.1 * noise if ".lrs." in key else noise.square() + 0.5 if "running_var" in key else 0.5 * noise)
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     return method
 
 
@@ -104,7 +105,7 @@ def with_weights(method: Method, mode: Normalisation, weights: Values) -> Method
     assert dict(method.named_parameters()).keys() == weights.keys()
     for name, parameter in method.named_parameters():
         parameter.data = weights[name].detach().clone()
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     return method
 
 

@@ -11,6 +11,8 @@ from sklearn.preprocessing import Normalizer
 from threadpoolctl import threadpool_info
 
 from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.errors import UsageError
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_methods.logistic_regression import LogisticRegression, LogisticRegressionHparams
 
 
@@ -82,5 +84,5 @@ def test_the_threads_of_others_are_given_back() -> None:
 @pytest.mark.parametrize("wrong", [{"inverse_penalty": 0.0}, {"max_iterations": 0}])
 def test_impossible_hyper_parameters_are_refused(wrong: dict[str, float]) -> None:
     """A penalty must be positive, and there must be an iteration."""
-    with pytest.raises(ValueError, match="must be positive"):
-        LogisticRegressionHparams(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} must be"):
+        build_hparams(LogisticRegressionHparams, wrong)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from held import held
 from torch import Tensor, nn
 
 from fewshot_bench.episodes.tasks import Tasks
@@ -19,6 +20,7 @@ from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.learning.backbone import Parameters
 from fewshot_bench.learning.base import Conditions, MethodInfo
 from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.learning.inner_loop import Rates
 from fewshot_bench.learning.normalisation import TRAIN_MODES
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
 from fewshot_methods.backbones.conv4 import Conv4, conv4_32, conv4_64, conv4_64_strided
@@ -46,7 +48,7 @@ def make_maml(mode: Normalisation = "separate", *, strided: bool = True, **hpara
         parameter.data += float(name.endswith("_scale"))
     for buffer in maml.buffers():
         buffer.data = torch.rand(buffer.shape, dtype=torch.float64, generator=generator) + 0.5
-    maml.conditions = Conditions(mode)
+    held(maml, Conditions(mode))
     return maml
 
 
@@ -238,7 +240,7 @@ def randomised(backbone: str, mode: Normalisation, **hparams: Any) -> Maml:
     generator = torch.Generator().manual_seed(0)
     network = BACKBONES[backbone]((1, SIDE, SIDE))
     maml = Maml(build_hparams(MamlHparams, hparams), MethodInfo("classification", N, N * K, (1, SIDE, SIDE), 10), network)
-    maml.double().conditions = Conditions(mode)
+    held(maml.double(), Conditions(mode))
     for name, tensor in maml.state_dict().items():
         noise = torch.randn(tensor.shape, dtype=torch.float64, generator=generator)
         fan_in = max(1, tensor[0].numel())
@@ -281,7 +283,7 @@ def test_losses_and_meta_gradient_are_those_of_a_plain_loop(
 def test_adapted_parameters_are_those_of_learn2learn(l2l: ModuleType, tasks: Tasks, strided: bool, steps: int) -> None:
     """After the inner steps every parameter of every task is the peer's."""
     maml = make_maml(strided=strided, inner_steps=steps, adapt_shift=True)
-    loop = maml._loop(tasks, dict(maml.named_parameters()), steps, second_order=True)
+    loop = maml.inner_loop(tasks, dict(maml.named_parameters()), steps, second_order=True)
     fast, _ = loop.adapt(tasks, dict(maml.named_parameters()))
     peer = l2l.algorithms.MAML(twin_of(maml), lr=maml.hparams.inner_lr, allow_nograd=True)
     for task in range(T):
@@ -340,7 +342,8 @@ def test_the_meta_gradient_is_that_of_finite_differences(tasks: Tasks, mode: Nor
 def test_a_first_order_gradient_takes_the_inner_gradient_for_a_constant(tasks: Tasks, mode: Normalisation) -> None:
     """With `first_order` the meta-gradient is that of parameters moved by a fixed step, in every training mode."""
     maml = make_maml(mode, first_order=True, inner_steps=1)
-    params, loop = dict(maml.named_parameters()), maml._loop(tasks, dict(maml.named_parameters()), 1, second_order=False)
+    params = dict(maml.named_parameters())
+    loop = maml.inner_loop(tasks, params, 1, second_order=False)
     fast, gathered = loop.adapt(tasks, params)
     moved = {name: p + (fast[name] - p).detach() for name, p in params.items()}
     if gathered is not None:  # of the one support pass, before the step
@@ -363,7 +366,7 @@ def test_the_normalisation_adapts_only_where_told(tasks: Tasks, adapt_shift: boo
     """Shift and scale stay shared by the tasks unless `adapt_shift`; all else has a value a task."""
     maml = make_maml(strided=False, adapt_shift=adapt_shift)
     params = dict(maml.named_parameters())
-    fast, _ = maml._loop(tasks, params, 2, second_order=True).adapt(tasks, params)
+    fast, _ = maml.inner_loop(tasks, params, 2, second_order=True).adapt(tasks, params)
     for name, parameter in params.items():
         adapts = adapt_shift or not name.endswith(("_shift", "_scale"))
         assert fast[name].shape == ((T, *parameter.shape) if adapts else parameter.shape)
@@ -447,7 +450,7 @@ def test_the_inner_steps_of_the_conditions_win(tasks: Tasks) -> None:
     tasks = tasks.without_query_labels()
     two, five = make_maml("support"), make_maml("support", test_inner_steps=5)
     before = two.predict(tasks)
-    two.conditions = Conditions("support", inner_steps=5)
+    held(two, Conditions("support", inner_steps=5))
     assert torch.equal(two.predict(tasks), five.predict(tasks))
     assert not torch.allclose(two.predict(tasks), before)
 
@@ -485,9 +488,9 @@ def test_rates_of_what_is_no_parameter_are_refused(tasks: Tasks) -> None:
     class Slip(Maml):
         """Names a parameter that is not there."""
 
-        def rates(self, params: Parameters) -> Mapping[str, float | Tensor]:
+        def rates(self, params: Parameters, step: int) -> Rates:
             """One that is not there, beside MAML's."""
-            return {**super().rates(params), "head": 0.1}
+            return {**super().rates(params, step), "head": 0.1}
 
     method = make_maml("support")
     method.__class__ = Slip

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from held import held
 from scipy.spatial.distance import cdist
 from scipy.special import expit, softmax
 from torch import Tensor, nn
 
 from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
 from fewshot_methods.backbones.conv4 import Conv4, conv4_32, conv4_64
 from fewshot_methods.matching_networks import LARGEST_SCALE, Lstms, MatchingHparams, MatchingNetworks, cosines
@@ -194,7 +197,7 @@ def test_cosines_are_those_of_scipy() -> None:
 def test_tasks_in_one_call_equal_a_call_for_each(fce: bool, mode: Normalisation) -> None:
     """The tasks of a batch do not see each other, in any mode."""
     method, tasks = build(fce), make_tasks(1, 16, 16)
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     for task, scores in enumerate(method.predict(tasks)):
         one = slice(task, task + 1)
         alone = replace(tasks, support_x=tasks.support_x[one], support_y=tasks.support_y[one], query_x=tasks.query_x[one])
@@ -206,7 +209,7 @@ def test_tasks_in_one_call_equal_a_call_for_each(fce: bool, mode: Normalisation)
 def test_queries_see_each_other_in_transductive_modes_alone(fce: bool, mode: Normalisation) -> None:
     """Another image in place of the last query changes the others' scores under `separate` and `joint`, else not."""
     method, tasks = build(fce), make_tasks(1, 16, 16)
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     query_x = torch.cat([tasks.query_x[:, :-1], 1 - tasks.query_x[:, -1:]], 1)
     before, after = (method.predict(t)[:, :-1] for t in (tasks, replace(tasks, query_x=query_x)))
     assert torch.allclose(before, after, rtol=1e-10, atol=0) == (mode not in TRANSDUCTIVE_MODES)
@@ -216,7 +219,7 @@ def test_queries_see_each_other_in_transductive_modes_alone(fce: bool, mode: Nor
 def test_embedded_images_give_the_scores_of_images(fce: bool) -> None:
     """Images embedded apart from their task, under running statistics, are put into context where they are compared."""
     method, tasks = build(fce), make_tasks(1, 16, 16)
-    method.conditions = Conditions("running")
+    held(method, Conditions("running"))
     support, query = (method.embed_images(x.flatten(0, 1)) for x in (tasks.support_x, tasks.query_x))
     assert support is not None and query is not None
     features = replace(tasks, support_x=support.unflatten(0, (T, -1)), query_x=query.unflatten(0, (T, -1)))
@@ -269,12 +272,12 @@ def test_parameters_are_those_of_the_layers(
 
 def test_no_read_step_is_refused() -> None:
     """f is h_K of at least one read."""
-    with pytest.raises(ValueError, match="read_steps must be at least 1, got 0"):
-        MatchingHparams(read_steps=0)
+    with pytest.raises(UsageError, match="read_steps must be a whole number from 1 to 100,000, got 0"):
+        build_hparams(MatchingHparams, {"read_steps": 0})
 
 
 @pytest.mark.parametrize("scale", [0.0, 41.0])
 def test_a_scale_out_of_range_is_refused(scale: float) -> None:
     """It says which range."""
-    with pytest.raises(ValueError, match="scale must be above 0 and at most 40, got"):
-        MatchingHparams(scale=scale)
+    with pytest.raises(UsageError, match="scale must be a number > 0 and <= 40, got"):
+        build_hparams(MatchingHparams, {"scale": scale})

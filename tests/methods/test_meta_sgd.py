@@ -127,7 +127,7 @@ def test_a_negative_rate_steps_uphill() -> None:
     method = small(MetaSgd, tasks)
     params = dict(method.named_parameters())
     opposite = {name: -p if name.startswith("rate.") else p for name, p in params.items()}
-    there, back = (method._loop(tasks, p, 1, second_order=False).adapt(tasks, p)[0] for p in (params, opposite))
+    there, back = (method.inner_loop(tasks, p, 1, second_order=False).adapt(tasks, p)[0] for p in (params, opposite))
     for name in without_shift(params):
         torch.testing.assert_close(there[name] - params[name], params[name] - back[name])
         assert not torch.equal(there[name], back[name])
@@ -136,7 +136,7 @@ def test_a_negative_rate_steps_uphill() -> None:
 def test_rates_start_within_their_bounds_and_are_of_the_shape_of_what_they_move() -> None:
     """Uniformly from rate_low to rate_high: mean and extremes of 111,000 draws."""
     method = MetaSgd(MetaSgdHparams(), MethodInfo("classification", 5, 5, (1, 28, 28), 10), conv4_64_strided((1, 28, 28)))
-    rates = method.rates(dict(method.named_parameters()))
+    rates = method.rates(dict(method.named_parameters()), 1)
     assert {name: rate.shape for name, rate in rates.items() if isinstance(rate, Tensor)} == {
         name: method.get_parameter(name).shape for name in without_shift(dict(method.named_parameters()))
     }

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from feature_tasks import feature_tasks
+from held import held
 from plain_loop import images_tasks
 from scipy.optimize import minimize
 from scipy.special import log_softmax
@@ -37,7 +38,7 @@ def build(ways: int = 4, **hparams: Any) -> MetaOptNetRidge:
         for name, parameter in method.network.named_parameters():
             noise = torch.randn(parameter.shape, dtype=torch.float64)
             parameter.data = 0.5 * noise + float(name.endswith("_scale"))
-    method.conditions = Conditions("joint")
+    held(method, Conditions("joint"))
     return method
 
 
@@ -143,9 +144,9 @@ def test_training_may_have_more_ways_and_shots_than_the_test() -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"penalty": 0.0}, "penalty must be positive and finite, got 0.0"),
-        ({"scale": -1.0}, "scale must be positive and finite, got -1.0"),
-        ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1, got 1.0"),
+        ({"penalty": 0.0}, "penalty must be a number > 0, got 0.0"),
+        ({"scale": -1.0}, "scale must be a number > 0, got -1.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be a number >= 0 and < 1, got 1.0"),
     ],
 )
 def test_hyper_parameters_out_of_range_are_refused(given: dict[str, float], reason: str) -> None:

@@ -136,7 +136,7 @@ def test_what_a_mask_leaves_out_stays(tasks: Tasks) -> None:
     """After three steps exactly the weights and biases of the selected units have moved, of the same units in both."""
     method = small(MtNet, tasks, inner_lr=ALPHA)
     params = dict(method.named_parameters())
-    fast, _ = method._loop(tasks, params, 3, second_order=False).adapt(tasks, params)
+    fast, _ = method.inner_loop(tasks, params, 3, second_order=False).adapt(tasks, params)
     masks = masks_of(method, tasks)
     for name in without_shift(params):
         stayed, selected = fast[name] == params[name], masks[layer(name)] == 1
@@ -154,7 +154,7 @@ def test_with_every_unit_on_it_is_a_t_net_and_with_none_it_does_not_adapt(tasks:
         values.data.fill_(logit)
     t_net.load_state_dict({name: value for name, value in method.state_dict().items() if not name.startswith("logit.")})
     params = dict(t_net.named_parameters())
-    loop = t_net._loop(tasks, params, 2, second_order=False)
+    loop = t_net.inner_loop(tasks, params, 2, second_order=False)
     expected = t_net.loss(tasks) if logit > 0 else losses_of(loop.query_scores(tasks, params, None)[0], tasks)
     torch.testing.assert_close(method.loss(tasks), expected)
 

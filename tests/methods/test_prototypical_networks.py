@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from held import held
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
 from torch import Tensor
 
 from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import Conditions, MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation
 from fewshot_methods.backbones.conv4 import Conv4
 from fewshot_methods.prototypical_networks import (
@@ -119,7 +122,8 @@ def test_gradients_of_the_loss_are_those_of_learn2learn(l2l: ModuleType, method:
 @pytest.mark.parametrize("mode", MODES)
 def test_tasks_in_one_call_equal_a_call_for_each(method: PrototypicalNetworks, mode: Normalisation) -> None:
     """The tasks of a batch do not see each other, in any mode."""
-    method.conditions, tasks = Conditions(mode), make_tasks(1, 16, 16)
+    tasks = make_tasks(1, 16, 16)
+    held(method, Conditions(mode))
     for task, scores in enumerate(method.predict(tasks)):
         one = slice(task, task + 1)
         alone = replace(tasks, support_x=tasks.support_x[one], support_y=tasks.support_y[one], query_x=tasks.query_x[one])
@@ -129,7 +133,8 @@ def test_tasks_in_one_call_equal_a_call_for_each(method: PrototypicalNetworks, m
 @pytest.mark.parametrize("mode", MODES)
 def test_queries_see_each_other_in_transductive_modes_alone(method: PrototypicalNetworks, mode: Normalisation) -> None:
     """Another image in place of the last query changes the others' scores under `separate` and `joint`, else not."""
-    method.conditions, tasks = Conditions(mode), make_tasks(1, 16, 16)
+    tasks = make_tasks(1, 16, 16)
+    held(method, Conditions(mode))
     query_x = torch.cat([tasks.query_x[:, :-1], 1 - tasks.query_x[:, -1:]], 1)
     before, after = (method.predict(t)[:, :-1] for t in (tasks, replace(tasks, query_x=query_x)))
     assert torch.allclose(before, after, rtol=1e-10, atol=0) == (mode not in TRANSDUCTIVE_MODES)
@@ -138,7 +143,8 @@ def test_queries_see_each_other_in_transductive_modes_alone(method: Prototypical
 @pytest.mark.parametrize("mode", MODES)
 def test_embedded_images_are_the_embeddings_of_the_task(method: PrototypicalNetworks, mode: Normalisation) -> None:
     """Where images are embedded apart from their task, under running statistics alone, they give the same scores."""
-    method.conditions, tasks = Conditions(mode), make_tasks(1, 16, 16)
+    tasks = make_tasks(1, 16, 16)
+    held(method, Conditions(mode))
     support, query = (method.embed_images(x.flatten(0, 1)) for x in (tasks.support_x, tasks.query_x))
     assert (support is not None) == (query is not None) == (mode == "running")
     if support is not None and query is not None:
@@ -150,7 +156,8 @@ def test_embedded_images_are_the_embeddings_of_the_task(method: PrototypicalNetw
 def test_running_statistics_move_in_training_alone(method: PrototypicalNetworks, training: bool) -> None:
     """An update under `joint` moves them; a prediction in evaluation mode does not."""
     method.train(training)
-    method.conditions, before = Conditions("joint"), method.running.block1_mean.clone()
+    before = method.running.block1_mean.clone()
+    held(method, Conditions("joint"))
     method.predict(make_tasks(1, 16, 16))
     method.after_update()
     assert torch.equal(method.running.block1_mean, before) == (not training)
@@ -164,5 +171,5 @@ def test_cosine_scores_are_minus_scipys_cosine_distances(method: PrototypicalNet
     for task in range(T):
         means = class_means(tasks.support_x[task], tasks.support_y[task])
         np.testing.assert_allclose(found[task].numpy(), -cdist(tasks.query_x[task], means, "cosine"), atol=1e-12)
-    with pytest.raises(ValueError, match="distance must be euclidean or cosine"):
-        PrototypicalHparams("manhattan")
+    with pytest.raises(UsageError, match="distance must be one of: euclidean, cosine; got 'manhattan'"):
+        build_hparams(PrototypicalHparams, {"distance": "manhattan"})

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from feature_tasks import feature_tasks
+from held import held
 from plain_loop import images_tasks
 from scipy.special import log_softmax
 from sklearn.linear_model import Ridge
@@ -41,7 +42,7 @@ def build(ways: int = 4, **hparams: Any) -> R2D2:
         if method.hparams.learn_penalty:  # it was rounded to float32
             assert float(torch.as_tensor(method.penalty).detach()) == pytest.approx(PENALTY, rel=1e-6)
             method.log_penalty.data = torch.tensor(math.log(PENALTY), dtype=torch.float64)
-    method.conditions = Conditions("joint")
+    held(method, Conditions("joint"))
     return method
 
 
@@ -133,5 +134,5 @@ def test_shots_may_differ_from_class_to_class() -> None:
 def test_what_is_not_positive_is_refused(given: dict[str, float]) -> None:
     """The error names the hyper-parameter and what was given."""
     name, value = next(iter(given.items()))
-    with pytest.raises(UsageError, match=f"{name} must be positive and finite, got {value}"):
+    with pytest.raises(UsageError, match=f"{name} must be a number > 0, got {value}"):
         build_hparams(R2D2Hparams, given)

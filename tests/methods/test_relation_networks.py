@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from held import held
 from torch import Tensor, nn
 
 from fewshot_bench.episodes.tasks import Tasks
@@ -107,7 +108,7 @@ def test_relation_scores_and_gradients_are_those_of_torchs_layers_on_each_pair(s
 def test_a_class_is_the_sum_of_its_maps_and_each_query_meets_it_once() -> None:
     """With running statistics, scores follow from torch's layers on sums of one class's embeddings."""
     method = build()
-    method.conditions = Conditions("running")
+    held(method, Conditions("running"))
     assert method.relation.maps == (64, 3, 3)
     tasks = make_tasks(method.network.features)
     twin = torch_twin(method.relation, True, (2, 1), method.relation_running.statistics())
@@ -120,7 +121,7 @@ def test_a_class_is_the_sum_of_its_maps_and_each_query_meets_it_once() -> None:
 def test_parts_of_the_pairs_give_the_scores_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many pairs have room at once."""
     method, tasks = build(), make_tasks(1, 18, 18)
-    method.conditions = Conditions("running")
+    held(method, Conditions("running"))
     whole = method.predict(tasks)
     monkeypatch.setattr(relation_networks, "VALUES_AT_ONCE", 1)
     torch.testing.assert_close(method.predict(tasks), whole)
@@ -129,7 +130,7 @@ def test_parts_of_the_pairs_give_the_scores_of_all(monkeypatch: pytest.MonkeyPat
 def test_the_loss_is_the_mean_squared_error_to_the_match() -> None:
     """1 for the right class, 0 for the others, over all queries and classes of a task (eq. 2)."""
     method, tasks = build(), make_tasks(1, 18, 18)
-    method.conditions = Conditions("joint")
+    held(method, Conditions("joint"))
     with torch.no_grad():
         found = method.predict(tasks), method.loss(tasks)
     for scores, loss, targets in zip(*found, tasks.targets, strict=True):
@@ -141,7 +142,7 @@ def test_the_loss_is_the_mean_squared_error_to_the_match() -> None:
 def test_tasks_in_one_call_equal_a_call_for_each(mode: Normalisation) -> None:
     """The tasks of a batch do not see each other, in any mode."""
     method, tasks = build(), make_tasks(1, 18, 18)
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     for task, scores in enumerate(method.predict(tasks)):
         one = slice(task, task + 1)
         alone = replace(tasks, support_x=tasks.support_x[one], support_y=tasks.support_y[one], query_x=tasks.query_x[one])
@@ -154,7 +155,7 @@ def test_queries_see_each_other_in_transductive_modes_alone(mode: Normalisation,
     """Another last query changes the others' scores under `separate` and `joint`, else not; of ready embeddings it does
     so by the relation module's statistics alone."""
     method = build()
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     tasks = make_tasks(method.network.features) if embedded else make_tasks(1, 18, 18)
     query_x = torch.cat([tasks.query_x[:, :-1], 1 - tasks.query_x[:, -1:]], 1)
     before, after = (method.predict(t)[:, :-1] for t in (tasks, replace(tasks, query_x=query_x)))
@@ -164,7 +165,7 @@ def test_queries_see_each_other_in_transductive_modes_alone(mode: Normalisation,
 def test_under_support_the_supports_own_pairs_normalise() -> None:
     """The statistics are those of every support image with every class."""
     method = build()
-    method.conditions = Conditions("support")
+    held(method, Conditions("support"))
     tasks = make_tasks(method.network.features)
     for task, scores in enumerate(method.predict(tasks)):
         support, labels = tasks.support_x[task], tasks.support_y[task]
@@ -179,7 +180,7 @@ def test_under_support_the_supports_own_pairs_normalise() -> None:
 def test_embedded_images_give_the_scores_of_images(mode: Normalisation) -> None:
     """Where images are embedded apart from their task, under running statistics alone, they give the same scores."""
     method, tasks = build(), make_tasks(1, 18, 18)
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     support, query = (method.embed_images(x.flatten(0, 1)) for x in (tasks.support_x, tasks.query_x))
     assert (support is not None) == (query is not None) == (mode == "running")
     if support is not None and query is not None:
@@ -190,7 +191,7 @@ def test_embedded_images_give_the_scores_of_images(mode: Normalisation) -> None:
 def test_large_maps_are_not_kept_for_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are embedded with their task."""
     method, tasks = build(), make_tasks(1, 18, 18)
-    method.conditions = Conditions("running")
+    held(method, Conditions("running"))
     monkeypatch.setattr(relation_networks, "LARGEST_KEPT", method.network.features - 1)
     assert method.embed_images(tasks.query_x[0]) is None
 
@@ -200,7 +201,7 @@ def test_large_maps_are_not_kept_for_every_image(monkeypatch: pytest.MonkeyPatch
 def test_running_statistics_of_pairs_are_those_of_an_updates_tasks_pooled(mode: Normalisation, parts: list[slice]) -> None:
     """An update brings them a tenth of the way to the mean over all of its tasks, however they were chunked."""
     method, tasks, seen = build().train(), make_tasks(1, 18, 18), []
-    method.conditions = Conditions(mode)
+    held(method, Conditions(mode))
     method.relation.register_forward_hook(lambda module, given, out: seen.append(out[1]["block2"][0].detach()))
     before = method.relation_running.block2_mean.clone()
     for part in parts:
@@ -214,7 +215,7 @@ def test_running_statistics_of_pairs_are_those_of_an_updates_tasks_pooled(mode: 
 def test_running_statistics_move_in_training_alone(training: bool) -> None:
     """An update moves the network's and the relation module's; a prediction in evaluation mode does not."""
     method = build().train(training)
-    method.conditions = Conditions("joint")
+    held(method, Conditions("joint"))
     before = {name: buffer.clone() for name, buffer in method.named_buffers()}
     method.predict(make_tasks(1, 18, 18))
     method.after_update()

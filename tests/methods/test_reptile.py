@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from held import held
 from plain_loop import EPS, SIDE, N, Q, T, Values, assert_equal, images_tasks, meta_gradient, one_task, small
 from torch import Tensor, nn
 
@@ -223,7 +224,7 @@ def test_a_test_goes_on_from_the_second_moment_of_training(tasks: Tasks, mode: N
     for _ in range(updates):
         method.loss(tasks)
         method.after_update()
-    method.eval().conditions = Conditions(mode)
+    held(method.eval(), Conditions(mode))
     before = {name: value.clone() for name, value in method.state_dict().items()}
     scores = method.predict(tasks.without_query_labels())
     for task in range(T):
@@ -237,7 +238,7 @@ def test_queries_see_each_other_under_separate_alone(tasks: Tasks) -> None:
     method, shown = reptile().eval(), tasks.without_query_labels()
     other = replace(shown, query_x=torch.cat([shown.query_x[:, :-1], 1 - shown.query_x[:, -1:]], 1))
     for mode in ("support+1", "support", "separate"):
-        method.conditions = Conditions(mode)
+        held(method, Conditions(mode))
         before, after = (method.predict(t)[:, : Q - 1] for t in (shown, other))
         assert torch.allclose(before, after, rtol=1e-10, atol=1e-10) == (mode != "separate")
 

@@ -79,7 +79,7 @@ def test_inner_steps_leave_the_matrices_alone(tasks: Tasks) -> None:
     """After them each task's are the very tensors that all began with, while weights and biases are each task's own."""
     method = small(TNet, tasks, inner_lr=ALPHA, inner_steps=2)
     params = dict(method.named_parameters())
-    fast, _ = method._loop(tasks, params, 2, second_order=True).adapt(tasks, params)
+    fast, _ = method.inner_loop(tasks, params, 2, second_order=True).adapt(tasks, params)
     for name, parameter in params.items():
         assert (fast[name] is parameter) == (name not in without_shift(params))
 
@@ -90,8 +90,8 @@ def test_an_inner_step_moves_the_effective_weight_in_the_metric_of_the_matrix(ta
     method, maml = (small(m, tasks, inner_lr=ALPHA) for m in (TNet, Maml))
     params = dict(method.named_parameters())
     effective = {name: method.transformed(name, params) for name in dict(maml.named_parameters())}
-    fast, _ = method._loop(tasks, params, 1, second_order=False).adapt(tasks, params)
-    plain, _ = maml._loop(tasks, effective, 1, second_order=False).adapt(tasks, effective)
+    fast, _ = method.inner_loop(tasks, params, 1, second_order=False).adapt(tasks, params)
+    plain, _ = maml.inner_loop(tasks, effective, 1, second_order=False).adapt(tasks, effective)
     for layer, matrix in method.transform.items():
         name = f"{layer}_weight" if layer == "head" else f"network.{layer}_weight"
         step = (effective[name] - plain[name]).flatten(2)  # alpha g [T, O, M]

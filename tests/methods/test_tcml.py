@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import MethodInfo
+from fewshot_bench.learning.hparams import build_hparams
 from fewshot_methods.backbones.conv4_fc import conv4_64_fc64
 from fewshot_methods.backbones.resnet_snail import ResnetSnail
 from fewshot_methods.tcml import Tcml, TcmlHparams
@@ -106,6 +108,6 @@ def test_features_are_divided_by_the_root_of_their_number() -> None:
 
 @pytest.mark.parametrize("name", ["filters", "dilations", "stacks", "hidden"])
 def test_sizes_below_one_are_refused(name: str) -> None:
-    """The error names the value."""
-    with pytest.raises(ValueError, match="must be at least 1"):
-        TcmlHparams(**{name: 0})
+    """The error names the key and the value."""
+    with pytest.raises(UsageError, match=f"{name} must be a whole number .* got 0"):
+        build_hparams(TcmlHparams, {name: 0})

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
+from held import held
 from torch import Tensor, nn
 
 from fewshot_bench.episodes.tasks import Tasks
@@ -49,7 +50,7 @@ def build(name: str, most_shots: int = MOST) -> SequenceMethod:
     backbone = conv4_64_fc64((1, 16, 16))
     method: SequenceMethod = method_class(build_hparams(method_class.Hparams, {}), info, backbone).double()
     randomised(method.chain)
-    method.conditions = Conditions("running")
+    held(method, Conditions("running"))
     return method.eval()
 
 
@@ -260,7 +261,7 @@ def test_a_support_label_belongs_to_its_image(name: str) -> None:
 def test_one_method_serves_every_number_of_shots_and_learns_from_each(name: str) -> None:
     """From 1 shot to the most that it is built for: finite scores, and a gradient at every parameter."""
     method = build(name).train()
-    method.conditions = Conditions("joint")
+    held(method, Conditions("joint"))
     for shots in range(1, MOST + 1):
         method.zero_grad()
         loss = method.loss(make_tasks(shots, 1, 16, 16))

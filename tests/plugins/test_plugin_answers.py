@@ -72,6 +72,8 @@ def test_what_is_no_backbone_is_refused_before_any_work(name: str, tmp_path: Pat
 
 
 CLASSES = "trains_on = 'classes'"
+HPARAMS = "Hparams = dataclass(frozen=True)(type('R', (), {{'__annotations__': {{'a': {0}}}, 'a': {1!r}}}))"
+BOUNDED = "from typing import Annotated; from annotated_types import Gt; "
 ANSWERS: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
     "no parameters": ({"built": "pass"}, 1, ("Tiny is trained, but has no parameters", "trained = False")),
     "parameters in a list": ({"built": "self.weight = [torch.ones(1)]"}, 1, ("has no parameters",)),
@@ -109,9 +111,19 @@ ANSWERS: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
         ("Rates must be frozen", "@dataclass(frozen=True)"),
     ),
     "hyper-parameters of a list": (
-        {"declared": "Hparams = dataclass(frozen=True)(type('R', (), {'__annotations__': {'a': list}, 'a': None}))"},
+        {"declared": HPARAMS.format("list", None)},
         2,
         ("R.a must be a bool, int, float or str",),
+    ),
+    "a default that its type refuses": (
+        {"declared": f"from pydantic import PositiveInt; {HPARAMS.format('PositiveInt', 0)}"},
+        2,
+        ("R: a default is wrong: a must be a whole number > 0, got 0",),
+    ),
+    "bounds of a text": (
+        {"declared": BOUNDED + HPARAMS.format("Annotated[str, Gt(0)]", "")},
+        2,
+        ("R: a has bounds and is no number",),
     ),
     "a flag that is none": ({"declared": "trained = 'no'"}, 2, ("trained must be True or False", "'no'")),
     "kinds in a text": ({"declared": "kinds = 'classification'"}, 2, ("kinds must be a set",)),

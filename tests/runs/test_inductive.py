@@ -235,10 +235,12 @@ def test_what_is_said_after_each_inner_step_is_checked_too() -> None:
     method = Steps(NoHparams(), replace(INFO, kind="regression"), None)
 
     def by_step() -> object:
-        return scores_by_step(method, source, Conditions(), 40, 9, InductiveCheck(method, spec, source, ask=steps))
+        check = InductiveCheck(method, spec, Conditions(), source, ask=steps)
+        return scores_by_step(method, source, Conditions(), 40, 9, check)
 
     with pytest.raises(FewshotError, match=r"(?s)not inductive.*with other queries.*--protocol custom"):
         by_step()
     method.leak = 0.0
     assert by_step() is not None
-    assert list(episode_scores(method, source, Conditions(), 40, 9, watch=InductiveCheck(method, spec, source)))
+    check = InductiveCheck(method, spec, Conditions(), source)
+    assert list(episode_scores(method, source, Conditions(), 40, 9, watch=check))

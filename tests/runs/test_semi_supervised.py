@@ -115,7 +115,7 @@ def test_augmentation_treats_them_as_images(bank: MemmapBank) -> None:
 
 def test_unlabelled_images_are_embedded_once_with_the_others(source: TaskSource, method: SoftKMeans) -> None:
     """The source of embeddings holds theirs too."""
-    features, plain = embedded(method, source, 8), source.tasks(2, 3)
+    features, plain = embedded(method, source, Conditions(), 8), source.tasks(2, 3)
     assert features is not None
     torch.testing.assert_close(unlabelled_of(features.tasks(2, 3)), unlabelled_of(plain).flatten(2))
 

@@ -23,7 +23,7 @@ from fewshot_bench.learning.embedding import EmbeddingMethod
 from fewshot_bench.learning.hparams import build_hparams
 from fewshot_bench.runs import testing
 from fewshot_bench.runs.metrics import accuracies, check_finite, episode_scores_of
-from fewshot_bench.runs.testing import batch_size, embedded, episode_scores, used_images
+from fewshot_bench.runs.testing import batch_size, embedded, episode_scores, evaluated, used_images
 from fewshot_methods.backbones.conv4 import Conv4
 from fewshot_methods.nearest_centroid import NearestCentroid
 from fewshot_methods.prototypical_networks import PrototypicalNetworks
@@ -101,12 +101,12 @@ def test_embedding_each_image_once_changes_no_score(noisy: npt.NDArray[np.uint8]
 
 def test_embedded_features_are_the_methods_own(noisy: npt.NDArray[np.uint8]) -> None:
     """The source of features holds, for the same episodes, what the method's network makes of their images."""
-    source, method = make_source(noisy), build(PrototypicalNetworks).eval()
-    method.conditions = Conditions("running")
-    features = embedded(method, source, 20)
+    source, method = make_source(noisy), build(PrototypicalNetworks)
+    features = embedded(method, source, Conditions("running"), 20)
     assert features is not None
     plain, short = source.tasks(3, 5), features.tasks(3, 5)
-    support, query = method.embed_task(plain.support_x, plain.query_x)
+    with evaluated(method, Conditions("running")):
+        support, query = method.embed_task(plain.support_x, plain.query_x)
     torch.testing.assert_close(short.support_x, support)
     torch.testing.assert_close(short.query_x, query)
     assert torch.equal(short.targets, plain.targets)
@@ -116,8 +116,7 @@ def test_embedded_features_are_the_methods_own(noisy: npt.NDArray[np.uint8]) -> 
 def test_no_image_is_embedded_apart_where_its_episode_matters(noisy: npt.NDArray[np.uint8], mode: Any) -> None:
     """Under any mode but `running` there is no source of features, and the scores are those of the plain path."""
     source, method = make_source(noisy), build(PrototypicalNetworks)
-    method.conditions = Conditions(mode)
-    assert embedded(method, source, 20) is None
+    assert embedded(method, source, Conditions(mode), 20) is None
     plain = scores_of(build(PlainPrototypicalNetworks), source, mode=mode)
     assert np.array_equal(scores_of(method, source, mode=mode), plain)
 

@@ -46,9 +46,9 @@ def test_the_first_update_is_adams_on_the_mean_loss(tmp_path: Path, chunk: int) 
     """One update equals torch's Adam on the mean loss of the same tasks, whatever the chunk."""
     run = trainer(tmp_path, chunk=chunk, updates=1, lr=0.01)
     reference = build("prototypical-networks").train()
-    reference.conditions = Conditions("joint")
     adam = torch.optim.Adam(reference.parameters(), lr=0.01)
-    reference.loss(run.source.tasks(0, 2)).mean().backward()
+    with reference.under(Conditions("joint")):
+        reference.loss(run.source.tasks(0, 2)).mean().backward()
     adam.step()
     run.train(Listener())
     for got, wanted in zip(run.method.parameters(), reference.parameters(), strict=True):

@@ -27,6 +27,7 @@ from fewshot_bench.plugins import registry
 from fewshot_bench.results.statistics import score_interval
 from fewshot_bench.runs.metrics import episode_scores_of
 from fewshot_bench.runs.optimisers import Adam, Sgd
+from fewshot_bench.runs.testing import evaluated
 from fewshot_bench.specs import Kind, Normalisation
 
 FILE = Path(__file__).with_suffix(".json")
@@ -111,23 +112,23 @@ def method_of(name: str, kind: Kind, backbone: str | None = None) -> Method:
     return with_formula(cls(build_hparams(cls.Hparams, HPARAMS.get(name, {})), info, network))
 
 
-def outputs_of(name: str, kind: Kind) -> Iterator[tuple[str, list[float]]]:
+def outputs_of(name: str, kind: Kind, by_kernels: bool) -> Iterator[tuple[str, list[float]]]:
     """Losses, gradients through two updates of each optimiser, and scores of a method under each mode."""
     tasks = tasks_of(kind)
     cls: type[Method] = registry.find("methods", name).load()
     for mode in sorted(modes_of(name, cls) if kind == "classification" else {"none"}):
-        method = method_of(name, kind)
+        method, conditions = method_of(name, kind), Conditions(mode, kernels=by_kernels)
         if cls.trained and cls.trains_on == "episodes" and mode != "support+1":
-            yield f"{mode} loss", summed(updated(method, mode, tasks))
-        method.eval().conditions = Conditions(mode)
-        with torch.no_grad():
+            yield f"{mode} loss", summed(updated(method, conditions, tasks))
+        with evaluated(method, conditions):
             scores = method.predict(tasks.without_query_labels())
         yield f"{mode} scores", summed(scores.argsort(-1) if name in FITTED else scores)
+    usual = Conditions(cls.default_mode if kind == "classification" else "none", kernels=by_kernels)
     if cls.trained and cls.trains_on == "classes":
-        yield "batch loss", summed(updated(method_of(name, kind), cls.default_mode, tasks))
+        yield "batch loss", summed(updated(method_of(name, kind), usual, tasks))
     for optimiser in (OPTIMISERS if name in WHOLE else ["adam"]) if cls.trained else ():
         method = method_of(name, kind)
-        updated(method, cls.default_mode if kind == "classification" else "none", tasks, optimiser)
+        updated(method, usual, tasks, optimiser)
         state = torch.cat([one.flatten().double() for one in method.state_dict().values()])
         yield f"{optimiser} weights", summed(state)
 
@@ -138,21 +139,21 @@ def modes_of(name: str, cls: type[Method]) -> set[Normalisation]:
     return modes if name in WHOLE else modes & {"running", "none", cls.default_mode}
 
 
-def updated(method: Method, mode: Normalisation, tasks: Tasks, optimiser: str | None = None) -> Tensor:
+def updated(method: Method, conditions: Conditions, tasks: Tasks, optimiser: str | None = None) -> Tensor:
     """The loss in training, after two updates where an optimiser is named."""
     made = OPTIMISERS[optimiser](method.parameters()) if optimiser else None
     for step in range(3 if made else 1):
-        method.train().conditions = Conditions(mode)
-        method.zero_grad()
-        if method.trains_on == "classes":
-            batch = tasks.support_x.flatten(0, 1)
-            loss = method.batch_loss(batch, torch.arange(len(batch)) % 5)
-        else:
-            loss = method.loss(tasks)
-        if made is not None and step < 2:
-            loss.mean().backward()
-            made.step()
-            method.after_update()
+        with method.train().under(conditions):
+            method.zero_grad()
+            if method.trains_on == "classes":
+                batch = tasks.support_x.flatten(0, 1)
+                loss = method.batch_loss(batch, torch.arange(len(batch)) % 5)
+            else:
+                loss = method.loss(tasks)
+            if made is not None and step < 2:
+                loss.mean().backward()
+                made.step()
+                method.after_update()
     return loss
 
 
@@ -185,14 +186,14 @@ def methods() -> list[str]:
     return [name for name, one in every if one.distribution.startswith("fewshot-bench ") and not one.missing()]
 
 
-def of_method(name: str) -> Iterator[tuple[Kind, str, list[float]]]:
-    """The outputs of one method on images, and on functions where it learns them."""
+def of_method(name: str, by_kernels: bool = False) -> Iterator[tuple[Kind, str, list[float]]]:
+    """The outputs of one method on images, and on functions where it learns them; by our kernels or by torch."""
     nn.functional.dropout, kept = (lambda x, *_, **__: x), nn.functional.dropout  # its draws are torch's
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # what is so small takes longer with more
     try:
         for kind in sorted(registry.find("methods", name).load().kinds):
-            yield from ((kind, which, numbers) for which, numbers in outputs_of(name, kind))
+            yield from ((kind, which, numbers) for which, numbers in outputs_of(name, kind, by_kernels))
     finally:
         nn.functional.dropout = kept
         torch.set_num_threads(threads)

@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 import torch
+from held import held
 from torch import Tensor
 
 from fewshot_bench.episodes.tasks import Tasks
@@ -42,7 +43,7 @@ def on_small_backbone(cls: type[M], filters: int = 5, **hparams: float | bool) -
         method = cls(build_hparams(cls.Hparams, hparams), info, backbone).double()
         for buffer in method.buffers():
             buffer.data = torch.rand(buffer.shape, dtype=torch.float64)
-    method.conditions = Conditions("running")
+    held(method, Conditions("running"))
     return method.eval()
 
 

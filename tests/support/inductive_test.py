@@ -41,7 +41,7 @@ def checked(
     conditions = {"protocol": "standard", "dataset": "patterns", "data": {}, "seed": 0, "normalisation": "none"}
     sizes = {name: value for name, value in vars(size).items() if value is not None}
     spec = TestSpec.checked(conditions | sizes | {"episodes": episodes} | more)
-    check = InductiveCheck(method, spec, source, part)
+    check = InductiveCheck(method, spec, Conditions(), source, part)
     return np.concatenate(list(episode_scores(method, source, Conditions(), episodes, chunk, part, check)))
 
 

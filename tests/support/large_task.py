@@ -87,7 +87,7 @@ def update(kernels: bool, room_mib: int) -> Update:
     with tempfile.TemporaryDirectory() as folder:
         session.trainer(Path(folder)).train(Listener())
     seconds, peak = time.perf_counter() - started, peak_mib()
-    kept = plans.kept_bytes(session.method, spec) / 2**20
+    kept = plans.kept_bytes(session.method, spec, kernels=session.plan.kernels) / 2**20
     return Update(session.plan.kernels, session.plan.train_chunk, kept, imported, peak, seconds)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from held import held
 from torch import Tensor
 
 from fewshot_bench.episodes.tasks import Tasks
@@ -68,7 +69,7 @@ def small(method: type[GradientMethod], tasks: Tasks, mode: Normalisation = "sep
     for name, buffer in built.running.named_buffers():
         buffer.data = torch.rand(buffer.shape, dtype=torch.float64, generator=generator)
         buffer += 0.5 if name.endswith("_variance") else -1.0  # means below zero leave the ReLUs something
-    built.conditions = Conditions("none" if regression else mode)
+    held(built, Conditions("none" if regression else mode))
     return built.train()
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from held import held
 from torch import Tensor
 
 from fewshot_bench.data.bank import MemmapBank
@@ -74,7 +75,7 @@ def build(
         torch.manual_seed(seed)
         network = network_of(backbone, kind) if method_class.needs_backbone else None
         method: Method = method_class(build_hparams(method_class.Hparams, hparams), info, network).double()
-    method.conditions = Conditions(method_class.default_mode if kind == "classification" else "none")
+    held(method, Conditions(method_class.default_mode if kind == "classification" else "none"))
     return method
 
 
@@ -93,7 +94,7 @@ def for_test(method: Method) -> Method:
     """The method as the engine hands it to an inductive test."""
     method.eval()
     mode = default_test_mode(type(method).default_mode, transductive=False)
-    method.conditions = Conditions("none" if method.info.kind == "regression" else mode)
+    held(method, Conditions("none" if method.info.kind == "regression" else mode))
     return method
 
 

@@ -25,7 +25,6 @@ from fewshot_bench.episodes.randomness import seeded
 from fewshot_bench.episodes.sources import Source, TaskSource
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.learning.base import Method
-from fewshot_bench.learning.precision import products_in
 from fewshot_bench.runs.checks.rescoring import BOUND, BOUND_64, IMAGES, differing
 from fewshot_bench.runs.checks.twin import Twin, one_thread
 from fewshot_bench.runs.testing import Ask, answers
@@ -125,7 +124,7 @@ class Aftermath:
                 tasks.append(_mixed(_some(source.tasks(one, 1), question.key), source.tasks(other, 1), question.key, number))
         tasks = [_of(one.without_query_labels(), dtype) for one in tasks]
         alike = len({one.query_x.shape + one.support_x.shape for one in tasks}) == 1
-        with self.fresh(dtype) as method, torch.no_grad():
+        with self.fresh(dtype) as method:
             calls = [_joined(tasks)] if alike else tasks
             outputs = [answers(method, self._embedded(method, one), self.ask) for one in calls]
         each = [x for several in outputs if several is not None for x in several]
@@ -136,7 +135,7 @@ class Aftermath:
         if not isinstance(self.source, TaskSource):
             return tasks
         held = [(name, x) for name in IMAGES if (x := getattr(tasks, name)) is not None]
-        with seeded(0, tasks.key.device, generators_of(method)) as drew, products_in("highest"):
+        with seeded(0, tasks.key.device, generators_of(method)) as drew:
             features = method.embed_images(torch.cat([x.flatten(0, 1) for _, x in held]))
             if features is None or drew():
                 return tasks

@@ -65,7 +65,7 @@ from fewshot_bench.learning.copies import copy_of
 from fewshot_bench.runs.checks.aftermath import Aftermath
 from fewshot_bench.runs.checks.hidden_state import Surroundings
 from fewshot_bench.runs.checks.inductive_block import FIRST, Block, refusal
-from fewshot_bench.runs.testing import Ask, prediction
+from fewshot_bench.runs.testing import Ask, evaluated, prediction
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, TestSpec
 
 
@@ -84,9 +84,15 @@ class InductiveCheck:
     """
 
     def __init__(
-        self, method: Method, spec: TestSpec, images: Source, part: range | None = None, ask: Ask = prediction
+        self,
+        method: Method,
+        spec: TestSpec,
+        conditions: Conditions,
+        images: Source,
+        part: range | None = None,
+        ask: Ask = prediction,
     ) -> None:
-        self.original, self.spec, self.images, self.ask = copy_of(method), spec, images, ask
+        self.original, self.spec, self.conditions, self.images, self.ask = copy_of(method), spec, conditions, images, ask
         self.surroundings = Surroundings(self.original)
         self.part = range(spec.episodes) if part is None else part
         self.key = key_of("inductive", spec.model_dump())
@@ -112,9 +118,9 @@ class InductiveCheck:
     def fresh(self, dtype: torch.dtype | None = None) -> Iterator[Method]:
         """The method as it was before the test, with what it keeps outside itself; in another dtype where that is given."""
         with self.surroundings.as_before():
-            method = copy_of(self.original).eval().to(dtype=dtype)
-            method.conditions = Conditions(self.spec.normalisation, self.spec.inner_steps)
-            yield method
+            method = copy_of(self.original).to(dtype=dtype)
+            with evaluated(method, self.conditions):
+                yield method
 
 
 def _digest(outputs: Tensor) -> str:

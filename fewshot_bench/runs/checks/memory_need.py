@@ -133,7 +133,7 @@ def check_kept(resolved: Resolved, method: Method) -> None:
     if max(size.images, tested.images) * _input_bytes(resolved) < LARGE:
         return
     least, more_shots, more_queries = (
-        kept_bytes(method, train.model_copy(update={**ONE_SIZE, "shots": shots, "queries": queries}))
+        kept_bytes(method, train.model_copy(update={**ONE_SIZE, "shots": shots, "queries": queries}), kernels=False)
         for shots, queries in ((1, 1), (2, 1), (1, 2))
     )
     share = HELD[resolved.kind] / 2 / size.largest_ways

@@ -22,12 +22,13 @@ from fewshot_bench.errors import PluginError, UsageError
 from fewshot_bench.learning.answers import OPEN, check_layers, checked_features, checked_loss, checked_scores
 from fewshot_bench.learning.backbone import Backbone
 from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.learning.few_steps import few_steps
 from fewshot_bench.learning.normalisation import Statistics
-from fewshot_bench.learning.step_limits import few_steps
 from fewshot_bench.runs.checks.hidden_state import Surroundings
 from fewshot_bench.runs.checks.memory_need import check_kept, check_memory
 from fewshot_bench.runs.plan import blank_task
 from fewshot_bench.runs.requests.resolve import Resolved
+from fewshot_bench.runs.testing import evaluated
 
 SHOTS, QUERIES = 5, 2
 """The most shots and queries a class of the small tasks."""
@@ -70,11 +71,9 @@ def rehearse(resolved: Resolved, training_classes: int) -> Rehearsed:
 
 
 def _rehearse_test(method: Method, resolved: Resolved) -> None:
-    method.eval()
     spec = resolved.test
-    method.conditions = Conditions(spec.normalisation, 1 if spec.inner_steps else None)
     task = _small(method, EpisodeSize.of(spec), resolved)
-    with torch.no_grad():
+    with evaluated(method, Conditions(spec.normalisation, 1 if spec.inner_steps else None)):
         support, query = (
             checked_features(method, method.embed_images(x[0]), x.shape[1]) for x in (task.support_x, task.query_x)
         )
@@ -91,22 +90,21 @@ def _features(method: Method, task: Tasks) -> Tensor | None:
 
 
 def _rehearse_update(method: Method, resolved: Resolved) -> None:
-    method.train()
     spec = resolved.train
-    method.conditions = Conditions(spec.normalisation)
-    if spec.batch_size is None:
-        losses, size = method.loss(_small(method, EpisodeSize.of(spec), resolved)), 1
-    else:
-        size = min(spec.batch_size, BATCH)
-        labels = torch.arange(size) % max(1, method.info.training_classes)
-        losses = method.batch_loss(_noise((size, *resolved.dataset.shape), next(method.parameters())), labels)
-    checked_loss(method, losses, size).mean().backward()
-    if all(parameter.grad is None for parameter in method.parameters()):
-        raise PluginError(
-            f"{type(method).__name__}: the loss reaches none of its parameters, so that nothing would be learned.\n"
-            "A network must be an attribute that is an nn.Module, not in a plain list or dict."
-        )
-    method.after_update()
+    with method.train().under(Conditions(spec.normalisation)):
+        if spec.batch_size is None:
+            losses, size = method.loss(_small(method, EpisodeSize.of(spec), resolved)), 1
+        else:
+            size = min(spec.batch_size, BATCH)
+            labels = torch.arange(size) % max(1, method.info.training_classes)
+            losses = method.batch_loss(_noise((size, *resolved.dataset.shape), next(method.parameters())), labels)
+        checked_loss(method, losses, size).mean().backward()
+        if all(parameter.grad is None for parameter in method.parameters()):
+            raise PluginError(
+                f"{type(method).__name__}: the loss reaches none of its parameters, so that nothing would be learned.\n"
+                "A network must be an attribute that is an nn.Module, not in a plain list or dict."
+            )
+        method.after_update()
 
 
 def _small(method: Method, size: EpisodeSize, resolved: Resolved) -> Tasks:

@@ -18,9 +18,10 @@ from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.learning.copies import copy_of
-from fewshot_bench.learning.step_limits import FEW, few_steps
+from fewshot_bench.learning.few_steps import FEW, few_steps
 from fewshot_bench.runs.checks.rehearsal import BATCH, QUERIES, SHOTS, Rehearsed
 from fewshot_bench.runs.plan import Plan, blank_task
+from fewshot_bench.runs.testing import evaluated
 from fewshot_bench.specs import TestSpec, TrainSpec, Validation
 
 DAY_S = 86_400.0
@@ -82,17 +83,16 @@ def _training_s(method: Method, train: TrainSpec, plan: Plan) -> float:
     """Seconds of all updates, by one chunk of tasks or one batch."""
     if not (method.trained and train.updates):
         return 0.0
-    method.train()
-    method.conditions = Conditions(train.normalisation)
     like = next(method.parameters())
+    under = method.train().under(Conditions(train.normalisation, precision=train.precision, kernels=plan.kernels))
     if train.batch_size is not None:
         x = torch.rand(train.batch_size, *method.info.input_shape, generator=torch.Generator().manual_seed(0)).to(like)
         y = (torch.arange(train.batch_size) % max(1, method.info.training_classes)).to(like.device)
-        with few_steps(method) as times:
+        with under, few_steps(method) as times:
             return train.updates * times * _timed(like.device, lambda: method.batch_loss(x, y).mean().backward())
     count = 1 if train.varies else min(plan.train_chunk, train.meta_batch_size, TRIED)
     tasks = _many(blank_task(method.info, EpisodeSize.of(train), like), count)
-    with few_steps(method) as times:
+    with under, few_steps(method) as times:
         seconds = times * _timed(like.device, lambda: method.loss(tasks).sum().backward())
     return train.updates * train.meta_batch_size * seconds / count
 
@@ -107,12 +107,11 @@ def _tests_s(method: Method, train: TrainSpec, test: TestSpec, plan: Plan) -> di
 
 def _task_s(method: Method, spec: TestSpec | Validation, plan: Plan) -> float:
     """Seconds of one task of a test, by as many at once as the plan says."""
-    method.eval()
     steps = spec.inner_steps and min(spec.inner_steps, FEW)
-    method.conditions = Conditions(spec.normalisation, steps)
+    conditions = Conditions(spec.normalisation, steps, kernels=plan.kernels)
     like = next(method.parameters(), torch.empty(0))
     size = EpisodeSize.of(spec)
-    with torch.no_grad(), few_steps(method) as times:
+    with evaluated(method, conditions), few_steps(method) as times:
         times = spec.inner_steps / steps if spec.inner_steps and steps else times
         task = blank_task(method.info, size, like)
         support, query = (method.embed_images(x[0]) for x in (task.support_x, task.query_x))

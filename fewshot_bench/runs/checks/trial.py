@@ -66,12 +66,12 @@ def _ask_once(method: Method) -> None:
 
 
 def _try_out(method: Method) -> None:
-    mode, steps = (conditions := _conditions(method)).normalisation, conditions.inner_steps
-    source = _source()
+    conditions, source = _conditions(method), _source()
     episodes = MANY if batch_size(method, source, conditions, CHUNK) > CHUNK else FEW
     size: dict[str, Any] = {"ways": WAYS, "shots": 1, "queries": QUERIES, "episodes": episodes, "seed": 0}
-    about: dict[str, Any] = {"protocol": "standard", "dataset": "noise", "data": {}, "inner_steps": steps}
-    check = InductiveCheck(method, TestSpec.checked(about | size | {"normalisation": mode}), source)
+    about: dict[str, Any] = {"protocol": "standard", "dataset": "noise", "data": {}, "inner_steps": conditions.inner_steps}
+    spec = TestSpec.checked(about | size | {"normalisation": conditions.normalisation})
+    check = InductiveCheck(method, spec, conditions, source)
     for _ in episode_scores(method, source, conditions, episodes, CHUNK, watch=check):
         pass
 

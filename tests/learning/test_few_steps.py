@@ -1,17 +1,18 @@
 """How often a method goes round on one task is bounded, and a trial of it goes round only a few times."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import torch
+from pydantic import Field
 
 from fewshot_bench.data.dataset import checked_options
 from fewshot_bench.errors import PluginError, UsageError
 from fewshot_bench.learning.answers import checked_scores
+from fewshot_bench.learning.few_steps import FEW, few_steps
 from fewshot_bench.learning.hparams import build_hparams
-from fewshot_bench.learning.step_limits import FEW, few_steps
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,19 @@ class Hparams:
     epochs: int = 1
     max_iterations: int = 1
     hidden: int = 1
-    warmup_steps: int = field(default=1, metadata={"most": 10**7})
+    warmup_steps: Annotated[int, Field(le=10**7)] = 1
 
 
 @pytest.mark.parametrize("key", ["inner_steps", "epochs", "max_iterations"])
 def test_a_number_of_steps_is_bounded(key: str) -> None:
     """The error names the key and the bound."""
     assert getattr(build_hparams(Hparams, {key: 100_000}), key) == 100_000
-    with pytest.raises(UsageError, match=f"{key} must be at most 100,000, got 1,000,000,000,000"):
+    with pytest.raises(UsageError, match=f"{key} must be a whole number <= 100,000, got 1,000,000,000,000"):
         build_hparams(Hparams, {key: 10**12})
 
 
 def test_what_is_no_number_of_steps_or_says_its_own_bound_is_free() -> None:
-    """A size, and a field with `most` in its metadata."""
+    """A size, and a number of steps whose type has an upper bound."""
     given = {"hidden": 10**6, "warmup_steps": 10**6}
     assert vars(build_hparams(Hparams, given)) == vars(Hparams(**given))
 
