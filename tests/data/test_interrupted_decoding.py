@@ -55,9 +55,9 @@ def blocks_interrupts(pid: int) -> bool:
     return bool(int(status["SigBlk"], 16) >> (signal.SIGINT - 1) & 1)
 
 
-def wait_for(holds: Callable[[], object], within_s: float = 60) -> None:
+def wait_for(holds: Callable[[], object]) -> None:
     """Wait until something holds."""
-    until = time.monotonic() + within_s
+    until = time.monotonic() + 100
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.005)
@@ -118,4 +118,4 @@ def test_a_command_that_is_killed_leaves_no_process(moment: str, preparing: subp
     wait_for(log.exists if moment == "they decode" else lambda: decoding(preparing))
     assert preparing.poll() is None
     preparing.kill()
-    wait_for(lambda: group(preparing.pid) == {}, within_s=20)
+    wait_for(lambda: group(preparing.pid) == {})

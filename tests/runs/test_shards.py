@@ -374,7 +374,7 @@ def test_who_waited_for_a_record_that_was_replaced_waits_for_the_new_one(folder:
         time.sleep(0.1)
         assert not waiting.done()
         second.close()
-        assert waiting.result(10).find(new["id"])
+        assert waiting.result(100).find(new["id"])
 
 
 def test_machines_with_equal_process_numbers_write_files_of_their_own(tmp_path: Path) -> None:

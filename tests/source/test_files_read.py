@@ -202,7 +202,7 @@ def test_a_network_with_lazy_layers_is_refused_in_two_lines(tmp_path: Path, monk
 def test_listening_is_cheap(tmp_path: Path) -> None:
     """A file that nobody asks about is opened nearly as fast as ever."""
     (tmp_path / "x").write_text("1")
-    started = time.perf_counter()
+    started = time.process_time()  # of this process: others may be busy
     for _ in range(1000):
         os.close(os.open(tmp_path / "x", os.O_RDONLY))
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
