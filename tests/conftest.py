@@ -16,6 +16,14 @@ settings.register_profile("unhurried", deadline=None)  # a loaded machine fails 
 settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `extra` what needs the peer or a browser."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "l2l" in item.name or {"l2l", "browser_page"} & set(fixtures):
+            item.add_marker("extra")
+
+
 @pytest.fixture(scope="session")
 def l2l() -> ModuleType:
     """learn2learn, the peer. Where it is not installed the test is skipped, or fails under FSBENCH_REQUIRE_PEER=1."""
