@@ -193,7 +193,7 @@ class TrainSpec(Spec):
         episodes = (self.ways, self.shots, self.queries)
         if (None in episodes) != (episodes == (None,) * 3) or (self.batch_size is None) == (self.ways is None):
             raise ValueError("an update sees episodes of ways, shots and queries, or batches of batch_size images")
-        if self.ways is None and (self.varies or self.unlabelled or self.distractors):
+        if self.ways is None and (self.sizes_differ or self.unlabelled or self.distractors):
             raise ValueError("max_ways, imbalanced, unlabelled and distractors are of episodes; an update sees batches here")
         _check_bounds(self)
         return self
@@ -228,7 +228,7 @@ class TrainSpec(Spec):
         return self
 
     @property
-    def varies(self) -> bool:
+    def sizes_differ(self) -> bool:
         """Whether two tasks of one update may differ in size."""
         return self.max_ways is not None or self.imbalanced
 

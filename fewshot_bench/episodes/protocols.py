@@ -27,7 +27,7 @@ class Protocol:
     """Whether its tables rank."""
     episodes_on: Mapping[str, int] = field(default_factory=dict)
     """Episodes by data set, where that one differs."""
-    varies: bool = False
+    any_size: bool = False
     """Whether its episodes may differ in size, and show unlabelled images."""
 
 
@@ -82,7 +82,7 @@ PROTOCOLS = {
             None,
             None,
             kind=None,
-            varies=True,
+            any_size=True,
         ),
     )
 }
@@ -117,7 +117,7 @@ def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | N
 
 def check_episodes(name: str, size: EpisodeSize) -> None:
     """Refuse episodes of varying size or with unlabelled images where protocol `name` has none; raises `UsageError`."""
-    if size.more and not PROTOCOLS[name].varies:
+    if size.more and not PROTOCOLS[name].any_size:
         asked = ", ".join(f"{key}={value}" for key, value in size.more.items())
         raise UsageError(
             f"Protocol {name!r} has episodes of one size, without unlabelled images, not {asked}. "

@@ -52,7 +52,7 @@ class Plan:
 
     def with_chunk_for(self, method: Method, spec: TrainSpec) -> "Plan":
         """This plan with as many tasks at once in training as have room, by what one task of `spec` keeps."""
-        if not (method.trained and spec.updates) or spec.batch_size is not None or spec.varies:
+        if not (method.trained and spec.updates) or spec.batch_size is not None or spec.sizes_differ:
             return self  # tasks of different sizes are not computed together
         room = ROOM_MIB[torch.device(self.device).type] * 2**20
         kept = kept_bytes(method, spec, kernels=self.kernels)

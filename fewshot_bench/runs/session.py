@@ -131,7 +131,7 @@ class Session:
         if spec.batch_size is not None:
             return BatchSource(self.bank(spec.split), spec.batch_size, spec.seed, self.device, self.dtype, augment)
         size = EpisodeSize.of(spec)
-        if spec.max_shots is None or spec.varies:
+        if spec.max_shots is None or spec.sizes_differ:
             return self.source(spec.split, size, spec.seed, augment)
         each = [replace(size, shots=shots, max_shots=None) for shots in range(size.shots, spec.max_shots + 1)]
         sources = [self.source(spec.split, one, spec.seed, augment) for one in each]

@@ -152,7 +152,8 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         return Standing(record, wanted, [])
     session = reopen(record, resolved, spec, listener, request.threads)
     check_writable_test(folder, spec)
-    episodes = shard.part(spec.episodes, batch := session.batch_size(spec))
+    batch = session.batch_size(spec)
+    episodes = shard.part(spec.episodes, batch)
     parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count)
     if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:
         listener.note(f"Already there: part {shard}.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 from PIL import Image
@@ -50,8 +51,12 @@ def folders_of(given: Path) -> list[Path]:
 
 def find_halves(folders: Iterable[Path]) -> dict[str, Path]:
     """The archive, or else the folder, of each half that one of the folders has; the first that has it counts."""
-    candidates = [(part, folder / name) for folder in folders for part in MD5 for name in (f"{part}.zip", part)]
-    return dict(reversed([(part, path) for part, path in candidates if path.exists()]))
+    found: dict[str, Path] = {}
+    for folder, part in product(folders, MD5):
+        for path in (folder / f"{part}.zip", folder / part):
+            if path.exists():
+                found.setdefault(part, path)
+    return found
 
 
 def both_halves(found: dict[str, Path], folders: Iterable[Path]) -> Halves:

@@ -90,7 +90,7 @@ def _training_s(method: Method, train: TrainSpec, plan: Plan) -> float:
         y = (torch.arange(train.batch_size) % max(1, method.info.training_classes)).to(like.device)
         with under, few_steps(method) as times:
             return train.updates * times * _timed(like.device, lambda: method.batch_loss(x, y).mean().backward())
-    count = 1 if train.varies else min(plan.train_chunk, train.meta_batch_size, TRIED)
+    count = 1 if train.sizes_differ else min(plan.train_chunk, train.meta_batch_size, TRIED)
     tasks = _many(blank_task(method.info, EpisodeSize.of(train), like), count)
     with under, few_steps(method) as times:
         seconds = times * _timed(like.device, lambda: method.loss(tasks).sum().backward())
