@@ -145,7 +145,7 @@ def test_a_data_set_is_shown_with_its_card() -> None:
 
 def test_a_data_set_of_a_file_is_shown_with_its_card() -> None:
     """As a method of a file is: named by the file and the class."""
-    file = Path(__file__).parents[1] / "plugin" / "fewshot_example" / "stripes.py"
+    file = Path(__file__).parents[1] / "support" / "plugin" / "fewshot_example" / "stripes.py"
     shown = json.loads(finished("show", f"{file}:Stripes", "--json").out)
     assert shown["title"] == "Stripes"
     assert shown["splits"] == {"train": 24, "val": 8, "test": 16}

@@ -31,6 +31,7 @@ from small_tiered_imagenet import (
 
 from fewshot_bench.data.imports import Import, remember
 from fewshot_bench.errors import DataError
+from fewshot_datasets.imagenet import tiered_imagenet_pickles
 from fewshot_datasets.imagenet.tiered_imagenet import TieredImagenet
 
 
@@ -185,8 +186,8 @@ def test_an_image_of_a_pickle_that_would_fill_the_memory_is_named_with_the_bound
 
 def test_many_images_are_decoded_by_other_processes_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order."""
-    monkeypatch.setattr("fewshot_datasets.imagenet.tiered_imagenet_pickles.IN_THIS_PROCESS", 0)
-    monkeypatch.setattr("fewshot_datasets.imagenet.tiered_imagenet_pickles.BLOCK", 5)
+    monkeypatch.setattr(tiered_imagenet_pickles, "IN_THIS_PROCESS", 0)
+    monkeypatch.setattr(tiered_imagenet_pickles, "BLOCK", 5)
     published(tmp_path / "data")
     np.testing.assert_array_equal(images(Tiny(root=tmp_path / "data")), EXPECTED)
 
