@@ -31,7 +31,7 @@ SUGGESTED: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         (*PROTO, "--protocol", "standard"),
     ),
     "a recipe misspelt": ((*ONE, "--recipe", "defualt"), "Did you mean 'default'", (*ONE, "--recipe", "default")),
-    "the seed of a training": ((*PROTO, "--set", "seed=3"), "that of the training is --seeds 3", (*PROTO, "--seeds", "3")),
+    "the seed of a training": ((*PROTO, "--set", "seed=3"), "--seeds 3 sets the training's", (*PROTO, "--seeds", "3")),
     "a key of several sections": (
         (*ONE, "--set", "inner_steps=3"),
         "method.inner_steps (the hyper-parameter)",

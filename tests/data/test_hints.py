@@ -34,7 +34,7 @@ KINDS = {
     "a HEIC": b"\0\0\0\x18ftypheic\0\0\0\0",
     "an SVG": b'\n  <svg xmlns="http://www.w3.org/2000/svg"/>',
     "a web page, as of a download that failed": b"\xef\xbb\xbf<!DOCTYPE HTML><title>404</title>",
-    "a pointer of Git LFS: git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "a Git LFS pointer: run git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
 }
 
 

@@ -305,7 +305,7 @@ def test_a_run_needs_nothing_but_the_folder(kernels: None, tmp_path: Path) -> No
     ("classes", "words"),
     [
         (2, "This data set has no classes in split 'test'; it has train."),
-        (6, "2 ways are more than the one class of this split, which has nothing to tell apart."),
+        (6, "2 ways are more than the one class of this split, and one class leaves nothing to tell apart."),
         (10, "3 ways are more than the 2 classes of this split: at most --ways 2."),
     ],
 )
