@@ -88,12 +88,12 @@ def _check(split: str, name: str, part: Prepared, seen: list[tuple[str, Prepared
     considerable = [one for one in found if one.images >= SHARE * one.of]
     if considerable and (split == "test" or _is_own(part)):
         raise DataError(
-            f"{len(considerable):,} of the {len(asked.sizes):,} classes of {split} in {name} hold images that are trained "
-            f"or selected on:\n{few(map(str, considerable))}.\nTake them out, or put such classes into one split. "
-            f"`fsbench data verify` names the files that are alike in one data set."
+            f"{len(considerable):,} of the {len(asked.sizes):,} classes of {split} in {name} hold images that are also "
+            f"trained or selected on:\n{few(map(str, considerable))}.\nTake these images out, or put such classes into one "
+            "split. `fsbench data verify` names the equal files of a data set."
         )
     images = sum(one.images for one in found)
-    note(f"{images:,} images of {split} in {name} are trained or selected on, too: {few(map(str, found))}.")
+    note(f"{images:,} images of {split} in {name} are also trained or selected on: {few(map(str, found))}.")
 
 
 def _shared(asked: Side, others: Sequence[Side]) -> list[Shared]:

@@ -155,7 +155,7 @@ SUGGESTED: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "steps of nothing": ((*ONE, "--set", "test.inner_steps=0"), "test.inner_steps", ONE),
     "an option and a setting": (
         (*PROTO, "--protocol", "finn", "--set", "test.protocol=snell"),
-        "--protocol finn and --set test.protocol=snell say two things",
+        "--protocol finn and --set test.protocol=snell contradict each other",
         (*PROTO, "--protocol", "finn"),
     ),
     "several ways": ((*PROTO, "--ways", "5,10"), "give the command once for each", (*PROTO, "--ways", "10")),

@@ -154,5 +154,5 @@ def test_a_card_that_is_none_is_refused_by_every_command_that_reads_it(name: str
 
 def test_a_command_that_is_none_is_refused() -> None:
     """It is a typer.Typer, and no function."""
-    with pytest.raises(UsageError, match=r"fresh:run is no command but function: a command is a typer\.Typer"):
+    with pytest.raises(UsageError, match=r"fresh:run is not a command, it is function: a command is a typer\.Typer"):
         check_command("fresh:run", registry.find)

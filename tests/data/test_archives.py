@@ -206,9 +206,9 @@ def a_part(path: Path) -> None:
 
 ZIPS: dict[str, tuple[Change, str]] = {
     "encrypted": (lambda path: flagged(path, flags=1), "is encrypted ('cat/0.bin'). Unpack it with its password"),
-    "Deflate64": (lambda path: flagged(path, method=9), "not read (Deflate64: 'cat/0.bin'). Unpack it"),
+    "Deflate64": (lambda path: flagged(path, method=9), "cannot be read (Deflate64: 'cat/0.bin'). Unpack it"),
     "AES": (lambda path: flagged(path, flags=1, method=99), "is encrypted"),
-    "a method of the future": (lambda path: flagged(path, method=77), "not read (method 77: 'cat/0.bin')"),
+    "a method of the future": (lambda path: flagged(path, method=77), "cannot be read (method 77: 'cat/0.bin')"),
     "joined": (joined, "holds several zip archives"),
     "twice": (twice, "holds several files of one name: 'cat/1.bin'"),
     "a part": (a_part, "is one part of a split archive"),

@@ -67,7 +67,9 @@ def test_arrays_given_as_a_folder_are_pointed_to_their_data_set(tmp_path: Path) 
 def test_files_whose_names_have_backslashes_are_pointed_to_their_archive(tmp_path: Path) -> None:
     """A program unpacked them into one folder."""
     write(tmp_path / "photos", {"cat\\1.png": plain(0), "dog\\1.png": plain(1)})
-    with pytest.raises(DataError, match=r"outside every class folder: .* Their zip was made on Windows: give that itself"):
+    with pytest.raises(
+        DataError, match=r"outside every class folder: .* Their zip was made on Windows: name the zip itself"
+    ):
         Folder(root=tmp_path / "photos").identity()
 
 

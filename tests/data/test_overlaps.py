@@ -95,7 +95,7 @@ def test_a_few_shared_images_are_said(photos: Path) -> None:
     root = copied(photos, "train/cat", "test/hen", 1)
     for _ in range(2):
         said = run(root, "--on-existing", "overwrite")
-        assert "1 images of test in folder are trained or selected on, too: hen (1 of 13, as in cat of train)" in said
+        assert "1 images of test in folder are also trained or selected on: hen (1 of 13, as in cat of train)" in said
 
 
 def test_a_tenth_of_a_class_is_considerable(photos: Path) -> None:

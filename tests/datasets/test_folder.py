@@ -249,7 +249,7 @@ def test_every_damaged_image_is_named(photos: Path) -> None:
         images(made(photos))
     assert sorted(error.value.damaged) == ["ant/0.png (unreadable)", "cat/3.png (unreadable)", "dog/2.png (unreadable)"]
     assert "3 of 12 images are missing or damaged" in str(error.value)
-    assert f"Read from {photos}: replace them, or take them away." in str(error.value)
+    assert f"Read from {photos}: replace or remove them." in str(error.value)
 
 
 def test_damage_in_an_archive_that_was_unpacked_names_the_archive(tmp_path: Path, cache: Path) -> None:
