@@ -1,6 +1,6 @@
-"""What a Python caller gives, as the command line would have it: paths, numbers of numpy, nested settings.
+"""Arguments of a Python caller, turned into what the command line would give: paths, numpy's numbers, nested settings.
 
-Whatever cannot be meant raises `UsageError` that names the argument.
+A value that makes no sense raises `UsageError`, which names the argument.
 """
 
 import os
@@ -17,14 +17,14 @@ DEEPEST = plain_yaml.DEEPEST
 
 
 def path(name: str, value: Any) -> Path:
-    """A path of a text or a path-like object."""
+    """A path, from a text or a path-like object."""
     if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str) or not text or "\0" in text:
         raise UsageError(f"{name} must be a path, as a text or a Path, got {shown(value)}.")
     return Path(text)
 
 
 def paths(name: str, value: Any) -> list[Path]:
-    """Paths of one path or of several."""
+    """A list of paths, from one path or several."""
     if isinstance(value, str | bytes | os.PathLike):
         return [path(name, value)]
     try:
@@ -34,7 +34,7 @@ def paths(name: str, value: Any) -> list[Path]:
 
 
 def whole(name: str, value: Any) -> int:
-    """A whole number, be it numpy's; no truth value."""
+    """A whole number, Python's or numpy's, but no truth value."""
     try:
         if type(value).__name__ in ("bool", "bool_"):
             raise TypeError
@@ -42,7 +42,7 @@ def whole(name: str, value: Any) -> int:
     except (TypeError, ValueError):
         if isinstance(value, float) and value.is_integer():
             raise UsageError(f"{name} must be a whole number, got {shown(value)}: write {int(value)}.") from None
-        more = ": one at a time, for several values make several runs" if isinstance(value, Sequence | range) else ""
+        more = ": give one value, and make a run for each" if isinstance(value, Sequence | range) else ""
         more = "" if isinstance(value, str) else more
         raise UsageError(f"{name} must be a whole number, got {shown(value)}{more}.") from None
 
@@ -55,7 +55,7 @@ def word(name: str, value: Any) -> str:
 
 
 def settings(value: Any) -> tuple[str, ...]:
-    """`--set` settings of a mapping, whose sections may be mappings too, or of texts `key=value`."""
+    """`--set` settings, from a mapping whose sections may be mappings too, or from texts `key=value`."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -68,11 +68,11 @@ def settings(value: Any) -> tuple[str, ...]:
 
 
 def plain(name: str, value: Any, depth: int = 0) -> Any:
-    """A value as JSON has it: of numpy's numbers and arrays, tensors, tuples, paths, torch's types and devices."""
+    """A value as JSON has it, from numpy's numbers and arrays, tensors, tuples, paths, torch's types and devices."""
     if depth > DEEPEST:
-        raise UsageError(f"{name} holds more than {DEEPEST} lists within each other.")
+        raise UsageError(f"{name} is nested more than {DEEPEST} deep.")
     if isinstance(value, str) and not plain_yaml.is_text(value):
-        raise UsageError(f"{name} is no text that can be written as UTF-8, got {shown(value)}.")
+        raise UsageError(f"{name} must be a text that UTF-8 can encode, got {shown(value)}.")
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Mapping):
@@ -83,7 +83,7 @@ def plain(name: str, value: Any, depth: int = 0) -> Any:
         return str(path(name, value))
     if isinstance(value, str):
         return str.__str__(value)
-    for kind in (bool, int, float):  # of their subclasses the plain value; numpy's float64 is one
+    for kind in (bool, int, float):  # the plain value of a subclass, such as numpy's float64
         if isinstance(value, kind):
             return kind(value)
     if type(value).__module__ == "torch" and type(value).__name__ in ("dtype", "device"):
@@ -118,7 +118,7 @@ def _flat(given: Mapping[Any, Any]) -> list[tuple[str, Any]]:
 
 def _setting(key: str, value: Any) -> str:
     if "=" in key:
-        raise UsageError(f"settings: no key has a '=' in it, got {shown(key)}.")
+        raise UsageError(f"settings: a key cannot hold '=', got {shown(key)}.")
     said = plain(f"settings[{key!r}]", value)
     try:
         return plain_yaml.assignment(key, said)

@@ -1,4 +1,4 @@
-"""The section `train.backbone` as it is asked for: `{name, weights, frozen, options}`, a name alone being short for it."""
+"""The section `train.backbone` of a request: `{name, weights, frozen, options}`, or a name alone."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ def section_of(given: Any) -> dict[str, Any]:
     """The section that a word or a mapping stands for; raises `UsageError`."""
     section = {"name": given} if isinstance(given, str) else given
     if not isinstance(section, Mapping):
-        raise UsageError(f"backbone must be a string, its name, or a mapping of {', '.join(PARTS)}; got {given!r}.")
+        raise UsageError(f"backbone must be a name or a mapping of {', '.join(PARTS)}; got {given!r}.")
     for key in section:
         if key not in PARTS:
             raise unknown("key of backbone", str(key), PARTS)
@@ -45,7 +45,7 @@ def set_part(train: dict[str, Any], part: str, value: Any) -> None:
 
 
 def take_weights(train: dict[str, Any]) -> Path | None:
-    """The file of weights that a section `train` names; its hash takes the file's place there."""
+    """The file of weights that a section `train` names. There, the hash of the file takes its place."""
     if train.get("backbone") is None:
         return None
     section = section_of(train["backbone"])

@@ -1,10 +1,11 @@
-"""Where what can be made again is kept: prepared data sets, downloads, compiled kernels."""
+"""The cache folder, for what can be made again: prepared data sets, downloads, compiled kernels."""
 
 import os
 from pathlib import Path
 
 NOWHERE = Path(os.devnull) / "this user has no home folder"
-"""The cache of who has no place for one: nothing is there, and to write it is refused as any that cannot be written is."""
+"""The cache of a user who has no place for one: it is empty, and writing to it fails as in any folder that cannot be
+written."""
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,7 @@ from fewshot_bench.cache import cache_folder
 from fewshot_bench.text.printable import LONGEST, printable
 
 NOT_WRITTEN = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
-"""What the system says only of writing."""
+"""Reasons of the system that only writing has."""
 
 
 class FewshotError(Exception):
@@ -20,7 +20,7 @@ class FewshotError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Its lines, whatever the names of files in them hold."""
+        """Its lines, safe to print whatever the file names in them hold."""
         return "\n".join(printable(line, LONGEST) for line in super().__str__().split("\n"))
 
 
@@ -31,7 +31,7 @@ class UsageError(FewshotError):
 
 
 class PluginError(FewshotError):
-    """A plugin's code raised an exception, or answered with something else than its interface says."""
+    """A plugin's code raised an exception, or returned something else than its interface says."""
 
 
 class TooFewClasses(UsageError):
@@ -54,9 +54,9 @@ def reason_of(error: OSError) -> str:
 
 
 def of_system(error: OSError) -> FewshotError:
-    """The error of ours for what the system refused and nothing nearer explains: its path, and why.
+    """The error for what the system refused and no other code explains: the path and the reason.
 
-    Each writer of files has words of its own, so what is left was mostly read.
+    Code that writes files has messages of its own, so what comes here was mostly read.
     """
     paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes | os.PathLike)]
     what = f"{' and '.join(paths) or 'a file'}: {reason_of(error)}."
@@ -67,7 +67,7 @@ def of_system(error: OSError) -> FewshotError:
 
 @contextmanager
 def system_errors() -> Iterator[None]:
-    """Raise whatever the system refuses in the block as an error of ours; also a decorator."""
+    """Raise whatever the system refuses in the block as a `FewshotError`; also a decorator."""
     try:
         yield
     except OSError as error:
@@ -84,8 +84,8 @@ def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> Usage
 
 
 def _nearest(given: str, names: list[str]) -> list[str]:
-    """The names that may be meant, at most three: the same but for case and hyphens, those that hold what was given, those
-    that are spelt alike."""
+    """The names that may be meant, at most three: those that differ only in case and hyphens, those that hold what was
+    given, those that are spelt alike."""
     plain = {name: _plain(name) for name in names}
     wanted = _plain(given)
     if same := [name for name in names if plain[name] == wanted]:

@@ -1,4 +1,4 @@
-"""One text and one short hash for equal values."""
+"""A text and a short hash that are equal for equal values."""
 
 import hashlib
 import json

@@ -6,12 +6,12 @@ from fewshot_bench.specs import TestSpec, TrainSpec
 
 
 def run_id(spec: TrainSpec, source_sha256: str, data_identity: str, engine: int = ENGINE) -> str:
-    """The identity of a training: its spec, the method's source, the data and the core's numerics, so that a change of any
-    is another run."""
+    """The identity of a training: its spec, the method's source, the data and the core's numerics. A change of any gives
+    another run."""
     return short_hash(spec.model_dump(), source_sha256, data_identity, engine)
 
 
 def identify_result(test: TestSpec, other_data: str | None, source_sha256: str, engine: int = ENGINE) -> str:
-    """The identity of a result within its record: its test, the identity of the data that it is on where those are not the
-    data of the training, and the code that scored it."""
+    """The identity of a result within its record: its test, the identity of its data if they are not the training's, and the
+    code that scored it."""
     return short_hash(test.model_dump(), other_data, source_sha256, engine)

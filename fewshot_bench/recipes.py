@@ -35,14 +35,14 @@ DEFAULTS: Mapping[Kind, Sections] = {
         "test": {"protocol": "standard-regression"},
     },
 }
-"""What holds where a recipe is silent, by kind of task; ways and shots follow the request."""
+"""The settings where a recipe gives none, by kind of task. Ways and shots follow the request."""
 
 SECTIONS = ("method", "data", "train", "validation", "test", "test_data")
 
 VALIDATION = "validation"
 OFF = (None, "none")
-"""In place of the section `validation`: a training without."""
-_FIXED = {"method", "hparams", "dataset", "data", "validation", "seed", "device"}  # said elsewhere than in a section
+"""Values of `validation` that mean a training without validation."""
+_FIXED = {"method", "hparams", "dataset", "data", "validation", "seed", "device"}  # set elsewhere than in a section
 KEYS = {
     "train": set(TrainSpec.model_fields) - _FIXED,
     "validation": set(Validation.model_fields),
@@ -60,7 +60,7 @@ OPTIONS = {
     **dict.fromkeys(("test.dataset",), "--test-dataset"),
     **{key: f"--{key}" for key in ("recipe", "out")},
 }
-"""What is said by an option of the command."""
+"""Keys that are not set by `--set` but by an option of the command."""
 
 
 MEANS = {"method": " (the hyper-parameter)", "data": " (the data set's)", "test_data": " (the test's data set's)"}
@@ -70,7 +70,7 @@ EVERYWHERE = {
     "queries": "; --queries is the test's",
     "episodes": "; --episodes is the test's",
 }
-"""Beside which option a key stands."""
+"""What a message adds on the option that belongs to a key."""
 
 
 def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int, shots: int) -> Sections:
@@ -103,7 +103,7 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
 
 
 def _unlike(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
-    """In what an entry is for something else than what was asked."""
+    """The keys in which an entry does not match the request."""
     return {key for key, value in entry.get("for", {}).items() if asked.get(key) != value}
 
 
@@ -133,7 +133,7 @@ def apply_settings(
         section, _, key = place.partition(".")
         if section == "test" and said.get(key, value) != value:
             both = f"--{key} {said[key]} and {plain_yaml.setting(place, value)}"
-            raise UsageError(f"{both} say two things of the test: keep one.")
+            raise UsageError(f"{both} contradict each other: keep one.")
         if (part := part_of(place)) is not None:
             set_part(sections["train"], part, value)
             continue
@@ -146,11 +146,11 @@ def _without_validation(sections: Sections, places: Mapping[str, Any], value: An
     """`--set validation=none`: no validation, and the last weights unless the selection is set too; raises `UsageError`."""
     if value not in OFF:
         raise UsageError(
-            f"{plain_yaml.setting(VALIDATION, value)}: validation is a section. Set a key of it, as validation.ways, or "
-            "--set validation=none for a training without."
+            f"{plain_yaml.setting(VALIDATION, value)}: validation is a section. Set one of its keys, as validation.ways, or "
+            "--set validation=none to train without validation."
         )
     if said := [place for place in places if place.startswith(f"{VALIDATION}.")]:
-        raise UsageError(f"--set validation=none leaves nothing to {said[0]}: keep one.")
+        raise UsageError(f"--set validation=none and {said[0]} contradict each other: keep one.")
     sections["train"]["validation"] = None
     if "train.selection" not in places:
         sections["train"]["selection"] = "last"
@@ -168,7 +168,7 @@ def each_once(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_setting(setting: str) -> tuple[str, Any]:
-    """`key=value` as its key and its value; raises `UsageError` where it is none."""
+    """`key=value` as its key and its value; raises `UsageError` for any other text."""
     given, equals, text = setting.partition("=")
     if not equals:
         raise UsageError(f"--set needs key=value, got {setting!r}.")
@@ -199,9 +199,9 @@ def _locate(given: str, keys: Mapping[str, set[str]]) -> tuple[str, str]:
     if owners:
         each = " or ".join(f"{owner}.{given}{MEANS.get(owner, '')}" for owner in sorted(owners, key=SECTIONS.index))
         option = EVERYWHERE.get(given, "")
-        raise UsageError(f"{given!r} is a key of several sections: say {each}{option}.")
+        raise UsageError(f"{given!r} is a key of several sections: write {each}{option}.")
     if given in OPTIONS:
-        raise UsageError(f"{given!r} is no key of --set: use the option {OPTIONS[given]}.")
+        raise UsageError(f"{given!r} is not a key of --set: use the option {OPTIONS[given]}.")
     every = {name for section, names in keys.items() for key in names for name in (key, f"{section}.{key}")}
     raise unknown("key", given, every, see="fsbench run --method NAME --dry-run (prints every key)")
 

@@ -38,7 +38,7 @@ RateFrom = Annotated[tuple[PositiveInt, PositiveFloat], Strict(False)]  # a list
 Option = bool | int | float | str | None
 Seed = Field(ge=0, lt=2**32)
 MOST_STEPS = 100_000
-"""Steps, epochs or iterations that a method may take on one task; the papers' have up to a hundred."""
+"""The most steps, epochs or iterations that a method may take on one task. The papers take up to a hundred."""
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 
@@ -47,7 +47,8 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     later: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came after the first records: where they have their default they are left out, so that ids stay."""
+    """Fields that came after the first records. They are left out where they have their default, so that ids do not
+    change."""
 
     @model_validator(mode="after")
     def _whole_numbers_are_of_64_bits(self) -> Self:
@@ -99,7 +100,7 @@ class Validation(Spec):
 
 
 class BackboneSpec(Spec):
-    """The embedding network: its name, and where it is not built afresh and trained whole, what is different."""
+    """The embedding network: its name, and how it differs from one that is built afresh and trained whole."""
 
     name: str
     weights: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # sha256 of the file of its initial values
@@ -115,8 +116,8 @@ class BackboneSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """One training. `ways`, `shots` and `queries` are those of the training episodes, the test's may differ; a method that
-    trains on batches of all classes has a `batch_size` in their place."""
+    """One training. `ways`, `shots` and `queries` are those of the training episodes; the test's may differ. A method that
+    trains on batches of all classes has a `batch_size` instead."""
 
     method: str
     hparams: dict[str, Option]
@@ -133,7 +134,7 @@ class TrainSpec(Spec):
     meta_batch_size: PositiveInt = 1  # tasks per update
     updates: int = Field(ge=0)
     optimiser: Literal["adam", "sgd"] = "adam"
-    momentum: float = Field(default=0.0, ge=0, lt=1)  # of SGD
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # needs SGD
     nesterov: bool = False
     weight_decay: NonNegativeFloat = 0.0  # added to the gradient
     lr: PositiveFloat = 1e-3
@@ -172,7 +173,7 @@ class TrainSpec(Spec):
     @classmethod
     def _each_augmentation_is_once(cls, given: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
         if len(set(given)) < len(given):
-            raise ValueError("each augmentation is carried out once")
+            raise ValueError("each augmentation may be named only once")
         return given
 
     @field_validator("lr_steps", mode="before")
@@ -194,7 +195,7 @@ class TrainSpec(Spec):
         if (None in episodes) != (episodes == (None,) * 3) or (self.batch_size is None) == (self.ways is None):
             raise ValueError("an update sees episodes of ways, shots and queries, or batches of batch_size images")
         if self.ways is None and (self.sizes_differ or self.unlabelled or self.distractors):
-            raise ValueError("max_ways, imbalanced, unlabelled and distractors are of episodes; an update sees batches here")
+            raise ValueError("max_ways, imbalanced, unlabelled and distractors need episodes; here an update sees batches")
         _check_bounds(self)
         return self
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and folders that one process makes at a time."""
+"""Files that are written whole or not at all, and folders that only one process makes at a time."""
 
 import errno
 import hashlib
@@ -17,7 +17,7 @@ from fewshot_bench.errors import FewshotError, reason_of
 ABANDONED = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
 """The name of a temporary file of `atomic`."""
 FOREIGN_FOR_S = 3600.0
-"""So long a temporary file of another machine, whose processes cannot be asked for, counts as one that is being written."""
+"""For so long a temporary file of another machine counts as being written: its process cannot be looked for from here."""
 
 _under_way: set[str] = set()
 """Names of the temporary files that this process is writing."""
@@ -124,7 +124,7 @@ def _is_written(entry: os.DirEntry[str], machine: str, process: int) -> bool:
 
 
 def lives(process: int) -> bool:
-    """Whether there is a process of that number on this machine; True where that cannot be asked."""
+    """Whether there is a process of that number on this machine; True where that cannot be known."""
     if os.name != "posix":  # there `kill` would end it
         return True
     try:
@@ -147,7 +147,7 @@ def _machine() -> str:
 
 @contextmanager
 def only_one(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Keep other processes from making the same folder meanwhile; `waiting` is called where another is at it.
+    """Keep other processes from making the same folder meanwhile; `waiting` is called if another is making it.
 
     The lock ends with its process, however that ends; a file system without locks keeps nobody away. Raises `OSError` where
     the folder's parent cannot be written.

@@ -1,7 +1,7 @@
-"""How many threads this process may use: what it is told, else the cores that it has.
+"""How many threads this process may use: as many as it is told, else as many as it has cores.
 
-`OMP_NUM_THREADS` is an order. The cores are those of the process's affinity, or fewer where its control group (a container,
-a job of a cluster) has a quota of processor time. One thread of a process computes at a time.
+`OMP_NUM_THREADS` tells it. The cores are those of the process's affinity, or fewer where its control group (a container, a
+job of a cluster) has a quota of processor time. Only one thread of a process runs computations at a time.
 """
 
 import math
@@ -16,7 +16,7 @@ from fewshot_bench.errors import FewshotError, UsageError
 
 PROC = Path("/proc/self")
 MOST = 1024
-"""More than that are a slip: the system would refuse them, with a word of OpenMP's."""
+"""More threads than this are a mistake. The system would refuse them with a message of OpenMP's."""
 
 _forked = _watched = False
 
@@ -24,7 +24,7 @@ _forked = _watched = False
 def threads(given: int | None = None) -> int:
     """The threads for a new plan: `given`, `OMP_NUM_THREADS`, or as many as there are cores; one in a forked process.
 
-    Raises `UsageError` where what is given is no number of threads.
+    Raises `UsageError` where what is given is not a number of threads.
     """
     if _forked:
         return 1
@@ -50,15 +50,15 @@ def told(given: int | None) -> int | None:
 def use(count: int) -> None:
     """Have torch and our kernels compute with so many threads from now on.
 
-    OpenMP's threads do not survive a fork: in a forked process whoever waits for them waits for ever. So from here on each
-    has one thread, and asking for more raises `FewshotError`.
+    OpenMP's threads do not survive a fork, and a forked process that waits for them waits for ever. So from here on each
+    forked process has one thread, and asking for more raises `FewshotError`.
     """
     if count > MOST:
         raise UsageError(f"The plan asks for {count:,} threads, more than {MOST:,}.")
     if _forked and count > 1:
         raise FewshotError(
-            f"The plan has {count} threads, and a process that was forked after such work can use one alone.\n"
-            'Start it anew: multiprocessing.get_context("spawn").'
+            f"The plan has {count} threads, but a process that was forked after such work can use only one.\n"
+            'Start the process by multiprocessing.get_context("spawn").'
         )
     import torch  # here: processes that decode images do without
 
@@ -137,7 +137,7 @@ _turn = threading.RLock()
 
 
 def _renewed() -> None:
-    """In a forked process, where the thread that holds the lock is none of its threads."""
+    """Make a new lock in a forked process: the thread that holds the old one does not exist there."""
     global _turn
     _turn = threading.RLock()
 
@@ -148,7 +148,8 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def one_thread_at_a_time() -> Iterator[None]:
-    """Let no other thread of this process compute meanwhile: torch's generator, its number of threads, its precision and the
-    choice of kernels are the process's. A thread may enter twice. Locks of folders are taken inside, never around it."""
+    """Let no other thread of this process compute meanwhile, because torch's generator, its number of threads, its precision
+    and the choice of kernels belong to the process. A thread may enter twice. Locks of folders are taken inside, never
+    around it."""
     with _turn:
         yield

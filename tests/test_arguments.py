@@ -130,8 +130,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "one of numpy": ({"queries": np.float64(2)}, "queries must be a whole number, got"),
     "a set of settings": ({"settings": {"data.side=84"}}, "or a list of texts key=value"),
     "text for a number": ({"shots": "1"}, "shots must be a whole number, got '1'"),
-    "several ways": ({"ways": [5, 10]}, "several values make several runs"),
-    "several seeds": ({"seed": range(3)}, "several values make several runs"),
+    "several ways": ({"ways": [5, 10]}, "give one value, and make a run for each"),
+    "several seeds": ({"seed": range(3)}, "give one value, and make a run for each"),
     "an array for a seed": ({"seed": np.arange(3)}, "seed must be a whole number"),
     "no seed": ({"seed": None}, "seed must be a whole number, got None"),
     "a number for a method": ({"method": 3}, "method must be a name or a class, got 3"),
@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a date": ({"settings": {"lr": np.datetime64("2024-01-01")}}, "settings['lr'] must be"),
     "no number": ({"settings": {"lr": float("nan")}}, "settings['lr'] must be a finite number"),
     "infinity of numpy": ({"settings": {"lr": np.float32("inf")}}, "settings['lr'] must be a finite number"),
-    "a key with an equals sign": ({"settings": {"lr=1": 2}}, "no key has a '='"),
+    "a key with an equals sign": ({"settings": {"lr=1": 2}}, "a key cannot hold '='"),
     "one key in two ways": ({"settings": {"lr": 0.1, "train": {"lr": 0.2}}}, "train.lr twice, as 0.1 and 0.2"),
     "half a character": ({"settings": {"dtype": "\ud800"}}, "UTF-8"),
     "text without a key": ({"settings": "lr"}, "--set needs key=value"),
@@ -182,7 +182,7 @@ def test_a_list_within_itself_is_refused() -> None:
     """No RecursionError."""
     endless: list[Any] = []
     endless.append(endless)
-    with pytest.raises(UsageError, match="lists within each other"):
+    with pytest.raises(UsageError, match="nested more than"):
         request(settings={"augment": endless})
 
 

@@ -1,1 +1,1 @@
-"""Data sets, a folder for each family of them, their cards (YAML) beside the code; lists in `splits` and `manifests`."""
+"""Data sets: a folder for each family, with their cards (YAML) beside the code, and lists in `splits` and `manifests`."""

@@ -1,7 +1,7 @@
 """Digits: 1,797 handwritten digits of 13 people that come with scikit-learn, for tests across domains.
 
 They are the test set of Alpaydin & Kaynak's "Optical Recognition of Handwritten Digits" (UCI, 1998): each of 8 x 8 squares
-holds how many of its 4 x 4 pixels have ink.
+gives the number of its 4 x 4 pixels that have ink.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,14 @@ from fewshot_datasets.sources.options import check_side
 
 COUNTS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)  # of 0, 1, … 9: known without importing scikit-learn
 NATIVE, LARGEST = 8, 256  # pixels
-INK = 16  # of a square that is full
+INK = 16  # the value of a full square
 
 
 class Digits(Dataset):
     """Ten classes of 174 to 183 images, all for tests, ink high (paper 0, ink 255), 28 x 28.
 
-    Option `side`: 28, or 8 to 256 pixels. 8 are the squares as they are, their 0 to 16 scaled to 0 to 255; more are made of
-    them with Pillow's bilinear filter, which, unlike Lanczos, leaves no rings of ink around a stroke.
+    Option `side`: 28, or 8 to 256 pixels. With 8 they are the squares as they are, with 0 to 16 scaled to 0 to 255. Larger
+    images are made with Pillow's bilinear filter, which, unlike Lanczos, leaves no rings of ink around a stroke.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"side": 28}

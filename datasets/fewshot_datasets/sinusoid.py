@@ -2,7 +2,7 @@
 
 - `sinusoid` (Finn et al. 2017, section 5.1): amplitude 0.1 to 5, phase 0 to pi, frequency 1.
 - `sinusoid-varying-frequency` (Li et al. 2017, section 4.1; Lee & Choi 2018): frequency 0.8 to 1.2 too. Li et al. add the
-  phase: sin(wx + b) is -sin(w(-x) - b), so that over a symmetric domain the two families differ in signs alone.
+  phase: sin(wx + b) is -sin(w(-x) - b), so that over a symmetric domain the two families differ only in signs.
 
 Points are uniform in [-5, 5], without noise.
 """

@@ -1,1 +1,2 @@
-"""`fsbench bench`: how fast this machine could be, how fast we are on it, and how fast learn2learn is at the same work."""
+"""`fsbench bench`: how fast this machine could be, how fast this package is on it, and how fast learn2learn is at the same
+work."""

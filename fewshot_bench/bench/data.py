@@ -1,4 +1,4 @@
-"""The data that the works run on: which data set, and its images as files for learn2learn."""
+"""The data that the works use: the data set, and its images as files for learn2learn."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,23 +21,23 @@ Classes = list[list[Path]]
 def open_data(name: str | None, root: Path | None, say: Say) -> tuple[str, Dataset, Prepared]:
     """The named data set, prepared; without a name Omniglot where it is at hand, else glyphs.
 
-    Raises `UsageError` for an unknown one or one of other images than the works', `DataError` where it is missing.
+    Raises `UsageError` for an unknown data set or one with images of another shape, `DataError` where it is missing.
     """
     name = name or _at_hand(root, say)
     dataset = _dataset(name, root)
     if dataset.shape != (1, SIDE, SIDE):
-        raise UsageError(f"The standard works are of grey images of {SIDE}x{SIDE}; those of {name!r} are {dataset.shape}.")
+        raise UsageError(f"The standard works use grey images of {SIDE}x{SIDE}; those of {name!r} are {dataset.shape}.")
     return name, dataset, _prepared(name, dataset, say)
 
 
 def image_files(dataset: Dataset, prepared: Prepared, split: str, folder: Path, say: Say) -> tuple[Classes, str]:
     """The files of the first classes of a split below `folder`, and what they are: the data set's own, or, where it has
-    none, the prepared images as PNG files (paper high, as drawings are)."""
+    none, the prepared images as PNG files (with light paper, as drawings have)."""
     try:
         if files := dataset.source_files(split, CLASSES, folder):
             return list(files.values()), "source files"
     except DataError as error:  # prepared before, and its source is gone
-        say(f"Its source files cannot be had: {str(error).splitlines()[0]}")
+        say(f"Its source files are missing: {str(error).splitlines()[0]}")
     return _written(prepared.bank(split), folder / split), "prepared images as PNG"
 
 

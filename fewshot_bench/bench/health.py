@@ -1,4 +1,4 @@
-"""Whether an installation looks healthy: what is known to make one slow, looked for in what was measured."""
+"""Whether an installation looks healthy: the known causes of slowness, looked for in what was measured."""
 
 import ctypes
 import sys
@@ -11,9 +11,10 @@ from fewshot_bench.bench.measure import Measured
 from fewshot_bench.kernels import Unavailable, library
 
 GAIN = 0.25
-"""What each further thread must add at the least, in threads: the second hardware thread of a core adds nothing."""
+"""What each further thread must add at least, in threads. (The second hardware thread of a core adds nothing.)"""
 CONVOLUTION = 0.25
-"""Of the matrix product's speed that a convolution must reach at the least; a sound one reaches 0.8 and more on a CPU."""
+"""The share of the matrix product's speed that a convolution must reach at least. A sound one reaches 0.8 and more on a
+CPU."""
 
 
 def troubles(machine: Machine, works: Sequence[Measured]) -> list[str]:
@@ -27,7 +28,7 @@ def verdict(found: Sequence[str]) -> str:
 
 
 def floor_ratio(measured: Measured, works: Sequence[Measured]) -> float | None:
-    """The ratio to learn2learn that the work's floor speaks of, where it was measured."""
+    """The ratio to learn2learn to which the work's floor applies, if it was measured."""
     name, source = measured.work.beside or (measured.work.name, measured.work.sources[0])
     rates = {(other.work.name, s): rate for other in works for s, rate in other.peer_rates.items()}
     return measured.rate / rates[name, source] if (name, source) in rates else None
@@ -39,9 +40,9 @@ def _processor(machine: Machine) -> Iterator[str]:
     try:
         library()
     except Unavailable as error:
-        yield f"the fast kernels cannot be had: {error}"
+        yield f"the fast kernels are not available: {error}"
     if not torch.backends.mkldnn.is_available():
-        yield "this torch is without oneDNN, whose convolutions are the fast ones"
+        yield "this torch lacks oneDNN, which has the fast convolutions"
     if machine.capability == "DEFAULT":
         yield "this torch uses no vector instructions of the processor"
     if sys.platform == "linux" and not hasattr(ctypes.CDLL(None), "mallopt"):

@@ -1,11 +1,10 @@
 """What a machine's measured peaks would allow: units per second of each work if nothing else cost any time.
 
-A convolution takes the time that it takes alone, layer by layer (`LayerSeconds`). In training what stands between two
-convolutions is bound by memory: each block's map (M values of 4 bytes) is read once forward to be normalised, put
-through ReLU and pooled, and a quarter is written; backward it is read again with a quarter of a gradient, and its
-gradient is written: 3.5 M values a pass, over the measured bandwidth (`traffic_bytes`). In a test under running
-statistics that work needs no memory of its own (it can be done before a map leaves the processor), so the convolutions
-stand alone.
+A convolution takes the time that it takes alone, layer by layer (`LayerSeconds`). In training the work between two
+convolutions is bound by memory. Forward, each block's map (M values of 4 bytes) is read once to be normalised, put through
+ReLU and pooled, and a quarter is written. Backward, it is read again with a quarter of a gradient, and its gradient is
+written. These are 3.5 M values a pass, over the measured bandwidth (`traffic_bytes`). In a test under running statistics
+that work needs no memory (it can be done before a map leaves the processor), so only the convolutions count.
 
 A share above 1 is possible where maps stay in a cache that is faster than the memory.
 
@@ -36,7 +35,7 @@ class Layer:
 
     @property
     def values(self) -> int:
-        """M: of the map that it makes."""
+        """M: the values of the map that it makes."""
         return FILTERS * self.side**2
 
     @property
@@ -48,9 +47,9 @@ class Layer:
     def second_order(self) -> int:
         """Passes that an image of the support costs in an inner step that is differentiated again.
 
-        Beside the forward convolution and the inner gradient's, each of the latter two (weights, maps) is bilinear and
-        takes two more to differentiate, and the forward one two as ever: 1 + 2 + 4 + 2 = 9 convolutions, three passes
-        of 3. In the first layer, whose images have no gradient, 1 + 1 + 1 + 1 = 4, two passes of 2.
+        There is the forward convolution, and the two of the inner gradient (weights, maps). Each of these two is bilinear
+        and takes two more to differentiate; the forward one takes two as usual. So 1 + 2 + 4 + 2 = 9 convolutions, three
+        passes of 3. In the first layer, whose images have no gradient, 1 + 1 + 1 + 1 = 4, two passes of 2.
         """
         return 3 if self.channels > 1 else 2
 
@@ -76,7 +75,7 @@ class Peaks(Protocol):
 
     @property
     def bandwidth_gbs(self) -> float:
-        """Of the memory."""
+        """The bandwidth of the memory."""
 
 
 FORMULAS = {

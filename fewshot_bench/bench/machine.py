@@ -18,13 +18,13 @@ from torch import Tensor
 from fewshot_bench.bench.limits import CONV4_64, FILTERS, Layer, LayerSeconds
 
 MIN_S = 0.1
-"""How long each repetition goes on at least."""
+"""How long each repetition takes at least."""
 MATRIX = {"cpu": 2048, "cuda": 8192, "mps": 4096}
-"""Side of the square matrices."""
+"""The side of the square matrices."""
 BATCHES = {"cpu": (64, 256), "cuda": (512, 4096), "mps": (256, 1024)}
-"""Images of a convolution; the faster counts."""
+"""The numbers of images of a convolution. The faster one counts."""
 ARRAY_MIB = 256
-"""Of each of three arrays: far more than a cache holds."""
+"""The size of each of three arrays: far more than a cache holds."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Machine:
     threads: int
     matmul_gflops: float
     matmul_one_thread_gflops: float | None
-    """With one thread (CPU): tells whether the others are there to work."""
+    """With one thread (CPU): it shows whether the others do any work."""
     conv_gflops: float
     """Forward and backward of Conv4-64's second block."""
     bandwidth_gbs: float
@@ -89,13 +89,13 @@ def best_s(run: Callable[[], object], device: str, threads: int) -> float:
     )  # imported next: it misses a CUDA nobody asked for
     from torch.utils.benchmark import Timer
 
-    waiting = "; wait()" if torch.device(device).type == "mps" else ""  # for CUDA the timer waits itself
+    waiting = "; wait()" if torch.device(device).type == "mps" else ""  # for CUDA the timer itself waits
     timer = Timer(f"run(){waiting}", globals={"run": run, "wait": torch.mps.synchronize}, num_threads=threads)
     return min(timer.blocked_autorange(min_run_time=MIN_S).times)
 
 
 def matmul_gflops(device: str, threads: int) -> float:
-    """Of a product of two square matrices."""
+    """The speed of a product of two square matrices."""
     side = MATRIX[torch.device(device).type]
     a, b = (torch.full((side, side), value, device=device) for value in (0.5, 0.25))
     out = torch.empty_like(a)
@@ -103,7 +103,7 @@ def matmul_gflops(device: str, threads: int) -> float:
 
 
 def bandwidth_gbs(device: str, threads: int) -> float:
-    """Of the triad a = b + 2 c (McCalpin's STREAM): two arrays read, one written."""
+    """The bandwidth of the triad a = b + 2 c (McCalpin's STREAM): two arrays read, one written."""
     values = ARRAY_MIB * 2**20 // 4
     a, b, c = (torch.zeros(values, device=device) for _ in range(3))
     return 3 * 4 * values / best_s(lambda: torch.add(b, c, alpha=2.0, out=a), device, threads) / 1e9

@@ -1,6 +1,6 @@
-"""Rounds: learn2learn, then us, in turn, so that what slows a machine down slows both; and what came of them.
+"""Rounds of learn2learn and of ours in turn, so that what slows a machine down slows both; and their results.
 
-A rate is that of the fastest round, on both sides: other work on a machine only ever slows a round down.
+On both sides the rate is that of the fastest round, because other work on a machine can only slow a round down.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Measured:
     counts: Counts
     ours: tuple[float, ...]
     peer: Mapping[str, tuple[float, ...]]
-    """learn2learn's by source; empty without it."""
+    """learn2learn's rounds by source; empty without it."""
     limit: float | None = None
     """Units per second that the machine's peaks would allow."""
 
@@ -42,7 +42,7 @@ class Measured:
 
     @property
     def share(self) -> float | None:
-        """Of the limit that is reached."""
+        """The share of the limit that is reached."""
         return None if self.limit is None else self.rate / self.limit
 
     def with_rounds_of(self, other: "Measured") -> "Measured":

@@ -1,7 +1,7 @@
-"""Our side of the works, through what `fsbench run` and `fsbench test` stand on.
+"""Our side of the works, through the code behind `fsbench run` and `fsbench test`.
 
-Each class is one work: `seconds(count)` carries out that many units, `limit(peaks, count)` is what the machine would
-allow in units per second.
+Each class is one work: `seconds(count)` carries out that many units, `limit(peaks, count)` says how many units per second
+the machine would allow.
 
 Legend: n images, D features.
 """
@@ -111,7 +111,7 @@ class Ours:
 
     @cached_property
     def trained(self) -> Session:
-        """The same after an update at least: its running statistics are of real images."""
+        """The same after at least one update, so that its running statistics come from real images."""
         self._prototypical_training().seconds(1)
         return self.prototypical
 
@@ -152,12 +152,12 @@ class Clock:
         self.ended = time.perf_counter()
 
     def stopped(self) -> bool:
-        """Whether that was the last one."""
+        """Whether that was the last update."""
         return self.left <= 0
 
 
 class Training:
-    """Updates from prepared images on, as `fsbench run` makes them."""
+    """Updates, from prepared images on, as `fsbench run` makes them."""
 
     def __init__(self, session: Session, folder: Path, limit: Callable[[limits.Peaks, Size], float]) -> None:
         spec = session.resolved.train
@@ -168,7 +168,7 @@ class Training:
         self.trainer = session.trainer(folder)
 
     def seconds(self, count: int) -> float:
-        """Without the saving of the state at the end."""
+        """The time without saving the state at the end."""
         clock, started = Clock(count // self.batch), time.perf_counter()
         try:
             self.trainer.train(clock)
@@ -188,11 +188,11 @@ class PrototypicalTest:
         self.session, self.spec = session, session.resolved.test
 
     def seconds(self, count: int) -> float:
-        """Of a whole test of `count` episodes."""
+        """The time of a whole test of `count` episodes."""
         return test_s(self.session, self.spec, count)
 
     def limit(self, peaks: limits.Peaks, count: int) -> float:
-        """With the images that occur in so many episodes."""
+        """The limit for the images that occur in so many episodes."""
         source = test_source(self.session, self.spec)
         return limits.prototypical_test(peaks, count, distinct_images(source.sampler, count))
 
@@ -204,7 +204,7 @@ class MamlTest:
         self.session, self.spec = session, session.resolved.test
 
     def seconds(self, count: int) -> float:
-        """Of a whole test of `count` episodes."""
+        """The time of a whole test of `count` episodes."""
         return test_s(self.session, self.spec, count)
 
     def limit(self, peaks: limits.Peaks, count: int) -> float:
@@ -223,7 +223,7 @@ class Scoring:
         self.source = TaskSource(rows, source.sampler, source.device, source.dtype)
 
     def seconds(self, count: int) -> float:
-        """In blocks, as in a test."""
+        """The time in blocks, as in a test."""
         with evaluated(self.method, self.conditions):
             return self._seconds(count)
 
@@ -249,14 +249,14 @@ class Indices:
         self.sampler = EpisodeSampler(bank, EPISODE.ways, EPISODE.shots, EPISODE.queries, seed=0)
 
     def seconds(self, count: int) -> float:
-        """In blocks, as in a test."""
+        """The time in blocks, as in a test."""
         started = time.perf_counter()
         for first in range(0, count, BLOCK):
             self.sampler.block(first, min(BLOCK, count - first))
         return time.perf_counter() - started
 
     def limit(self, peaks: limits.Peaks, count: int) -> None:
-        """Nothing that was measured bounds it."""
+        """None: no measured peak bounds it."""
 
 
 def test_s(session: Session, spec: TestSpec, count: int) -> float:

@@ -1,11 +1,11 @@
 """learn2learn at the same work as ours: its task sets, networks and MAML, put together as its own code puts them together
 (`vision/benchmarks/omniglot_benchmark.py`, `examples/vision/maml_omniglot.py`, `examples/vision/protonet_miniimagenet.py`).
 
-Where its code leaves a choice, the faster one is taken for it: `FusedNWaysKShots` and not `NWays` with `KShots`, no
-`DataLoader` around the task set, characters upright (no `RandomClassRotation`), no gradients in a test beyond those that
-adapt, and those of first order.
+Where its code leaves a choice, the faster one is taken: `FusedNWaysKShots` and not `NWays` with `KShots`, no `DataLoader`
+around the task set, characters upright (no `RandomClassRotation`), and in a test only the gradients that adapt, of first
+order.
 
-The one module that imports learn2learn, itself imported only in the peer's own process (`peer_process`).
+Only this module imports learn2learn. It is imported only in the peer's own process (`peer_process`).
 
 Legend: N ways, K shots, Q queries per class, D features, n = N * (K + Q) images of a task.
 """
@@ -92,7 +92,7 @@ def taskset(dataset: Dataset[Item], sizes: Sequence[int], size: Size) -> Taskset
     """Tasks of a data set that holds class by class `sizes` images."""
     ends = np.cumsum([0, *sizes])
     members = {label: list(range(ends[label], ends[label + 1])) for label in range(len(sizes))}
-    meta = MetaDataset(dataset, labels_to_indices=members)  # told, or it would decode every image to learn the labels
+    meta = MetaDataset(dataset, labels_to_indices=members)  # given, or it would decode every image to learn the labels
     choose = FusedNWaysKShots(meta, n=size.ways, k=size.shots + size.queries)
     return Taskset(meta, task_transforms=[choose, LoadData(meta), RemapLabels(meta), ConsecutiveLabels(meta)])
 

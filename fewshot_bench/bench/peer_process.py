@@ -1,5 +1,5 @@
-"""learn2learn in a process of its own, as its users run it: what fewshot-bench sets for its whole process (how glibc
-keeps freed memory) would otherwise speed it up too.
+"""learn2learn in a process of its own, as its users run it. Otherwise the settings that fewshot-bench makes for its whole
+process (how glibc keeps freed memory) would speed it up too.
 """
 
 import io
@@ -36,7 +36,7 @@ def installed() -> bool:
 
 
 def versions() -> dict[str, str | None]:
-    """Of the peer and what it reads images with."""
+    """The versions of the peer and of what it reads images with."""
     return {name: _version(name) for name in (PEER, "torchvision")}
 
 
@@ -72,7 +72,7 @@ class PeerProcess:
 
     def rate(self, work: str, source: str, count: int) -> float:
         """Units per second, measured now."""
-        with suppress(BrokenPipeError):  # it has ended: its last word is there to be read, or its end
+        with suppress(BrokenPipeError):  # it has ended: its last answer can be read, or the end of the stream
             self.connection.send((work, source, count))
         return count / float(self._answer())
 

@@ -16,10 +16,10 @@ COLUMNS = (
     Column("ours", "per s", "Tasks (MAML training) or episodes per second, the fastest round.", "right", leads=True),
     Column("limit", "limit", "What the measured peaks of the machine would allow.", "right", leads=True),
     Column("share", "of it", "Share of the limit that is reached.", "right", leads=True),
-    Column("files", "l2l", "learn2learn's, from image files.", "right", leads=True),
-    Column("memory", "l2l mem", "learn2learn's with its images in memory.", "right", leads=True),
-    Column("ratio_files", "ratio", "Ours over learn2learn's from files.", "right", leads=True),
-    Column("ratio_memory", "mem", "Ours over learn2learn's from memory.", "right", leads=True),
+    Column("files", "l2l", "learn2learn's rate, from image files.", "right", leads=True),
+    Column("memory", "l2l mem", "learn2learn's rate, with its images in memory.", "right", leads=True),
+    Column("ratio_files", "ratio", "Our rate over learn2learn's from files.", "right", leads=True),
+    Column("ratio_memory", "mem", "Our rate over learn2learn's from memory.", "right", leads=True),
 )
 
 
@@ -32,9 +32,9 @@ class Report:
     short: bool
     works: Sequence[Measured]
     peer: dict[str, Any] | None
-    """Versions of the peer and what its files were; None without it."""
+    """The versions of the peer and what its files were; None without a peer."""
     no_peer: str
-    """Why the peer is missing, "" where it is not."""
+    """Why the peer is missing; "" if it is there."""
     plans: dict[str, dict[str, Any]]
     """The execution plan of each method."""
     environment: dict[str, Any]
@@ -103,7 +103,7 @@ def row(measured: Measured) -> dict[str, Cell]:
 
 
 def beside(measured: Measured, works: Sequence[Measured]) -> Iterator[str]:
-    """What is to be known of a work beside its row."""
+    """Notes on a work beside its row."""
     ratio = floor_ratio(measured, works)
     if measured.work.beside and ratio is not None:
         yield f"{measured.work.title}: {number(ratio, '×')} learn2learn's test from files, which embeds for each episode."

@@ -48,14 +48,14 @@ CLASSES = 200  # of each split that learn2learn gets; a task costs the same from
 class Counts:
     """Units (tasks or episodes) of a round on the two sides, and how many rounds are timed after the warm-up.
 
-    A round of ours lasts 50 ms at the least: two threads that slept meanwhile may first have to share a core.
+    A round of ours lasts at least 50 ms: two threads that slept meanwhile may have to share a core at first.
     """
 
     ours: int
     peer: int
     rounds: int
     warm_up: int | None = None
-    """Ours in the warm-up round, where that is fewer."""
+    """Our units in the warm-up round, if they are fewer."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Work:
     """The ratio to learn2learn below which something is wrong."""
     sources: tuple[str, ...] = ("files", "memory")
     extras: tuple[str, ...] = ()
-    """Sources that are reported in a note alone."""
+    """Sources that are reported only in a note."""
     beside: tuple[str, str] | None = None
-    """The work and source of learn2learn's rate that the floor speaks of, where it is not this work's first source."""
+    """The work and source of learn2learn's rate to which the floor applies, if not this work's first source."""
 
     def counts(self, short: bool) -> Counts:
-        """Those of the short or of the full form."""
+        """The counts of the short or of the full form."""
         return self.short if short else self.full
 
 

@@ -1,4 +1,4 @@
-"""What `fsbench list backbones` says of each: what it is, its options, and the size of its embeddings."""
+"""The rows of `fsbench list backbones`: what each is, its options, and the size of its embeddings."""
 
 import functools
 import inspect
@@ -13,7 +13,7 @@ from fewshot_bench.plugins.declarations import FACTORY
 
 IMAGES = {"28x28": (1, 28, 28), "84x84": (3, 84, 84)}
 POINT = {"a point": (1,)}
-"""Inputs that a backbone is built for: those of Omniglot and mini-ImageNet; a function's where it takes no images."""
+"""The inputs for which a backbone is built: those of Omniglot and mini-ImageNet, or a function's if it takes no images."""
 
 
 def backbone_row(title: str, factory: Callable[..., Any]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Any]:
     """What `--set backbone.options.KEY=VALUE` can set, and the defaults; None where an option has none."""
     try:
         parameters = list(inspect.signature(factory).parameters.values())[1:]  # the first is the shape of an input
-    except (TypeError, ValueError):  # it tells no signature
+    except (TypeError, ValueError):  # it has no signature
         return {}
     named = (one for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD))
     return {one.name: None if one.default is one.empty else one.default for one in named}

@@ -1,4 +1,4 @@
-"""`fsbench data`: which data sets there are, how they come here, whether they are whole, what they look like."""
+"""`fsbench data`: which data sets there are, how to get them, whether they are whole, what they look like."""
 
 import json
 import sys
@@ -62,15 +62,15 @@ def get(name: Name, settings: Settings = None, data_root: DataRoot = None, as_js
 
     plugin, dataset = asked_for(name, settings, data_root)
     if not isinstance(dataset, Dataset):
-        return _say(f"{plugin.name} is a family of functions: nothing to get.", {"name": plugin.name}, as_json)
+        return _say(f"{plugin.name} is a family of functions: there is nothing to get.", {"name": plugin.name}, as_json)
     state, _ = standing(plugin, dataset)
     if state.startswith("to ") and dataset.folder:
-        refuse_stale(data_root)  # the files may be where that was to lead
-    if state == "to import" and (dataset.folder or dataset.root is None):  # what was named says itself what is wrong with it
+        refuse_stale(data_root)  # the files may be where it should lead
+    if state == "to import" and (dataset.folder or dataset.root is None):  # it reports itself what is wrong
         raise refuse_download(plugin)
     downloaded = dataset.download() if state == "to download" else []
     if downloaded:
-        dataset = type(dataset)(dataset.options, dataset.root)  # what it knew of its files is no longer so
+        dataset = type(dataset)(dataset.options, dataset.root)  # what it knew of its files has changed
     content = prepared_json(plugin.name, dataset, prepared(plugin, dataset)) | {"downloaded": list(map(str, downloaded))}
     return _say(prepared_text(content), content, as_json)
 
@@ -79,16 +79,16 @@ def get(name: Name, settings: Settings = None, data_root: DataRoot = None, as_js
 def import_data(
     name: Name,
     path: Annotated[
-        Path | None, typer.Argument(help="A folder or a file that you have of it.", show_default=False, **PATH)
+        Path | None, typer.Argument(help="The folder or file that you have.", show_default=False, **PATH)
     ] = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Forget what was imported; delete no file.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget the import; delete no file.")] = False,
     settings: Settings = None,
     as_json: Json = False,
 ) -> int:
-    """Take a data set from files that you have, and remember them.
+    """Take a data set from files that you have, and remember where they are.
 
-    They are checked and prepared. It says which variant of the data set they
-    are, and prints a fingerprint to compare with others'.
+    The files are checked and prepared. The command says which variant of the
+    data set they are, and prints a fingerprint to compare with others'.
 
     Example: fsbench data import mini-imagenet downloads/mini-imagenet
     """
@@ -103,7 +103,7 @@ def import_data(
     plugin = registry.find("datasets", name)
     loaded = load_dataset(plugin)
     if not issubclass(loaded, Dataset) or not loaded.folder:
-        raise UsageError(f"{plugin.name} keeps no import. How to get it:\n{how_to_import(plugin)}")
+        raise UsageError(f"{plugin.name} cannot be imported. How to get it:\n{how_to_import(plugin)}")
     if forget == (path is not None):
         raise UsageError(f"Give a path, or --forget: fsbench data import {plugin.said} PATH")
     if path is None:
@@ -124,8 +124,8 @@ def import_data(
 def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as_json: Json = False) -> int:
     """Read a data set again: name damaged files and duplicate images.
 
-    What was prepared of it is compared with its source pixel by pixel. Ends
-    with code 3 where anything is damaged; duplicates do not count.
+    The prepared images are compared with their source pixel by pixel. Ends with
+    code 3 if anything is damaged; duplicates do not count as damage.
 
     Example: fsbench data verify cifar-fs
     """
@@ -140,7 +140,7 @@ def verify(name: Name, settings: Settings = None, data_root: DataRoot = None, as
     if dataset.found() is None and type(dataset).download is not Dataset.download:  # reading it would fetch it
         refuse_stale(data_root)
         raise DataError(
-            f"The files of {plugin.name} are not here, so what was prepared of them cannot be compared with them.\n"
+            f"The files of {plugin.name} are not here, so the prepared images cannot be compared with them.\n"
             f"Say where they are: --data-root DIR; or fetch them: fsbench data get {plugin.said}"
         )
     found = verified(plugin, dataset)
@@ -197,7 +197,7 @@ def preview(
     write_png(picture(f"{plugin.name}, {split}: {ways}-way {shots}-shot, seed {seed}", layout, shown), path)
     names = "".join(name for episode in shown for name in episode.classes)
     if absent := lacking(names, text_font(names)):
-        print(f"No font of this machine has {' '.join(sorted(absent)[:20])}: boxes stand for them.", file=sys.stderr)
+        print(f"No font on this machine has {' '.join(sorted(absent)[:20])}: they are drawn as boxes.", file=sys.stderr)
     classes = [list(episode.classes) for episode in shown]
     return _say(str(path), {"name": plugin.name, "split": split, "path": str(path), "classes": classes}, as_json)
 

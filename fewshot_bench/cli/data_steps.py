@@ -23,7 +23,7 @@ def asked_for(name: str, settings: list[str] | None, root: Path | None) -> tuple
 
 
 def refuse_stale(given: Path | None) -> None:
-    """Raises `DataError` where files are looked for where FSBENCH_DATA says, and it leads to nothing."""
+    """Raises `DataError` if files are to be found through FSBENCH_DATA and it names nothing that is there."""
     if given is None and stale_environment():
         raise absent(data_root(None), "")
 
@@ -34,7 +34,7 @@ def options(settings: list[str] | None) -> dict[str, Any]:
 
 
 def prepared(plugin: Plugin, dataset: Dataset) -> Prepared:
-    """The prepared data set; made, where it was not."""
+    """The prepared data set, which is prepared first if need be."""
     if ready := open_prepared(plugin.name, dataset):
         return ready
     with Bars(plugin.name) as bars:
@@ -54,12 +54,12 @@ def prepared_from(path: Path, plugin: Plugin, dataset: Dataset) -> Prepared:
     """
     dataset.imported = None  # an earlier import must not stand in for what is given now
     if (found := dataset.found()) and not _related(found.absolute(), path.absolute()):  # nor must a download
-        raise DataError(f"{path} holds no {plugin.name}. It lies in {found}, where it needs no import.")
+        raise DataError(f"{path} does not hold {plugin.name}. It was found in {found}, where it needs no import.")
     if not (ready := open_prepared(plugin.name, dataset)):
         return prepared(plugin, dataset)
     result = verified(plugin, dataset)
     if not result.whole:
-        other = f"{plugin.name} was prepared before, from other images or since damaged: delete {ready.folder}."
+        other = f"{plugin.name} was prepared from other images, or is damaged since: delete {ready.folder}."
         raise DataError(result.error or other, result.damaged)
     return ready
 

@@ -1,4 +1,4 @@
-"""What `fsbench data` says of a data set that it prepared or verified: for people, and for programs."""
+"""What `fsbench data` says about a data set that it prepared or verified, for people and for programs."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ def _source(found: Verification) -> list[str]:
     if found.fingerprint:
         return [f"source      {found.images:,} images read, fingerprint {found.fingerprint[:SHORT]}"]
     said = found.error.splitlines()
-    if found.damaged:  # which the error names the first few of
+    if found.damaged:  # the error names only the first few
         said = [f"{len(found.damaged):,} files are missing or damaged:", *found.damaged, *said[1:]]
     return [f"source      {said[0]}", *(f"  {line}" for line in said[1:])]
 
@@ -78,12 +78,12 @@ def _source(found: Verification) -> list[str]:
 def _cache(found: Verification) -> list[str]:
     folder, state = found.cached.folder, found.cached.state
     if state == "not prepared":
-        return ["prepared    not yet: fsbench data get, or the first run, does that"]
+        return ["prepared    not yet: fsbench data get or the first run prepares it"]
     if state == "whole" and not found.differing:
         equal = ", equal to the source in every pixel" if found.fingerprint else ""
         return [f"prepared    {folder}{equal}"]
     others = [f"  {name} (other pixels than its source)" for name in found.differing]
-    wrong = "damaged" if state == "damaged" else "not what its source gives"
+    wrong = "damaged" if state == "damaged" else "differs from its source"
     return [f"prepared    {wrong}: delete {folder}, and it is made again", *others]
 
 

@@ -1,4 +1,4 @@
-"""The help text of a command: plain, 80 columns, options by panel. Rich's own panels would take help over its time."""
+"""The help text of a command: plain, 80 columns, options by panel. Rich's own panels would make help too slow."""
 
 from typing import Any
 

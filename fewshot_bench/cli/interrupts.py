@@ -1,4 +1,4 @@
-"""Ctrl-C and what else asks a program to stop, from its first moment to its last: a line at the most, and exit code 130."""
+"""Ctrl-C and other requests to stop, from the program's first moment to its last: at most one line, and exit code 130."""
 
 import atexit
 import os
@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 from fewshot_bench.cli import INTERRUPTED
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGBREAK")
-"""What a training is asked to stop by, as far as a system has it: Ctrl-C, a scheduler, a terminal that is closed, a limit on
-processor time, what a cluster was told to send before the end of a job. Each would end the process at once. SIGQUIT
-(Ctrl-\\) is left alone: it ends what hangs."""
+"""The signals that ask a training to stop, if the system has them: Ctrl-C, a scheduler, a terminal that is closed, a limit
+on processor time, what a cluster was told to send before the end of a job. Each would otherwise end the process at once.
+SIGQUIT (Ctrl-\\) is left alone: it ends what hangs."""
 
 
 def arrange() -> None:
@@ -48,10 +48,10 @@ def leave() -> None:
 
 
 def end(code: int) -> NoReturn:
-    """End the process with this code, once what Python does at its end is done.
+    """End the process with this code, once Python's exit handlers have run.
 
-    Libraries' own threads are not taken apart: one that still waits for Python then aborts the process (exit code 134),
-    after all of the work is done.
+    Python's own end is skipped: there a thread of a library that still waits for Python aborts the process (exit code
+    134), after all of the work is done.
     """
     if signal.getsignal(signal.SIGINT) is interrupted:
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(code))

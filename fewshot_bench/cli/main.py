@@ -1,6 +1,6 @@
-"""`fsbench`: its manners: results on stdout, all else on stderr, errors in one to three lines, an exit code.
+"""The frame of `fsbench`: results on stdout, all else on stderr, errors in one to three lines, an exit code.
 
-Next to nothing is imported before Ctrl-C and the output are taken care of; the commands are in app.py.
+Almost nothing is imported before Ctrl-C and the output are handled. The commands are in app.py.
 """
 
 import os
@@ -38,7 +38,7 @@ def _main(arguments: list[str]) -> int:
         except (Exception, SystemExit) as error:
             from fewshot_bench.plugins.faults import told_fault
 
-            if (told := told_fault(error)) is None:  # a fault of ours, whose traceback is needed
+            if (told := told_fault(error)) is None:  # a fault of this package, whose traceback is needed
                 raise
             return _complain(str(told), told.exit_code)
     except KeyboardInterrupt:

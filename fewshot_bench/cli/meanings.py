@@ -8,14 +8,18 @@ import tokenize
 
 
 def meanings(hparams: type) -> dict[str, str]:
-    """The comment at the end of each field's line, by name, of a class and those that it inherits from; a field without one
-    is left out, as is a class whose source cannot be read."""
+    """The comment at the end of each field's line, by name, for a class and its bases. A field without a comment is left
+    out, as is a class whose source cannot be read."""
     found: dict[str, str] = {}
     for cls in reversed(inspect.getmro(hparams)[:-1]):
         try:
             source = textwrap.dedent(inspect.getsource(cls))
             (parsed,) = ast.parse(source).body
-        except (OSError, TypeError, SyntaxError):  # one of make_dataclass has none, or it cannot stand alone
+        except (
+            OSError,
+            TypeError,
+            SyntaxError,
+        ):  # make_dataclass leaves no source, or it cannot stand alone
             continue
         assert isinstance(parsed, ast.ClassDef)
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)

@@ -11,7 +11,7 @@ from fewshot_bench.text.printable import printable
 
 
 def named_path(text: str | Path) -> Path:
-    """An option's or an argument's value; an empty one, as of a variable that is not set, would be the current folder."""
+    """An option's or an argument's value. An empty one, from a variable that is not set, would mean the current folder."""
     if text == "":
         raise typer.BadParameter("it is empty: name a folder or a file; the current folder is '.'.")
     return Path(text)
@@ -21,7 +21,7 @@ PATH: dict[str, Any] = {"parser": named_path, "metavar": "<path>"}
 
 
 def is_folder(out: Path) -> bool:
-    """Whether there is a folder of records; raises `UsageError` for what is there and is none."""
+    """Whether there is a folder of records; raises `UsageError` if something else is there."""
     kind = kind_at(out)
     if kind not in (None, "a folder"):
         raise UsageError(f"{printable(str(out))} is {kind}, not a folder of records.")

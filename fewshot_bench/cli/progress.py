@@ -1,6 +1,6 @@
 """Progress on stderr: bars in a terminal, a line now and then elsewhere. Ctrl-C asks training to stop and save.
 
-Whatever keeps it from being shown ends no run.
+An error in showing it never ends a run.
 """
 
 import sys
@@ -125,7 +125,7 @@ class Bars(Listener):
 
 
 def _shown(show: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
-    """What showing something brings, or None where that fails: the run goes on."""
+    """The result of showing something, or None if that fails: the run goes on."""
     with suppress(Exception):
         return show(*arguments, **named)
     return None

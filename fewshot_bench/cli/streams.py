@@ -1,4 +1,5 @@
-"""Output that ends no run: a reader that has gone, a full disk, a closed stream, a code page without a character."""
+"""Output whose failure ends no run: a reader that has gone, a full disk, a closed stream, a code page without a
+character."""
 
 import codecs
 import io
@@ -19,24 +20,24 @@ PLAIN = {
     "’": "'",
     "\N{REPLACEMENT CHARACTER}": "?",
 }
-"""Characters of ours that a code page may lack, and what stands for them there."""
+"""Characters in our output that a code page may lack, and their replacements."""
 SHOWN = "fewshot_bench.shown"
 """The name under which `_shown` is known to codecs."""
 
 
 class Patient(io.RawIOBase):
-    """A raw stream that takes everything; once the system refuses to, `failed` says why and the rest is dropped."""
+    """A raw stream that takes everything. Once the system refuses to write, `failed` says why and the rest is dropped."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
         self.failed: OSError | None = None
 
     def writable(self) -> bool:
-        """It is for output."""
+        """True: it is for output."""
         return True
 
     def fileno(self) -> int:
-        """Of what it writes to."""
+        """The file number of the stream that it writes to."""
         return int(self.raw.fileno())
 
     def isatty(self) -> bool:
@@ -63,14 +64,14 @@ class Output:
     raw: Patient | None
 
     def end(self) -> str | None:
-        """Write what is left; the reason where something of the output could not be, but for a reader that has gone."""
+        """Write what is left. Returns why output was lost, or None; a reader that has gone is no loss."""
         self.stream.flush()
         failed = self.raw.failed if self.raw else None
         return None if failed is None or isinstance(failed, BrokenPipeError) else failed.strerror or str(failed)
 
 
 def guard() -> Output:
-    """Take care of stdout and stderr from now on."""
+    """Guard stdout and stderr from now on."""
     _hold_standard_files()
     codecs.register_error(SHOWN, _shown)
     sys.stderr, _ = _guarded(sys.stderr)
@@ -79,7 +80,7 @@ def guard() -> Output:
 
 
 def _hold_standard_files() -> None:
-    """Put nothing where a standard stream was closed: else the next file that is opened is the one that output goes to."""
+    """Open the null device where a standard stream was closed. Otherwise output would go to the next file that is opened."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -100,7 +101,7 @@ def _guarded(stream: TextIO | None) -> tuple[TextIO, Patient | None]:
 
 
 def _shown(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that cannot be encoded: an equivalent in ASCII, else their number."""
+    """The replacement of characters that cannot be encoded: an equivalent in ASCII, else their number."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     part = error.object[error.start : error.end]

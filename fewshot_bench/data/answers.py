@@ -1,4 +1,4 @@
-"""What plugins of data answer with, checked where it comes in; nothing here imports torch."""
+"""Checks of what a data plugin returns, made where it enters the core. Nothing here imports torch."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_family(family: "FunctionFamily") -> None:
-    """Refuse a family of functions without ranges, or whose values are none; raises `PluginError`."""
+    """Refuse a family of functions without ranges, or whose `values` returns no numbers; raises `PluginError`."""
     name = type(family).__name__
     parameters, domain = getattr(family, "parameters", None), getattr(family, "domain", None)
     if not (isinstance(parameters, Mapping) and parameters and all(map(_is_range, parameters.values()))):
@@ -28,14 +28,14 @@ def check_family(family: "FunctionFamily") -> None:
 
 
 def check_dataset(dataset: Dataset) -> None:
-    """Refuse a data set whose shape is none; raises `PluginError`."""
+    """Refuse a data set whose `shape` is not three whole numbers; raises `PluginError`."""
     shape: Any = dataset.shape
     if not (isinstance(shape, tuple) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
         raise PluginError(f"{type(dataset).__name__}.shape must be three whole numbers (C, H, W), got {shape!r}.")
 
 
 def checked_classes(dataset: Dataset) -> dict[str, list[ImageClass]]:
-    """The classes of each split; raises `PluginError` where they are none."""
+    """The classes of each split; raises `PluginError` where the data set returns something else."""
     name, classes = type(dataset).__name__, dataset.classes()
     if not isinstance(classes, Mapping) or not set(classes) <= set(dataset.splits):
         splits = ", ".join(dataset.splits)
@@ -44,14 +44,14 @@ def checked_classes(dataset: Dataset) -> dict[str, list[ImageClass]]:
 
 
 def checked_block(dataset: Dataset, block: Any) -> np.ndarray[Any, Any]:
-    """A block of images; raises `PluginError` where it is none."""
+    """A block of images; raises `PluginError` where it is something else."""
     if not isinstance(block, np.ndarray):
-        raise PluginError(f"{type(dataset).__name__}.images must give blocks uint8 [n, C, H, W], got {told(block)}.")
+        raise PluginError(f"{type(dataset).__name__}.images must give uint8 blocks [n, C, H, W], got {told(block)}.")
     return block
 
 
 def told(answer: Any) -> str:
-    """What came, by its type."""
+    """What a plugin returned, described by its type."""
     return "None" if answer is None else f"a {type(answer).__name__}"
 
 
@@ -61,7 +61,7 @@ def _members(where: str, members: Any) -> list[ImageClass]:
     found = list(members)
     for one in found:
         if not isinstance(one, ImageClass):
-            raise PluginError(f"{where} must be a list of ImageClass, and holds {told(one)}.")
+            raise PluginError(f"{where} must be a list of ImageClass, but holds {told(one)}.")
         ids: Any = one.image_ids
         if not (isinstance(one.name, str) and isinstance(ids, tuple | list) and all(isinstance(text, str) for text in ids)):
             raise PluginError(f"{where}: an ImageClass has a name and a tuple of image ids, all texts; got {one!r:.60}.")

@@ -25,7 +25,7 @@ class ImageBank(Protocol):
     """Hash of the ordered class names and source image ids: keys the episodes, whatever the resolution."""
 
     def gather(self, ids: Ids) -> Tensor:
-        """The images `ids` [n] as uint8 [n, C, H, W] (a bank of features: float [n, D])."""
+        """The images `ids` [n] as uint8 [n, C, H, W]; a bank of features gives float [n, D]."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""The catalogue of data sets: what each is, as its card says, and what there is to do before it can be used here.
+"""The catalogue of data sets: what each is, as its card says, and what must be done before it can be used here.
 
-Nothing of it imports torch, so that a list is immediate.
+Nothing here imports torch, so that a list appears at once.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ STATES: dict[State, str] = {
 
 COLUMNS = (
     Column("name", "data set", "its name", leads=True),
-    Column("state", "state", "whether it can be used here, and what there is to do before", leads=True),
+    Column("state", "state", "whether it can be used here, and what must be done first", leads=True),
     Column("classes", "train/val/test", "training, validation and test classes", "right"),
     Column("images", "images", "images of all classes", "right"),
     Column("size", "size", "channels × height × width", "right"),
@@ -43,7 +43,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set, its card, and its state with a word on it: where its files lie, how to get them, or what is wrong."""
+    """A data set, its card, and its state with a note: where its files lie, how to get them, or what is wrong."""
 
     plugin: Plugin
     card: dict[str, Any]
@@ -83,7 +83,7 @@ def _standing(plugin: Plugin, card: dict[str, Any], root: Path | None) -> tuple[
 
 
 def standing(plugin: Plugin, dataset: Dataset) -> tuple[State, str]:
-    """The state of a data set and a word on it; raises `DataError` where its files are there, but damaged."""
+    """The state of a data set and a note on it; raises `DataError` where its files are there, but damaged."""
     found = dataset.found()
     if found and not dataset.identified():  # nor was it prepared: its identity would be known
         return "here", str(found)

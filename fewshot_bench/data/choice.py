@@ -48,7 +48,7 @@ class DataChoice:
         return {key: value for one in self.types for key, value in one.defaults.items()}
 
     def build(self, options: Mapping[str, Any], given: Path | None, option: str = "--data-root") -> Data:
-        """The data set, where `option` says (`given`) or FSBENCH_DATA; raises `UsageError` or `DataError`."""
+        """The data set, looked for where `option` (`given`) or FSBENCH_DATA says; raises `UsageError` or `DataError`."""
         if len(self.types) > 1:
             return SeveralDatasets(self.name, options, given)
         data = self.types[0](options, root_of(self.types[0], given, option))
@@ -59,14 +59,14 @@ class DataChoice:
         return data
 
     def build_like(self, trained: Data, options: Mapping[str, Any], given: Path | None, elsewhere: Path | None) -> Data:
-        """The data set for tests of what was trained on another: of the same shape of images. It lies `elsewhere`
-        (--test-data-root), else where that of training does (`given`).
+        """The data set to test on after training on another one; its images have the same shape. It lies `elsewhere`
+        (--test-data-root), else where the training's does (`given`).
 
         Its images are read as those of training, in shape and in all that `READING` names, unless `options` say otherwise.
-        Raises `UsageError` where the shapes differ nevertheless.
+        Raises `UsageError` if the shapes still differ.
         """
         if len(self.types) > 1:
-            raise UsageError(f"A test is on one data set, not on {self.name}.")
+            raise UsageError(f"A test uses one data set, not {self.name}: name one of them with --test-dataset.")
         wanted: dict[str, Any] = {}
         if len(trained.shape) == 3:
             wanted = {"channels": trained.shape[0], "side": trained.shape[1]}
@@ -85,8 +85,8 @@ class DataChoice:
             shapes = ["×".join(map(str, one.shape)) for one in (trained, dataset)]
             own = ", ".join(self.options) or "none"
             raise UsageError(
-                f"Training is on images of {shapes[0]}, those of {self.name} are {shapes[1]}: a network takes one shape.\n"
-                f"Options of {self.name}, for --set test_data.KEY=VALUE: {own}."
+                f"The training images are {shapes[0]}, those of {self.name} are {shapes[1]}: a network takes one shape.\n"
+                f"Options of {self.name} that --set test_data.KEY=VALUE can set: {own}."
             )
         return dataset
 
@@ -102,8 +102,8 @@ class DataChoice:
 
 
 def load_dataset(plugin: registry.Plugin) -> type[Data]:
-    """The class of a data set. The identity of one that is not installed names its source, too, so that an edited one is
-    another: prepared anew, and another run."""
+    """The class of a data set. If it is not installed (`file.py:Class`), its identity also names its source: an edited file
+    is another data set, which is prepared anew and gives another run."""
     found: type[Data] = plugin.load()
     if ":" in plugin.name and "written_identity" not in vars(found):
         holder: Any = next(one for one in found.__mro__ if "identity" in vars(one))
@@ -118,19 +118,19 @@ def load_dataset(plugin: registry.Plugin) -> type[Data]:
 def other_data(
     reference: str | None, trained: DataChoice, *, elsewhere: bool = False, given: type | None = None
 ) -> DataChoice | None:
-    """The data set to test on where it is not the one that is trained on, be it one of that name which lies `elsewhere`;
-    raises `UsageError` where it does not fit."""
+    """The data set to test on, if it is not the training's; one of the same name that lies `elsewhere` counts as another.
+    None if it is the training's. Raises `UsageError` where it does not fit."""
     if reference is None or reference == trained.reference:
         if elsewhere and len(trained.types) == 1:
             return trained
         if len(trained.types) > 1:
             first = shlex.quote(trained.reference.split("+")[0])
-            raise UsageError(f"Trained on {trained.name}, tested on which? Add --test-dataset {first}")
+            raise UsageError(f"A test uses one of the data sets {trained.name}. Choose it: add --test-dataset {first}")
         return None
     other = DataChoice.of(reference, given)
     if other.kind != trained.kind:
         raise UsageError(
-            f"{trained.name} is {trained.kind}, {other.name} is {other.kind}: a method learns one of them.\n"
+            f"{trained.name} is {trained.kind}, {other.name} is {other.kind}: a run learns one kind only.\n"
             "Leave --test-dataset out."
         )
     return other

@@ -1,8 +1,8 @@
-"""What the names of classes tell of whether two classes are one, or two data sets share some, and where they cannot tell.
+"""Whether two classes are the same, or two data sets share classes, as far as their names tell.
 
-Two classes are the same where a reader sees one name: `Cat`, `cat` and `cat ` are. Where a source does not name its classes,
-they are called by split and label, and may be any of ImageNet's, which others call by the number of a noun in WordNet
-(`n01532829`).
+Two classes are the same where a reader sees one name, as in `Cat`, `cat` and `cat `. If a source does not name its classes,
+they are called by split and label. Such a class may be any of ImageNet's, which other data sets call by the number of a noun
+in WordNet (`n01532829`).
 """
 
 import re
@@ -13,11 +13,11 @@ from unicodedata import category, normalize
 UNNAMED = re.compile(r"(?:train|val|test)-\d+")
 SYNSET = re.compile(r"n\d{8}")
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Letters and marks that are shown as nothing, beside those of category Cf (zero-width spaces, marks of direction)."""
+"""Characters that show nothing, beside those of category Cf (zero-width spaces, marks of direction)."""
 
 
 def unnamed(split: str, label: int) -> str:
-    """What a class is called that its source does not name: `train-0`."""
+    """The name of a class to which its source gives none: `train-0`."""
     return f"{split}-{label}"
 
 
@@ -27,15 +27,16 @@ def have_names(classes: Sequence[str]) -> bool:
 
 
 def may_hide_shared(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two data sets may share classes under different names: one's have none, the other's neither, or ImageNet's."""
+    """Whether two data sets may share classes under different names: one has no names, the other has none or ImageNet's."""
     return any(
         not have_names(a) and (not have_names(b) or any(map(SYNSET.fullmatch, b))) for a, b in ((one, other), (other, one))
     )
 
 
 def seen_as(name: str) -> str:
-    """A name as all that a reader takes for it: equal for two names that differ in case, in spaces (of any kind, at an end
-    or several in a row), in letters that are not shown, or in the form of a letter (full-width, an accent apart) alone."""
+    """The form of a name by which names are compared. It is equal for two names that differ only in case, in spaces (of any
+    kind, at an end or several in a row), in characters that show nothing, or in the form of a letter (full-width, an accent
+    apart)."""
     if name.isascii():
         return " ".join(name.split()).casefold() or name
     shown = "".join(one for one in UNSEEN.sub("", normalize("NFKC", name)) if category(one) != "Cf")

@@ -59,23 +59,25 @@ class Dataset(ABC):
     """A data set of images. A plugin subclasses it, with a card (`<module>.yaml`) beside its file.
 
     `options` are the data set's own (`--set data.key=value`), checked against `defaults`; `root` is `--data-root` or
-    `FSBENCH_DATA`, for data sets that read files. Those say so where it does not exist: of `FSBENCH_DATA` nobody else does.
+    `FSBENCH_DATA`, for data sets that read files. Those report a folder that does not exist; nothing else checks
+    `FSBENCH_DATA`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
-    """Those that it has, in this order; one that is for tests alone has `("test",)`."""
+    """The splits that it has, in this order. A data set for tests alone has `("test",)`."""
     folder: ClassVar[str] = ""
     """Its own folder below a data root, and the name that its import is kept under."""
     making: ClassVar[int] = 0
-    """Raised when the same source is prepared as other pixels than before: what an older version prepared is made anew."""
+    """The version of the preparation. Raise it when the same source gives other pixels than before: images that an older
+    version prepared are then made anew."""
     own_root: ClassVar[bool] = False
-    """Whether its files lie just where `--data-root` says: `FSBENCH_DATA` is a folder of published data sets."""
+    """Whether its files are looked for at `--data-root` only. `FSBENCH_DATA` is a folder of published data sets."""
     tests_alone: bool = False
-    """Whether it is given for the test alone, on what was trained on other data: then all is for tests of what states no
-    split. Set before anything is asked of it."""
+    """Whether it is used for a test alone, after a training on other data. Then all its classes are test classes, unless it
+    states a split. It is set before any other member is used."""
     unlike: Mapping[str, Any] = {}
-    """Options by which a test's images are read otherwise than those of its training, as was asked, be they defaults."""
+    """The options that a request set for a test's images so that they are read otherwise than the training's."""
     on_demand: bool = False
     """Whether its images are made when they are asked for (`bank`), so that nothing is prepared."""
 
@@ -85,13 +87,13 @@ class Dataset(ABC):
 
     @property
     def stated(self) -> dict[str, Any]:
-        """The options as specs and caches state them: those that differ from their defaults, so that an option which comes
+        """The options as specs and caches state them: only those that differ from their defaults, so that an option added
         later changes no id."""
         return {key: value for key, value in self.options.items() if value != self.defaults[key]}
 
     @property
     def augment(self) -> tuple[str, ...]:
-        """Augmentations that its options ask for, before those of the training."""
+        """The augmentations that its options ask for. They come before those of the training."""
         return ()
 
     def places(self) -> list[Path]:
@@ -106,13 +108,13 @@ class Dataset(ABC):
         return find_import(self.folder) if self.folder else None
 
     def found(self) -> Path | None:
-        """Where its files lie, for a word on them before they are read; None where they were not seen."""
+        """Where its files lie, for a message before they are read; None if none were found."""
         own = [path for path in self.places() if path != self.root]
         own += [self.imported.path] if self.imported else []
         return next((path for path in own if path.exists()), None)
 
     def download(self) -> list[Path]:
-        """Fetch its files into the cache (`fsbench data get`) and say where they lie; only some data sets can.
+        """Fetch its files into the cache (`fsbench data get`) and return their paths. Only some data sets can.
 
         Raises `DataError` where that fails, `UsageError` where there is nothing that a program may fetch.
         """
@@ -128,7 +130,7 @@ class Dataset(ABC):
         """A short text that changes whenever the prepared pixels, classes or their order would. Reads no image."""
 
     def identified(self) -> bool:
-        """Whether `identity` is known in a moment; not where a large archive would be unpacked for it, or read through."""
+        """Whether `identity` is known at once: not if a large archive must be unpacked or read through for it."""
         return True
 
     @abstractmethod
@@ -151,19 +153,19 @@ class Dataset(ABC):
         return None
 
     def variant(self) -> str:
-        """Which of the forms in circulation its source has, in words; "" where there is but one."""
+        """Which of the forms in circulation its source has, in words; "" if there is only one."""
         return ""
 
     def source_files(self, split: str, classes: int, folder: Path) -> dict[str, list[Path]]:
-        """The image files that the prepared images of a split were made from, for others to read (`fsbench bench`): of
-        its first `classes` classes whose images are whole files, paper high, by class name; unpacked below `folder`
-        where they lie in an archive. {} where there are none. Raises `DataError` where they are missing."""
+        """The image files from which a split was prepared, by class name, for other programs to read (`fsbench bench`):
+        those of its first `classes` classes whose images are whole files with light paper. They are unpacked below `folder`
+        if they lie in an archive. {} if there are none. Raises `DataError` where they are missing."""
         return {}
 
 
 def data_root(given: Path | None, option: str = "--data-root") -> Path | None:
-    """The folder or archive that an option names, else the folder of `FSBENCH_DATA`, whether that exists or not: what needs
-    no files does not stop for it. Raises `DataError` where what the option names does not exist."""
+    """The folder or archive that an option names, else the folder of `FSBENCH_DATA`. The latter need not exist, because some
+    data sets need no files. Raises `DataError` where what the option names does not exist."""
     if given is None:
         return Path(os.environ["FSBENCH_DATA"]) if os.environ.get("FSBENCH_DATA") else None
     if (wrong := not_there(given)) is None:
@@ -180,8 +182,8 @@ def root_of(dataset: type, given: Path | None, option: str = "--data-root") -> P
 
 
 def not_there(root: Path) -> OSError | None:
-    """Why nothing can be read at a path, which is neither a folder that can be entered nor a regular file; None where
-    something can."""
+    """Why nothing can be read at a path: it is neither a folder that can be entered nor a regular file. None if it can be
+    read."""
     try:
         if not root.is_dir():
             check_regular(root)
@@ -193,18 +195,18 @@ def not_there(root: Path) -> OSError | None:
 
 
 def stale_environment() -> str | None:
-    """What is wrong with `FSBENCH_DATA`, in words; None where it is not set, or leads to something that may hold data."""
+    """What is wrong with `FSBENCH_DATA`, in words; None where it is not set, or names something that may hold data."""
     if (root := data_root(None)) is None:
         return None
     if (wrong := not_there(root)) is not None:
-        return f"FSBENCH_DATA leads to nothing ({root}: {wrong.strerror})"
+        return f"FSBENCH_DATA names a folder that cannot be read ({root}: {wrong.strerror})"
     if root.is_dir() or root.name.lower().endswith((*ARCHIVES, ".pkl", ".pickle")):
         return None
-    return f"FSBENCH_DATA leads to {root}, which is neither a folder nor an archive"
+    return f"FSBENCH_DATA names {root}, which is neither a folder nor an archive"
 
 
 def absent(root: Path | None, text: str) -> DataError:
-    """The error for files that are nowhere: where they were to be where FSBENCH_DATA leads, to nothing, that is why, else as
-    `text` says."""
+    """The error for files that were not found. It names FSBENCH_DATA if they were looked for there and it is wrong, else it
+    is `text`."""
     stale = stale_environment() if root is not None and root == data_root(None) else None
     return DataError(f"{stale}.\nMend or unset it, or say where the files are: --data-root DIR." if stale else text)

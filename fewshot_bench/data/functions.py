@@ -25,9 +25,9 @@ class FunctionFamily(ABC):
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     parameters: ClassVar[Mapping[str, Range]]
-    """What a function is drawn by: each parameter's name and the range that it is uniform in."""
+    """The name of each parameter of a function, and the range from which it is drawn uniformly."""
     domain: ClassVar[Range]
-    """The range that the points are uniform in."""
+    """The range from which the points are drawn uniformly."""
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         self.options = checked_options(self.defaults, options)
@@ -59,7 +59,7 @@ class FunctionData:
 
     @property
     def fingerprint(self) -> str:
-        """There are no pixels: what makes the values."""
+        """The identity of the family: there are no pixels to hash."""
         return self.family.identity()
 
     @property
@@ -68,7 +68,7 @@ class FunctionData:
         return self.family.shape
 
     def training_classes(self, split: str) -> int:
-        """There are none."""
+        """0: functions have no classes."""
         return 0
 
     def describe(self, *splits: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `fsbench data import` was given: where a data set's files lie, kept in the cache beside what they became."""
+"""What `fsbench data import` was given: where a data set's files lie, kept in the cache beside the prepared images."""
 
 import json
 from contextlib import suppress

@@ -1,8 +1,8 @@
 """Images that a test shares with training, whatever their classes are called, known by a hash of their prepared pixels.
 
-Published data sets have some of their own (CIFAR-FS has 15 groups across its splits), which `fsbench data verify` names and
-no run is refused for. A user's own images, and two data sets beside each other, are compared before a run: what they share
-is said, and a test class of which a considerable part was trained or selected on is refused.
+Some published data sets have equal images in different splits (CIFAR-FS has 15 groups). `fsbench data verify` names these,
+and no run is refused for them. A user's own images, and two data sets that are used together, are compared before a run:
+shared images are reported, and a test class is refused if a considerable part of it was trained or selected on.
 
 Legend: n images, N classes.
 """
@@ -25,9 +25,9 @@ from fewshot_bench.storage import atomic
 from fewshot_bench.text.printable import printable
 
 SHOWN = 60
-"""Characters of a class's name in a message."""
+"""The most characters of a class's name in a message."""
 SHARE = 0.1
-"""Of a class's images: fewer may be duplicates by chance."""
+"""The share of a class's images that is considerable: fewer may be duplicates by chance."""
 Hashes = npt.NDArray[np.uint64]  # [n]: two of a million different images share one with a probability of 3e-8
 
 
@@ -36,7 +36,7 @@ class Side:
     """The images of a split."""
 
     name: str
-    """The data set's."""
+    """The name of the data set."""
     split: str
     class_names: Sequence[str]
     sizes: Ids  # [N]
@@ -63,10 +63,10 @@ class Shared:
 
 
 def check_images(prepared: Prepared, train: TrainSpec, tested: Prepared, test_name: str, note: Note) -> None:
-    """Say which images a test shares with what is trained or selected on, validation with what is trained on, and classes of
-    one split with each other.
+    """Report the images that a test shares with training or validation, those that validation shares with training, and
+    those that classes of one split share with each other.
 
-    Raises `DataError` where a class has a considerable part of its images from what was seen before.
+    Raises `DataError` where a considerable part of a class's images was seen before.
     """
     parts = dict(prepared.parts) if isinstance(prepared, SeveralPrepared) else {train.dataset: prepared}
     trained = train.split.split("+") if train.updates else []
@@ -88,12 +88,12 @@ def _check(split: str, name: str, part: Prepared, seen: list[tuple[str, Prepared
     considerable = [one for one in found if one.images >= SHARE * one.of]
     if considerable and (split == "test" or _is_own(part)):
         raise DataError(
-            f"{len(considerable):,} of the {len(asked.sizes):,} classes of {split} in {name} hold images that are trained "
-            f"or selected on:\n{few(map(str, considerable))}.\nTake them out, or put such classes into one split. "
-            f"`fsbench data verify` names the files that are alike in one data set."
+            f"{len(considerable):,} of the {len(asked.sizes):,} classes of {split} in {name} hold images that are also "
+            f"trained or selected on:\n{few(map(str, considerable))}.\nTake these images out, or put such classes into one "
+            "split. `fsbench data verify` names the equal files of a data set."
         )
     images = sum(one.images for one in found)
-    note(f"{images:,} images of {split} in {name} are trained or selected on, too: {few(map(str, found))}.")
+    note(f"{images:,} images of {split} in {name} are also trained or selected on: {few(map(str, found))}.")
 
 
 def _shared(asked: Side, others: Sequence[Side]) -> list[Shared]:
@@ -120,14 +120,14 @@ def _note_within(side: Side, note: Note) -> None:
     names = [printable(name, SHOWN) for name in side.class_names]
     if pairs := dict.fromkeys(zip(one[one != other].tolist(), other[one != other].tolist(), strict=True)):
         said = few(f"{names[a]} and {names[b]}" for a, b in pairs)
-        note(f"Classes of {side.split} in {side.name} have the same images, which nothing can tell apart: {said}.")
+        note(f"Classes of {side.split} in {side.name} share images, so that nothing can tell them apart: {said}.")
     if twice := dict.fromkeys(one[one == other].tolist()):
         said = few(names[c] for c in twice)
-        note(f"Classes of {side.split} in {side.name} have an image more than once, as support and as query: {said}.")
+        note(f"Classes of {side.split} in {side.name} hold an image twice, which can be support and query at once: {said}.")
 
 
 def _side(name: str, part: Prepared, split: str) -> Side | None:
-    """A split's images; None where they are drawn when they are asked for, or there is no such split."""
+    """A split's images; None where they are drawn on demand, or there is no such split."""
     if split not in part.meta.get("splits", {}) or not part.meta["splits"][split]["classes"]:
         return None
     bank = part.bank(split)
@@ -138,7 +138,7 @@ def _side(name: str, part: Prepared, split: str) -> Side | None:
 
 
 def _hashes(path: Path, images: npt.NDArray[np.uint8]) -> Hashes:
-    """A hash of each image, kept beside the prepared images, with which it goes."""
+    """A hash of each image, kept beside the prepared images and removed with them."""
     with suppress(OSError, ValueError, EOFError):
         kept: Hashes = np.load(path, allow_pickle=False)
         if kept.shape == (len(images),) and kept.dtype == np.uint64:

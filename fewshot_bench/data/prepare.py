@@ -1,4 +1,4 @@
-"""Prepared data: a data set's images made once into one class-sorted memory map, then opened in no time.
+"""Prepared data: a data set's images made once into one class-sorted memory map, then opened at once.
 
 A prepared data set is a folder `<name>-<hash>` of the cache: `images.npy` (uint8 [images, C, H, W], split by split, class
 by class) and `meta.json`. The hash is of the data set's name, options and identity, so another source is another folder.
@@ -51,7 +51,7 @@ class Prepared:
 
     @property
     def depth(self) -> int | None:
-        """As images of how many bits those of 16 were read; None where there are none."""
+        """The depth in bits with which 16-bit images were read; None if there are none."""
         return self.meta.get("depth")
 
     @property
@@ -109,7 +109,7 @@ class OnDemand(Prepared):
 
     @property
     def fingerprint(self) -> str:
-        """There are no stored pixels: what makes them."""
+        """The identity of the data set: there are no stored pixels to hash."""
         return self.dataset.identity()
 
     @property
@@ -129,7 +129,7 @@ class OnDemand(Prepared):
 def no_split(split: str, splits: Iterable[str]) -> TooFewClasses:
     """The error for a split that a data set does not have."""
     held = ", ".join(splits) or "none at all"
-    hint = " It is for tests of what was trained on another: --test-dataset." if held == "test" else ""
+    hint = "  Use it to test what was trained on another one: --test-dataset." if held == "test" else ""
     return TooFewClasses(f"This data set has no classes in split {split!r}; it has {held}.{hint}")
 
 
@@ -172,8 +172,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 def prepare(
     name: str, dataset: Dataset, progress: Progress = lambda done, total: None, note: Note = lambda text: None
 ) -> Prepared:
-    """Open the prepared data set, making it first where the cache lacks it; `note` hears why it is made again, and what
-    was made of a user's own images.
+    """Open the prepared data set, making it first where the cache lacks it. `note` is called with the reason why it is made
+    again, and with what was made of a user's own images.
 
     Raises `DataError` where the source is missing or damaged, `FewshotError` where the cache cannot be written. Made in
     a temporary folder and renamed: an interruption leaves no half-made cache. Of two makers one waits for the other.
@@ -198,7 +198,7 @@ def prepare(
 
 
 def _why_again(name: str, dataset: Dataset, folder: Path) -> Iterator[str]:
-    """What there is to say of prepared images that are there but do not serve."""
+    """Why prepared images that are there cannot be used."""
     if folder.exists():
         yield f"The prepared images of {name} are damaged: they are made again."
         return

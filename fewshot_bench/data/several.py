@@ -30,7 +30,7 @@ def is_several(name: str) -> bool:
 
 
 class SeveralDatasets(Dataset):
-    """Data sets of images of one shape. An option is for each of them that knows it; classes are `omniglot/Greek/...`."""
+    """Data sets of images of one shape. An option applies to each of them that has it; classes are `omniglot/Greek/...`."""
 
     def __init__(self, name: str, options: Mapping[str, Any] | None = None, given: Path | None = None) -> None:
         self.name, self.root, self.options = name, data_root(given), dict(options or {})
@@ -39,7 +39,7 @@ class SeveralDatasets(Dataset):
             raise UsageError(f"{name!r} names a data set twice.")
         kinds = {one: registry.find("datasets", one).load() for one in names}
         if others := [one for one, kind in kinds.items() if not issubclass(kind, Dataset)]:
-            raise UsageError(f"{name!r}: {others[0]} is a family of functions; only data sets of images go together.")
+            raise UsageError(f"{name!r}: {others[0]} is a family of functions; only data sets of images can be joined by +.")
         known = {key for kind in kinds.values() for key in kind.defaults}
         for key in self.options:
             if key not in known:
@@ -55,17 +55,17 @@ class SeveralDatasets(Dataset):
 
     @property
     def stated(self) -> dict[str, Any]:
-        """Those that were given."""
+        """The options that were given."""
         return self.options
 
     @property
     def augment(self) -> tuple[str, ...]:
-        """What any of them asks for."""
+        """The augmentations that any of them asks for."""
         return tuple(dict.fromkeys(word for one in self.members.values() for word in one.augment))
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """That of all of them."""
+        """The shape (C, H, W) of every image, equal in all of them."""
         return next(iter(self.members.values())).shape
 
     def identity(self) -> str:
@@ -73,7 +73,7 @@ class SeveralDatasets(Dataset):
         return f"several-{short_hash({name: one.identity() for name, one in self.members.items()})}"
 
     def classes(self) -> dict[str, list[ImageClass]]:
-        """Those of all of them, one data set after the other."""
+        """The classes of all of them, one data set after the other."""
         each = {name: one.classes() for name, one in self.members.items()}
         return {
             split: [
@@ -85,7 +85,7 @@ class SeveralDatasets(Dataset):
         }
 
     def images(self, progress: Progress) -> Iterator[Images]:
-        """Each is prepared on its own."""
+        """Not available: each of them is prepared on its own."""
         raise NotImplementedError("prepare the members of several data sets one by one")
 
 

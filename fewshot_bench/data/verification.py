@@ -1,6 +1,6 @@
-"""Verification of a data set: its source read again as a whole, beside what was prepared of it, with its duplicates.
+"""Verification of a data set: its whole source is read again and compared with what was prepared; duplicates are found.
 
-Memory stays flat: of each image a short hash is kept, and never more pixels than a block of them. Nothing is written.
+Memory stays flat: a short hash of each image is kept, and never more pixels than those of a block. Nothing is written.
 
 Legend: n images, C channels, H and W their size.
 """
@@ -71,7 +71,7 @@ class Verification:
     """Classes whose prepared images are not those of the source."""
     duplicates: tuple[Duplicates, ...] = ()
     remarks: tuple[str, ...] = ()
-    """What is lost of the images when they become pixels; no damage."""
+    """What the images lose when they become pixels; this is no damage."""
 
     @property
     def whole(self) -> bool:

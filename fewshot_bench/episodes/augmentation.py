@@ -32,11 +32,11 @@ from fewshot_bench.episodes.randomness import task_uniforms
 from fewshot_bench.errors import UsageError, unknown
 
 AREA = (0.08, 1.0)
-"""Of a resized crop, as a share of the image's."""
+"""The least and the largest area of a resized crop, as a share of the image's."""
 RATIO = (3 / 4, 4 / 3)
-"""Of a resized crop's width to its height."""
+"""The least and the largest ratio of a resized crop's width to its height."""
 ATTEMPTS = 10
-"""At a resized crop that fits."""
+"""Attempts to draw a resized crop that fits."""
 JITTER = 0.4
 """The most that a factor differs from 1."""
 GREY = (0.299, 0.587, 0.114)
@@ -62,13 +62,13 @@ def augmentations(dataset: object, trained: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_augmentation(names: Sequence[str], shape: tuple[int, ...]) -> None:
-    """Refuse operations that there are not, or not for images of this shape (C, H, W); raises `UsageError`."""
+    """Refuse operations that do not exist, or that images of this shape (C, H, W) do not allow; raises `UsageError`."""
     for name in names:
         if name not in OPERATIONS:
             raise unknown("augmentation", name, OPERATIONS)
     if names and len(shape) != 3:
         raise UsageError(
-            f"augment={names[0]} applies only to images; this data set is a family of functions. Leave augment out."
+            f"augment={names[0]} applies only to images; this data set is a family of functions. Remove augment."
         )
     if "rotate" in names and shape[1] != shape[2]:
         raise UsageError(f"augment=rotate turns square images, not {shape[1]} x {shape[2]} pixels: leave rotate out.")
@@ -97,7 +97,7 @@ def resized_crop(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def flip(images: Tensor, draws: Tensor) -> Tensor:
-    """Each image [N, C, H, W], from left to right where its draw [N, 1] is below a half."""
+    """Each image [N, C, H, W], mirrored left to right where its draw [N, 1] is below a half."""
     columns = torch.arange(images.shape[3], device=images.device)
     columns = torch.where(draws < 0.5, columns.flip(0), columns)  # [N, W]
     return images.gather(3, columns[:, None, None].expand_as(images))

@@ -56,7 +56,8 @@ class BatchSource:
         return images, on_device(torch.from_numpy(labels), self.device)
 
     def _augmented(self, images: Tensor, index: int) -> Tensor:
-        """The images as those of one task, whose key is the batch's number, and each of a class of its own."""
+        """The images, augmented as one task whose key is the batch's number and in which each image is a class of its
+        own."""
         key = torch.tensor([derive_seed(index, f"batch of {self.key}")])
         classes = torch.arange(len(images))[None]
         return augmented(images[None], on_device(classes, self.device), on_device(key, self.device), self.augment)[0]

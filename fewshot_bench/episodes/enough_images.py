@@ -12,12 +12,12 @@ from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.errors import TooFewClasses, UsageError
 
 OPTIONS = ("ways", "shots", "queries")
-"""What a command says of its test's episodes by options of their own."""
+"""The keys of a test's episodes that have an option of the command."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Whose episodes they are, and so which settings say their size."""
+    """Whose episodes they are, and so which settings set their size."""
 
     title: str = ""
     section: Literal["train", "validation", "test"] = "test"
@@ -37,8 +37,8 @@ class Place:
 
 
 def check(banks: Sequence[ImageBank], size: EpisodeSize, place: Place | None = None) -> None:
-    """Refuse episodes that one of some splits cannot give; raises `UsageError` with what would fit, in one line, and for
-    want of classes `TooFewClasses`."""
+    """Refuse episodes that one of some splits cannot give; raises `UsageError` with what would fit, in one line, or
+    `TooFewClasses` where classes are missing."""
     place = place or Place()
     ways, images = _lack_of_classes(banks, size, place), _lack_of_images(banks, size, place)
     if lacks := [lack for lack in (ways, images) if lack]:
@@ -47,7 +47,7 @@ def check(banks: Sequence[ImageBank], size: EpisodeSize, place: Place | None = N
 
 
 def classes_of(banks: Iterable[ImageBank]) -> int:
-    """Classes of the split that has the fewest; more than there can be where there is no split."""
+    """Classes of the split that has the fewest; more than any split can have where there is none."""
     return min((len(bank.starts) - 1 for bank in banks), default=sys.maxsize)
 
 
@@ -57,7 +57,7 @@ def _lack_of_classes(banks: Sequence[ImageBank], size: EpisodeSize, place: Place
         return ""
     needed = f"{ways} ways" + (f" and {size.distractors} distractors" if size.distractors else "")
     if classes == 1:
-        return f"{needed} are more than the one class of this split, which has nothing to tell apart"
+        return f"{needed} are more than the one class of this split, and one class leaves nothing to tell apart"
     fitting = min(classes, place.together or classes)
     most = {"max_ways" if size.max_ways else "ways": fitting} if ways > fitting else {}
     if size.max_ways and size.ways > fitting:
@@ -76,14 +76,14 @@ def _lack_of_images(banks: Sequence[ImageBank], size: EpisodeSize, place: Place)
     needed = f"{', '.join(parts[:-1])} and {parts[-1]} need {shots + queries + unlabelled} images of each class"
     lack = f"{needed}, but class {name!r} has {room}"
     if room < 2:
-        return f"{lack}; a shot and a query are two: leave that class out"
+        return f"{lack}; one shot and one query need two: leave that class out"
     if unlabelled and shots + queries < room:
         return f"{lack}: at most {place.says(**_unlabelled(room - shots - queries, size))}"
     return f"{lack} (shots + queries = {room} at most): for example {_fitting(room, size, place)}"
 
 
 def _fitting(room: int, size: EpisodeSize, place: Place) -> str:
-    """Options of shots and queries of which a class has as many images as it needs."""
+    """Options of shots and queries for which a class of `room` images is large enough."""
     shots, queries, custom = size.largest_shots, size.queries, ""
     if place.queries == "shots":
         shots = queries = room // 2
@@ -105,7 +105,7 @@ def _fitting(room: int, size: EpisodeSize, place: Place) -> str:
 
 
 def _unlabelled(most: int, size: EpisodeSize) -> dict[str, int]:
-    """Settings of at most so many unlabelled images; distractors are nothing without them."""
+    """Settings for at most so many unlabelled images. Distractors mean nothing without them."""
     return {"unlabelled": most} | ({"distractors": 0} if size.distractors and not most else {})
 
 

@@ -22,7 +22,7 @@ from fewshot_bench.episodes.philox import key_of, whole_steps, word_rows
 from fewshot_bench.episodes.tasks import Tasks
 
 WORDS_AT_ONCE = 2**22
-"""Of which a digest holds a few arrays, 32 MiB each."""
+"""Words that a digest draws at once: it holds a few arrays of them, 32 MiB each."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class FunctionSampler:
         return sha.hexdigest()
 
     def _parts(self, first: int, count: int) -> Iterator[npt.NDArray[Any]]:
-        """The parameters of some tasks, then their support, queries and keys; where these are many, drawn anew for each of
-        the four, a few tasks at a time."""
+        """The parameters of some tasks, then their support, queries and keys. Many tasks are drawn anew for each of the
+        four, a few at a time."""
         at_once = max(1, WORDS_AT_ONCE // self.words)
         if at_once >= count:
             block = self.block(first, count)

@@ -2,10 +2,10 @@
 
 The engine seeds them wherever it seeds the global ones (`randomness`): from the run's seed when the method is built and in
 each update, from the task's key at test. Otherwise a score would depend on what the process did before. They are looked for
-once a method, before anything is asked of it, and its copies share them.
+once for each method, before it is first called, and its copies share them.
 
-A generator is not found that is made later, that a library holds in its own modules, or that runs inside a Python generator
-or a thread; nor does a seed reach one that takes its numbers from the operating system, which is refused.
+A generator is not found if it is made later, if a library holds it in its own modules, or if it runs inside a Python
+generator or a thread. One that takes its numbers from the operating system cannot be seeded, and is refused.
 """
 
 import pickle
@@ -36,7 +36,7 @@ class OwnGenerator:
     generator: Any
 
     def seed(self, seed: int) -> None:
-        """Start anew; each name has a stream of its own."""
+        """Start anew from a seed; each name has a stream of its own."""
         number, x = derive_seed(seed, f"generator {self.name}"), self.generator
         match x:
             case torch.Generator():
@@ -51,7 +51,7 @@ class OwnGenerator:
 
     @property
     def state(self) -> Any:
-        """From which it can go on."""
+        """The state from which it can go on."""
         match self.generator:
             case torch.Generator():
                 return self.generator.get_state()
@@ -79,7 +79,7 @@ class OwnGenerator:
 
 
 def _bits(x: Any) -> Any:
-    """What draws the words of one of numpy's."""
+    """The bit generator behind one of numpy's generators."""
     if isinstance(x, np.random.RandomState):
         return x._bit_generator
     return x if isinstance(x, np.random.BitGenerator) else x.bit_generator
@@ -128,8 +128,8 @@ def find(roots: Iterable[object]) -> tuple[OwnGenerator, ...]:
 def _add(found: dict[str, OwnGenerator], name: str, x: Any) -> None:
     if isinstance(x, random.SystemRandom):
         raise PluginError(
-            f"{name} draws from the operating system, so that no seed gives the same numbers again.\n"
-            "Draw from torch's global generator in training, and from tasks.key at test, or make it random.Random."
+            f"{name} draws from the operating system, so no seed gives the same numbers again.\n"
+            "Draw from torch's global generator in training and from tasks.key at test, or use random.Random."
         )
     while name in found:
         name += "'"
@@ -137,7 +137,7 @@ def _add(found: dict[str, OwnGenerator], name: str, x: Any) -> None:
 
 
 def _name_of(x: object) -> str | None:
-    """The name of what has one of its own, by which a part of it is called."""
+    """The name of an object that has one, from which its parts take theirs."""
     if isinstance(x, ModuleType):
         return x.__name__.rpartition(".")[2] if not x.__name__.startswith(PREFIX) else x.__name__[len(PREFIX) + 13 :]
     if isinstance(x, (type, FunctionType)):

@@ -19,11 +19,11 @@ from fewshot_bench.storage import atomic
 from fewshot_bench.text.printable import printable
 
 SIDE = 100
-"""Pixels that an image has in the picture, about: smaller ones are enlarged by a whole number."""
+"""About how many pixels wide an image is in the picture: smaller ones are enlarged by a whole number."""
 MOST_PIXELS = 60_000_000
-"""Of a picture."""
+"""The most pixels of a picture."""
 GAP, MARGIN, ROW_LABEL, LINE, BETWEEN = 4, 16, 62, 15, 22
-"""Pixels between images, around all, of the words left of a row, of a line of text, between episodes."""
+"""Pixels: between images, around everything, for the words left of a row, for a line of text, between episodes."""
 TITLE_SIZE, TEXT_SIZE = 14, 11
 PAPER, STRIP, INK, PALE = "white", "#e8eef6", "#1a1a1a", "#666666"
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc")
@@ -75,7 +75,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.shape[0] not in (1, 3):
-            raise UsageError(f"Images of {self.shape[0]} channels cannot be shown: 1 is grey, 3 are RGB.")
+            raise UsageError(f"Images of {self.shape[0]} channels cannot be shown, only grey (1) and RGB (3).")
         width, height = self.size
         if width * height > MOST_PIXELS:
             raise UsageError(
@@ -85,7 +85,7 @@ class Layout:
 
     @property
     def scale(self) -> int:
-        """How many times as wide as it is an image is shown."""
+        """By what factor an image is enlarged."""
         return max(1, round(SIDE / max(self.shape[1:])))
 
     @property
@@ -95,7 +95,7 @@ class Layout:
 
     @property
     def height(self) -> int:
-        """Of an episode."""
+        """The height of an episode."""
         return 3 * LINE + (self.shots + self.queries) * self.cell[1] + 3 * GAP + BETWEEN
 
     @property
@@ -174,7 +174,7 @@ def text_font(text: str, size: int = TEXT_SIZE) -> Font:
 
 
 def lacking(text: str, font: Font) -> set[str]:
-    """The characters that a font draws as the box that stands for whatever it does not have."""
+    """The characters that a font lacks: it draws each as the same box."""
     box = _bits("\U0010ffff", font)  # no character, in any font
     return {character for character in set(printable(text)) if _bits(character, font) == box}
 

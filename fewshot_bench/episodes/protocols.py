@@ -11,22 +11,22 @@ from fewshot_bench.specs import TRANSDUCTIVE_MODES, Kind, Normalisation
 
 @dataclass(frozen=True)
 class Protocol:
-    """Test conditions. None means that the request is free to say."""
+    """Test conditions. None means that the request decides."""
 
     name: str
     summary: str
     queries: int | Literal["shots"] | None
-    """A class; `shots`: as many as there are shots."""
+    """Queries of each class; `shots`: as many as shots."""
     episodes: int | None
     seed: int | None
     transductive: bool | None
-    """Whether normalisation uses the other queries of an episode; None: it may where that is asked for."""
+    """Whether normalisation uses the other queries of an episode; None: only where the request asks for it."""
     kind: Kind | None = "classification"
-    """What it tests; None: anything."""
+    """The kind of tasks that it tests; None: any."""
     ranks: bool = False
     """Whether its tables rank."""
     episodes_on: Mapping[str, int] = field(default_factory=dict)
-    """Episodes by data set, where that one differs."""
+    """The number of episodes on the data sets where it differs."""
     any_size: bool = False
     """Whether its episodes may differ in size, and show unlabelled images."""
 
@@ -66,8 +66,8 @@ PROTOCOLS = {
         Protocol(
             "finn",
             "Finn et al. 2017: 600 episodes, as many queries a class as shots; queries may normalise each other."
-            " Their own shuffle of Omniglot's characters is lost: the 423 test characters here are Vinyals et al.'s. They"
-            " draw a rotation for each class of a task; here each rotation is a class, and two of one character may meet",
+            " Their own shuffle of Omniglot's characters is lost, so the 423 test characters here are Vinyals et al.'s. They"
+            " draw a rotation for each class of a task; here each rotation is a class, so two of one character may meet",
             "shots",
             600,
             0,
@@ -76,7 +76,7 @@ PROTOCOLS = {
         Protocol("ravi", "Ravi & Larochelle 2017: 600 episodes, 15 queries a class, inductive", 15, 600, 0, False),
         Protocol(
             "custom",
-            "your own episodes and queries; compared with nothing else",
+            "your own numbers of episodes and queries; compared with no other protocol",
             None,
             None,
             None,
@@ -88,7 +88,7 @@ PROTOCOLS = {
 }
 
 FREE = {"queries": 15, "episodes": 600, "seed": 0}
-"""What a protocol leaves free and a request does not say."""
+"""The values of what a protocol leaves free and a request does not set."""
 
 
 def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | None) -> dict[str, int]:
@@ -99,7 +99,7 @@ def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | N
     if protocol.kind not in (None, kind):
         fitting = ", ".join(other.name for other in PROTOCOLS.values() if other.kind in (None, kind))
         raise UsageError(
-            f"Protocol {name!r} is for {protocol.kind}, and {dataset} is {kind}: give --protocol one of {fitting}."
+            f"Protocol {name!r} is for {protocol.kind}, but {dataset} is {kind}: give --protocol one of {fitting}."
         )
     queries = shots if protocol.queries == "shots" else protocol.queries
     fixes = {"queries": queries, "episodes": protocol.episodes_on.get(dataset, protocol.episodes), "seed": protocol.seed}
@@ -110,7 +110,7 @@ def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | N
         text = f"Protocol {name!r} has {has}, not {' and '.join(str(wanted[key]) for key in broken)}."
         if broken.keys() - {"seed"}:
             raise UsageError(f"{text} For a test of your own add --protocol custom.")
-        raise UsageError(f"{text} This seed is of the test's episodes; that of the training is --seeds {wanted['seed']}.")
+        raise UsageError(f"{text} This seed draws the test's episodes; --seeds {wanted['seed']} sets the training's.")
     free = {key: FREE[key] if value is None else value for key, value in wanted.items()}
     return {key: free[key] if fixed is None else fixed for key, fixed in fixes.items()}
 

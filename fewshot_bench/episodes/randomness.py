@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def task_uniforms(key: Tensor, shape: tuple[int, ...], purpose: str) -> Tensor:
     """A task's own draws: uniform numbers in (0, 1), float64 [T, *shape], a function of its key [T] and the purpose alone.
 
-    Each key starts a SplitMix64 stream (Steele, Lea & Flood 2014) of its own; integers alone until the end, so that every
-    device gives the same.
+    Each key starts a SplitMix64 stream (Steele, Lea & Flood 2014) of its own. It computes with integers until the end, so
+    that every device gives the same.
     """
     start = _mixed(key ^ derive_seed(0, purpose))[:, None]  # [T, 1]
     steps = torch.arange(1, math.prod(shape) + 1, device=key.device) * _GOLDEN
@@ -75,7 +75,7 @@ class ForkedGenerator:
 @contextmanager
 def host_generators(own: "Sequence[OwnGenerator]" = ()) -> Iterator[Callable[[int], None]]:
     """numpy's and Python's own global generators, from which a plugin may draw, and generators of the plugin's `own`: inside
-    they are what the yielded function seeds them with, afterwards what they were."""
+    the block they are seeded by the yielded function, and after it they have their former state."""
     outside = np.random.get_state(), random.getstate(), [one.state for one in own]
 
     def seed_with(seed: int) -> None:

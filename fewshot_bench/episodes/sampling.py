@@ -63,7 +63,7 @@ class EpisodeIndices:
 
     @property
     def parts(self) -> list[npt.NDArray[np.generic]]:
-        """What a digest is of."""
+        """The arrays that a digest covers."""
         unlabelled = [] if self.unlabelled is None else [self.unlabelled]
         return [self.support, self.support_y, self.query, self.query_y, self.key, *unlabelled]
 
@@ -99,7 +99,7 @@ class EpisodeSampler:
             yield self.block(start, min(BLOCK, first + count - start))
 
     def _kernel_block(self, first: int, count: int) -> EpisodeIndices:
-        """By a kernel of the same words and mapping, and so of the same episodes."""
+        """The block as a kernel draws it: with the same words and mapping, and so the same episodes."""
         n, k, q = self.ways, self.shots, self.queries
         support, support_y = np.empty((count, n * k), np.int64), np.empty((count, n * k), np.int64)
         query, query_y = np.empty((count, n * q), np.int64), np.empty((count, n * q), np.int64)

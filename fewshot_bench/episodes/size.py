@@ -23,7 +23,7 @@ class EpisodeSize:
 
     @classmethod
     def of(cls, spec: "TrainSpec | Validation | TestSpec | Mapping[str, Any]") -> "EpisodeSize":
-        """The size that a spec says, or one that stands in a record."""
+        """The size that a spec or a record states."""
         said = dict(spec)
         return cls(**{one.name: said[one.name] for one in fields(cls) if said.get(one.name) is not None})
 
@@ -69,7 +69,7 @@ class EpisodeSize:
 
 
 MORE = frozenset(one.name for one in fields(EpisodeSize) if one.default is not MISSING)
-"""The names of what an episode may have beside ways, shots and queries."""
+"""The fields of an episode's size beside ways, shots and queries."""
 
 
 def span(low: int, high: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Where tasks come from: a source makes those of any numbers, of one bank, or of several.
+"""Where tasks come from: a source makes the tasks of any numbers, from one bank or from several.
 
 Legend: T tasks, S support images, Q query images, U unlabelled images, in all (not per class).
 """
@@ -103,14 +103,14 @@ def to_float(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class MixedSource:
-    """Tasks each of which is of one of several sources, all of one size: task i is task i of the source that i draws."""
+    """Tasks of one size from several sources: task i is task i of the source that i draws."""
 
     def __init__(self, sources: Sequence[Source], seed: int) -> None:
         self.sources, self.sampler = sources, sources[0].sampler
         self.key = derive_seed(seed, "data sets")
 
     def drawn(self, task: int) -> int:
-        """Which source a task is of."""
+        """The number of the source from which a task comes."""
         return one_below(len(self.sources), self.key, task)
 
     def tasks(self, first: int, count: int) -> Tasks:

@@ -34,7 +34,7 @@ class Tasks:
         return self.query_y
 
     def some(self, part: slice | Tensor) -> "Tasks":
-        """Some of the tasks: of a slice as views, of their numbers as copies."""
+        """Some of the tasks: views for a slice, copies for a tensor of their numbers."""
         held = {one.name: getattr(self, one.name) for one in fields(self)}
         parts: dict[str, Any] = {name: x[part] for name, x in held.items() if isinstance(x, Tensor)}
         return replace(self, **parts)

@@ -1,27 +1,29 @@
 """Episodes of varying ways and shots, of unbalanced support, and with unlabelled images; the stream of each size its own.
 
-Episode i is a pure function of (structure id, size, seed, i), by the words and the mapping of `sampling` but for two things:
+Episode i is a pure function of (structure id, size, seed, i), by the words and the mapping of `sampling`, with two
+exceptions:
 
-- key: that of "varying", structure id, ways, max_ways, shots, max_shots, imbalanced, queries, unlabelled, distractors,
-  seed. So a test with unlabelled images has other labelled ones than the test of the same size without.
-- With W the most ways, K the most shots of a class, Q queries, U unlabelled images and D distractors, the words are, in
-  this order: 1 for the ways, W for the shots, W + D for the draws of classes, (W + D)(K + Q + U) for those of images class
-  by class, W K for the order of the support, W Q for that of the queries, (W + D) U for that of the unlabelled, 1 for the
-  task's key. An episode of N ways takes of each part as many as it needs, from the front; its distractors are the D classes
-  drawn after its ways. Of a class's images the first K are for its support, of which it takes its shots, the next Q are
-  its queries, the last U unlabelled; of a distractor's all but the last U are left out.
+- key: `philox.key_of` "varying", structure id, ways, max_ways, shots, max_shots, imbalanced, queries, unlabelled,
+  distractors, seed. So a test with unlabelled images has other labelled images than the test of the same size without.
+- With W the most ways, K the most shots of a class, Q queries, U unlabelled images and D distractors, the words are, in this
+  order: 1 for the ways, W for the shots, W + D for the draws of classes, (W + D)(K + Q + U) for those of images class by
+  class, W K for the order of the support, W Q for that of the queries, (W + D) U for that of the unlabelled, 1 for the
+  task's key. An episode of N ways takes the words that it needs from the front of each part; its distractors are the D
+  classes drawn after its ways. The first K images of a class are for its support, which takes its shots from them; the next
+  Q are its queries, the last U unlabelled. A distractor shows only its last U.
 
 N is uniform from `ways` to `max_ways`; the shots are uniform from `shots` to `max_shots`, one draw for all classes, or with
-`imbalanced` one for each class. Queries are Q of each class, always.
+`imbalanced` one for each class. Each class always has Q queries.
 
-meta-dataset draws otherwise (Triantafillou et al. 2020, section 3): its ways too are uniform, from 5 to 50 or to as many
-classes as there are, but of ImageNet and Omniglot they are classes near each other in the hierarchy; queries are 10 a class,
-or half of the smallest class; the size of the whole support is drawn first, up to 500 images, and shared out in proportion
-to the sizes of the classes times a random factor from 1/2 to 2. Here every class is as likely as another to have more shots.
+Meta-Dataset draws otherwise (Triantafillou et al. 2020, section 3). Its ways are uniform too, from 5 to 50 or to as many
+classes as there are, but for ImageNet and Omniglot it takes classes that are near each other in the hierarchy. Queries are
+10 a class, or half of the smallest class. The size of the whole support is drawn first, up to 500 images, and shared out in
+proportion to the sizes of the classes times a random factor from 1/2 to 2. Here all classes are equally likely to have more
+shots.
 
 Semi-supervised episodes are those of Ren et al. 2018 (5 unlabelled a class in training, 5 or 20 at test, 5 distractors),
-but for one thing: in training they divide the images of each class for good, 10 % (mini-ImageNet: 40 %) that may be labelled
-and a rest that may not. Here any image may be either, in another episode.
+with one difference. In training they divide the images of each class for good: 10 % (mini-ImageNet: 40 %) may be labelled,
+the rest may not. Here any image may be labelled in one episode and unlabelled in another.
 
 Legend: B episodes of a block, N ways, W, K, Q, U, D as above, S support images in all.
 """

@@ -1,4 +1,4 @@
-"""A user's file opened: only one that is a plain file, whose end is known, and read only up to a bound.
+"""A user's file, opened only if it is a plain file whose end is known, and read only up to a bound.
 
 A pipe may wait for ever, and a device (`/dev/zero`) or a file of the system's own (`/proc/kmsg`) never ends.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 LARGEST_TEXT = 2**26
-"""Bytes that a file of settings, a split or a list may have: 64 MiB, a split of a million classes."""
+"""The most bytes of a file of settings, a split or a list: 64 MiB, enough for a split of a million classes."""
 KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -19,11 +19,11 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
-"""What else than a file a path may lead to."""
+"""What a path may lead to if it is not a file."""
 
 
 def check_regular(path: Path) -> None:
-    """Raises `OSError`, which names the path and says what it is, where that is no regular file; opens nothing."""
+    """Raises `OSError`, which names the path and says what it is, if it is not a regular file. Opens nothing."""
     try:
         status = path.stat()
     except ValueError:  # a NUL in the path

@@ -1,5 +1,5 @@
-"""What an unquoted word of YAML is: a number as JSON writes it, true, false, null, or a text. What YAML 1.1, YAML 1.2 and a
-person read differently is none of them."""
+"""What an unquoted word of YAML is: a number as JSON writes it, true, false, null, or a text. A word that YAML 1.1, YAML 1.2
+and a person read differently is refused."""
 
 import json
 import math
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 LONGEST = 60
-"""Characters of a number that is read at all."""
+"""The most characters of a number that is read."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _LOOSE = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
@@ -28,7 +28,7 @@ VALUES = dict.fromkeys(_forms("true"), True) | dict.fromkeys(_forms("false"), Fa
 _SOMETIMES = (
     dict.fromkeys(_forms("yes on"), "true") | dict.fromkeys(_forms("no off"), "false") | dict.fromkeys(("~", "None"), "null")
 )
-"""What YAML 1.1, or Python, takes for a value and others for text."""
+"""Words that YAML 1.1 or Python take for a value and others for text."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Readings:
     one: str
     other: str
     write: tuple[str, ...]
-    """The forms of which everybody reads each the same way."""
+    """Forms that everybody reads the same way."""
 
 
 def scalar(text: str) -> int | float | bool | str | None:
@@ -48,7 +48,7 @@ def scalar(text: str) -> int | float | bool | str | None:
     if not text:
         raise ValueError('no value is given: write null, or "" for an empty text')
     if text[0] in _FIRST and len(text) > LONGEST and not text.strip("0123456789+-._eE"):
-        raise ValueError(f"a number of {len(text):,} characters is not read: write it shorter, or in quotes for a text")
+        raise ValueError(f"a number of {len(text):,} characters is too long: write it shorter, or in quotes for a text")
     if text[0] in _FIRST and len(text) <= LONGEST and (number := _NUMBER.fullmatch(text)):
         value = float(text) if number[2] or number[3] else int(text)
         if isinstance(value, int) and abs(value) >= 2**63:
@@ -92,7 +92,7 @@ def _or_text(value: str, quoted: str) -> Readings:
 
 
 def _vanished(value: float, text: str) -> bool:
-    """Whether a number became 0 that is none."""
+    """Whether a number that is not 0 became 0."""
     return value == 0 and re.split("[eE]", text)[0].strip("-0.") != ""
 
 

@@ -2,7 +2,7 @@
 
 YAML 1.1 (PyYAML), YAML 1.2 and a person read `010`, `1:30`, `off` or `1_000` differently. Such a scalar is refused, and the
 message gives both readings. Numbers are written as in JSON, so `1e-3` is one. A key written twice, a tag and a missing value
-are refused too; anchors, aliases and merge keys serve in files alone. The parser is libyaml's, where PyYAML has it.
+are refused too; anchors, aliases and merge keys are allowed in files only. The parser is libyaml's, where PyYAML has it.
 """
 
 import json
@@ -21,11 +21,11 @@ Refuse = Callable[[str, Any], UsageError]
 """Makes the error for a reason and the event that it concerns."""
 
 DEEPEST = 50
-"""Lists and mappings within each other."""
+"""How deep lists and mappings may be nested."""
 MOST = 100_000
-"""Values of a document, each alias counted for all that it stands for."""
+"""The most values of a document. An alias counts as all the values that it stands for."""
 SHOWN = 60
-"""Characters of a scalar that a message repeats."""
+"""The most characters of a scalar that a message repeats."""
 
 _BARE = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,7 +69,7 @@ def read_setting(key: str, text: str) -> Any:
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise refuse(f"it cannot be read as YAML: {_reason(error)}. {quoted}") from None
     if len(events) < 5 or not _is_all_of(text, events[2], events[-3]):
-        raise refuse(f"YAML would read only a part of it, or something else. {quoted}")
+        raise refuse(f"YAML would read only a part of it, or something else: {quoted}")
     return value
 
 
@@ -126,7 +126,7 @@ class _Reader:
         """The value that begins with `event`."""
         kind, before = type(event), self.values
         if event.anchor is not None and not self.references:
-            raise self.refuse("YAML takes & and * for references: write a text in quotes", event)
+            raise self.refuse("YAML takes & and * for references: write the text in quotes", event)
         if kind is yaml.AliasEvent:
             return self._alias(event)
         self._count(1, event)
@@ -135,7 +135,7 @@ class _Reader:
         if kind is yaml.ScalarEvent:
             value = self._scalar(event)
         elif len(self.path) > DEEPEST:
-            raise self.complain(f"more than {DEEPEST} lists and mappings stand within each other", event)
+            raise self.complain(f"lists and mappings are nested more than {DEEPEST} deep", event)
         else:
             value = self._sequence() if kind is yaml.SequenceStartEvent else self._mapping()
         if event.anchor is not None:
@@ -146,7 +146,7 @@ class _Reader:
 
     def _alias(self, event: Any) -> Any:
         if event.anchor not in self.anchors:
-            raise self.refuse(f"*{clipped(event.anchor)} refers to nothing that stands before it", event)
+            raise self.refuse(f"*{clipped(event.anchor)} refers to no anchor before it", event)
         value, held = self.anchors[event.anchor]
         self._count(held, event)
         return value
@@ -160,7 +160,7 @@ class _Reader:
         text: str = event.value
         if event.style:
             if not text.isascii() and not is_text(text):  # written as an escape
-                raise self.refuse("half of a character (a lone surrogate) is no text", event)
+                raise self.refuse("half of a character (a lone surrogate) is not a text", event)
             return text
         try:
             return scalar(text)
@@ -205,7 +205,7 @@ class _Reader:
         """What `<<: value` brings in: a mapping, or several, the first of which wins."""
         layers = value if isinstance(value, list) else [value]
         if not self.references or not all(isinstance(layer, dict) for layer in layers):
-            raise self.refuse("it merges mappings, here there are none: a key of that name needs quotes", event)
+            raise self.refuse("it merges mappings, but here are none: put a key of that name in quotes", event)
         return {key: one for layer in reversed(layers) for key, one in layer.items()}
 
 
@@ -219,7 +219,7 @@ def _is_all_of(text: str, first: Any, last: Any) -> bool:
 
 
 def is_text(text: str) -> bool:
-    """Whether each character is whole: an argument that is no UTF-8 has lone surrogates."""
+    """Whether each character is whole: an argument that is not UTF-8 has lone surrogates."""
     return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
@@ -229,6 +229,6 @@ def _escaped(one: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a text that is no YAML, on one line."""
+    """What is wrong with a text that is not YAML, on one line."""
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     return clipped(" ".join(str(said).split()))

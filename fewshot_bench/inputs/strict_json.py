@@ -13,7 +13,7 @@ from fewshot_bench.text.printable import printable
 DEEPEST = 20
 LONGEST_TEXT = 100_000
 LARGEST_NUMBER = 2**53
-"""Up to this every whole number is a float, too, so that no arithmetic on it overflows or rounds."""
+"""Up to this every whole number is a float too, so that arithmetic on it neither overflows nor rounds."""
 
 
 def read_json(path: Path, largest: int) -> Any:
@@ -22,7 +22,8 @@ def read_json(path: Path, largest: int) -> Any:
 
 
 def read_bounded(path: Path, largest: int) -> bytes:
-    """What is in a regular file of at most `largest` bytes; raises `DataError` for another, `FileNotFoundError` for none."""
+    """The content of a regular file of at most `largest` bytes; raises `DataError` for any other file, `FileNotFoundError`
+    if there is none."""
     try:
         return read_regular(path, largest)
     except FileNotFoundError:
@@ -45,8 +46,8 @@ def parse_json(content: bytes | str, where: str) -> Any:
 
 
 def outside_bounds(value: Any, longest: int = LONGEST_TEXT) -> str:
-    """Where a JSON value is deeper, a number larger or a text longer than is read back, or half a character: `train.lr is
-    no finite number`; empty where nothing is."""
+    """What makes a JSON value one that is not read back: too deep, too large a number, too long a text, half a character
+    (`train.lr is no finite number`). Empty if nothing does."""
     return next((f"{printable(key) or 'it'} {wrong}" for key, wrong in _outside_bounds(value, longest)), "")
 
 

@@ -1,4 +1,4 @@
-"""Kernels of our own for what torch has no fast operation for on a CPU; torch has an equivalent of each."""
+"""C++ kernels for what torch computes slowly on a CPU. Each has an equivalent in torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,14 +24,15 @@ __all__ = [
 ]
 
 LANES = 16
-"""Filters come in multiples of this."""
+"""The number of filters must be a multiple of this."""
 
 _present = False  # of the process, as the precision is: autograd has threads of its own
 
 
 @contextmanager
 def serving(kernels: bool) -> Iterator[None]:
-    """Let the kernels serve inside, or torch; outside as before. Raises `Unavailable` where the kernels cannot be had."""
+    """Use the kernels inside the block, or torch; restore the choice after it. Raises `Unavailable` if there are no
+    kernels."""
     global _present
     if kernels:
         library()
@@ -45,7 +46,7 @@ def serving(kernels: bool) -> Iterator[None]:
 def serve(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels compute a block of maps x [..., C, H, W] with this weight [..., O, C, k, k].
 
-    What does not go together is left to torch, which refuses it.
+    Shapes that do not fit together are left to torch, which refuses them.
     """
     fits = weight.shape[-4] % LANES == 0 and weight.shape[-2:] == (3, 3) and weight.shape[-3] == x.shape[-3]
     alike = weight.dtype == x.dtype and (weight.dim() == 4 or len(weight) == len(x))

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from fewshot_bench.kernels.call import call
 
 IMAGES_A_SUM = 8
-"""Images whose weight gradients a kernel adds up before torch adds the sums."""
+"""The number of images whose weight gradients a kernel adds up before torch adds the sums."""
 
 
 class First(ctypes.Structure):
@@ -96,7 +96,7 @@ class PoolNormalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scale: Tensor, shift: Tensor, eps: float, window: int, *ys: Tensor) -> tuple[Tensor, ...]:
         ctx.window, ctx.eps = window, eps
-        centre = ys[0].shape[2] // 2, ys[0].shape[3] // 2  # the border, where the padding shows, lies further from the mean
+        centre = ys[0].shape[2] // 2, ys[0].shape[3] // 2  # at the border the padding moves values off the mean
         pivot = torch.cat([y[:, 0, *centre] for y in ys])  # [T, O]: near the mean, so that the squares do not cancel
         pooled, choice, sums = _pooled(ys, scale, pivot, window)
         means = sums.sum(1, dtype=torch.float64) / _places(ys[0])  # [T, 2, O]

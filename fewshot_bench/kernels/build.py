@@ -1,11 +1,11 @@
 """Compiles the kernels (`*.cpp`) once for this machine and loads it; a few seconds on first use, then a cached library.
 
 No torch header is involved: the library is plain C at its border and is called through ctypes. It is linked against
-nothing (`-nostdlib`, no `-fopenmp` when linking), so that its OpenMP symbols resolve to the runtime that torch has loaded:
-one pool of threads, not two that wait for each other.
+nothing (`-nostdlib`, no `-fopenmp` when linking), so that its OpenMP symbols resolve to the runtime that torch has loaded.
+So there is one pool of threads, not two that wait for each other.
 
-The library's name ends with the hash of its content, so that one which was cut short or replaced is never loaded (it would
-take the process down without a word) but made anew.
+The library's name ends with the hash of its content. So a library that was cut short or replaced is made anew and never
+loaded: it would end the process without a message.
 """
 
 import ctypes
@@ -31,9 +31,9 @@ HEADER = Path(__file__).with_name("lanes.hpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC")
 TIMEOUT_S = 120
 FUNCTION = re.compile(r'extern "C" \w+ (\w+)(##Real)?\(')
-"""What a source declares for us to call."""
+"""The declarations of functions to call in a source."""
 WORK = ".compiling-"
-"""What the name of a folder begins with in which a library is made."""
+"""How the name of a folder begins in which a library is made."""
 
 
 class Unavailable(Exception):
@@ -50,7 +50,7 @@ def library() -> ctypes.CDLL:
 
 @cache
 def _found() -> ctypes.CDLL | str:
-    """The compiled kernels, or why they cannot be had: a process asks often, and tries once."""
+    """The compiled kernels, or why they cannot be had. A process asks often but tries only once."""
     try:
         return _built()
     except Unavailable as error:
@@ -59,7 +59,7 @@ def _found() -> ctypes.CDLL | str:
 
 def _built() -> ctypes.CDLL:
     if not sys.platform.startswith("linux"):
-        raise Unavailable(f"they are built on Linux alone, and this is {sys.platform}")
+        raise Unavailable(f"they are built on Linux only, and this is {sys.platform}")
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise Unavailable("there is no C++ compiler (c++, g++ or clang++)")
@@ -71,9 +71,9 @@ def _built() -> ctypes.CDLL:
 
 
 def _whole(folder: Path, key: str) -> Iterator[Path]:
-    """The libraries of that key that are what was compiled; any other is deleted."""
+    """The libraries of that key whose content is what was compiled. Any other is deleted."""
     found: list[Path] = []
-    with suppress(OSError):  # a folder that cannot be read: what follows says so
+    with suppress(OSError):  # a folder that cannot be read is reported by what follows
         found = sorted(folder.glob(f"kernels-{key}-*.so"))
     for path in found:
         with suppress(OSError):  # one that cannot be read or deleted is replaced
@@ -116,7 +116,7 @@ def _key(compiler: str) -> str:
 
 
 def _compile(compiler: str, folder: Path, key: str) -> Path:
-    """Compile into `folder`; of two processes that do so at once the later one replaces the earlier one's equal file."""
+    """Compile into `folder`. If two processes do so at once, the later one replaces the earlier one's equal file."""
     objects = [f"{source.stem}.o" for source in SOURCES]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,14 +131,14 @@ def _compile(compiler: str, folder: Path, key: str) -> Path:
                 content = file.read()
                 os.fsync(file.fileno())
             return made.replace(folder / _name(key, content))
-    except ValueError as error:  # of CXX: a quotation mark without its other
-        raise Unavailable(f"{compiler} is no command: {error}") from None
+    except ValueError as error:  # CXX has a quotation mark without its pair
+        raise Unavailable(f"{compiler} is not a command: {error}") from None
     except OSError as error:
         raise Unavailable(f"{folder} cannot be written: {reason_of(error)}") from None
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Delete what compilers left whose process was killed."""
+    """Delete what killed compilers left behind."""
     for path in folder.glob(f"{WORK}*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > 10 * TIMEOUT_S:

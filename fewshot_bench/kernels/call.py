@@ -9,7 +9,7 @@ from fewshot_bench.kernels.build import library
 
 Argument = Tensor | ctypes.Structure | ctypes.c_long | ctypes.c_void_p | int | None
 NEED_MEMORY = ("first", "patch", "winograd")
-"""Beginnings of the names of kernels that say whether they got the memory they need."""
+"""How the names of those kernels begin that report whether they got the memory they need."""
 
 
 def call(name: str, *arguments: Argument) -> None:
@@ -26,4 +26,4 @@ def call(name: str, *arguments: Argument) -> None:
     kernel = getattr(library(), f"{name}_{'double' if dtype == torch.float64 else 'float'}")
     failed = kernel(*(ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a for a in arguments))
     if name.startswith(NEED_MEMORY) and failed:
-        raise MemoryError(f"no memory for {name}")
+        raise MemoryError(f"not enough memory for {name}")

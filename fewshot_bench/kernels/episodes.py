@@ -20,4 +20,4 @@ def draw_episodes(
     keys = (ctypes.c_uint64(key_low), ctypes.c_uint64(key_high))
     addresses = (ctypes.c_void_p(array.ctypes.data) for array in (*classes, *into))
     if library().draw_episodes(*keys, *map(ctypes.c_int64, numbers), *addresses):
-        raise MemoryError("no memory for a block of episodes")
+        raise MemoryError("not enough memory for a block of episodes")

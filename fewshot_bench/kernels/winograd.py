@@ -10,7 +10,7 @@ from torch import Tensor
 from fewshot_bench.kernels.call import call
 
 SMALLEST = 5
-"""Side of the maps from which it is faster than torch's convolution: a smaller one fills its tiles badly."""
+"""The side of maps from which it is faster than torch's convolution. Smaller maps fill its tiles badly."""
 
 
 def winograd(x: Tensor, weight: Tensor, transposed: bool = False) -> Tensor:

@@ -1,4 +1,4 @@
-"""What methods and backbones answer the engine with, checked where it comes in: what came, and what is expected.
+"""Checks of what methods and backbones return to the engine. Errors say what came and what is expected.
 
 Legend: T tasks, S support images, Q query images in all, N ways, B images of a batch, D features.
 """
@@ -19,14 +19,12 @@ from fewshot_bench.learning.backbone import Backbone
 from fewshot_bench.learning.base import Method, MethodInfo
 from fewshot_bench.plugins.declarations import FACTORY
 
-OPEN = (
-    "A backbone names its normalised layers in `channels`, and `embed` normalises them by the statistics that it is given."
-)
+OPEN = "A backbone names its normalised layers in `channels`, and `embed` normalises them with the statistics it is given."
 """Hint for refused layers: how a backbone leaves its normalisation to the engine."""
 
 
 def checked_backbone(name: str, made: Any) -> Backbone:
-    """The network that a backbone's callable made; raises `UsageError` where it is none of the interface."""
+    """The network that a backbone's callable made; raises `UsageError` where it has not the interface."""
     if not isinstance(made, Backbone):
         raise UsageError(
             f"Backbone {name!r} made {told(made)}, not a Backbone: {FACTORY},\n"
@@ -47,14 +45,14 @@ def checked_values(who: str, made: Any) -> Any:
     for name, tensor in state.items():
         if is_lazy(tensor):
             raise UsageError(
-                f"{who} has a lazy layer without values ({name}): give the network one input as it is made,\n"
-                "or name the layer's size."
+                f"{who} has a lazy layer without values ({name}): give the network one input when it is made,\n"
+                "or state the layer's size."
             )
     return made
 
 
 def checked_method(method: Method, *, trained: bool) -> Method:
-    """A method as it was built; raises `PluginError` where it did not set its base up or has nothing to train."""
+    """A method as it was built; raises `PluginError` where its base was not set up or it has nothing to train."""
     name = type(method).__name__
     if not isinstance(getattr(method, "info", None), MethodInfo):
         raise PluginError(f"{name}.__init__ must call super().__init__(hparams, info, backbone).")
@@ -116,7 +114,7 @@ def checked_features(method: Method, answer: Any, images: int) -> Tensor | None:
 
 
 def check_layers(method: Method) -> None:
-    """Refuse torch's own normalisation layers that normalise by a batch or follow it, where the declared mode does not reach
+    """Refuse torch's own layers that normalise by a batch, or gather its statistics, where the declared mode does not reach
     them: in a backbone, beside one, and in a method whose only mode is `none`. Raises `UsageError`.
 
     `method` is in training mode: a layer that stays in evaluation mode there, with statistics of its own, is a fixed map. A
@@ -126,9 +124,9 @@ def check_layers(method: Method) -> None:
         return
     for name, layer in method.named_modules():
         if not isinstance(layer, _NormBase) or (isinstance(layer, _InstanceNorm) and not layer.track_running_stats):
-            continue  # an image that normalises itself is no matter of its companions
+            continue  # it normalises each image alone
         if layer.training or not layer.track_running_stats:
             raise UsageError(
                 f"{type(method).__name__} holds torch's {type(layer).__name__} ({name}), which the declared normalisation "
-                f"does not reach.\nTake GroupNorm or LayerNorm, or keep it in evaluation mode.\n{OPEN}"
+                f"does not reach.\nUse GroupNorm or LayerNorm, or keep the layer in evaluation mode.\n{OPEN}"
             )

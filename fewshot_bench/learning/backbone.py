@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fewshot_bench.learning.normalisation import Statistics
 
 Parameters = Mapping[str, Tensor]
-"""Parameter name -> value, shared by all tasks (the parameter's own shape) or one a task ([T, *shape])."""
+"""Parameter name -> value: one shared by all tasks (the parameter's own shape), or one for each task ([T, *shape])."""
 
 
 class Backbone(nn.Module, ABC):
@@ -23,5 +23,5 @@ class Backbone(nn.Module, ABC):
     def embed(self, x: Tensor, params: Parameters, given: Statistics | None = None) -> tuple[Tensor, Statistics]:
         """Images x [T, n, C, H, W] -> embeddings [T, n, D] and the statistics that normalised them.
 
-        `given` statistics normalise where there are some; otherwise each task's n images normalise each other.
+        The statistics `given` normalise, if there are any; otherwise each task's n images normalise each other.
         """

@@ -36,7 +36,8 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What decides a computation beside the weights and the tasks: stated by `Method.under`, read as `method.conditions`."""
+    """What decides a computation beside the weights and the tasks. `Method.under` states it, `method.conditions` reads
+    it."""
 
     normalisation: Normalisation = "none"
     inner_steps: int | None = None  # at test; None: as many as the hyper-parameters say
@@ -55,12 +56,12 @@ class Method(nn.Module, ABC):
     Hparams: ClassVar[type] = NoHparams
     """A frozen dataclass; its defaults are the method's."""
     trained: ClassVar[bool] = True
-    """False for what has nothing to learn: it is tested as it is built."""
+    """False if it has nothing to learn: it is tested as it is built."""
     trains_on: ClassVar[Literal["episodes", "classes"]] = "episodes"
     """What an update sees: episodes (`loss`), or a batch of images of all training classes (`batch_loss`)."""
     needs_backbone: ClassVar[bool] = True
     fixed_ways: ClassVar[bool] = False
-    """True where the number of ways is built in, so that training and test must agree."""
+    """True if the number of ways is built in, so that training and test must agree."""
     fixed_support: ClassVar[bool] = False
     """True where the method is built for at most `info.largest_support` support images."""
     balanced_support: ClassVar[bool] = False
@@ -87,8 +88,8 @@ class Method(nn.Module, ABC):
 
     @contextmanager
     def under(self, conditions: Conditions) -> Iterator[None]:
-        """Compute under `conditions` inside: this method reads them, products have their precision, and the kernels serve or
-        do not. Outside all is as before. Raises `Unavailable` where the kernels cannot be had."""
+        """Compute under `conditions` inside the block: this method reads them, products have their precision, and kernels
+        are used or not. After it everything is as before. Raises `Unavailable` where the kernels cannot be had."""
         earlier = self._conditions
         with products_in(conditions.precision), kernels.serving(conditions.kernels):
             self._conditions = conditions
@@ -116,14 +117,14 @@ class Method(nn.Module, ABC):
         regression."""
 
     def predict_steps(self, tasks: Tasks) -> Tensor | None:
-        """What `predict` says after each inner step, [steps, T, Q, N or D], the last as `predict` itself; None for a method
-        without inner steps. A test of regression reports each."""
+        """What `predict` would return after each inner step, [steps, T, Q, N or D]; the last is what it returns. None for a
+        method without inner steps. A test of regression reports each."""
         return None
 
     def after_update(self) -> None:
         """Called after each update of the parameters."""
 
     def embed_images(self, images: Tensor) -> Tensor | None:
-        """Embeddings [n, D] of images [n, C, H, W] where they do not depend on the task under the present conditions,
-        so that a test embeds each image once and hands `predict` tasks of embeddings; None where they do."""
+        """Embeddings [n, D] of images [n, C, H, W] if they do not depend on the task under the present conditions, else
+        None. With embeddings, a test embeds each image once and hands `predict` tasks of embeddings."""
         return None

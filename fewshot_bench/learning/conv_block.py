@@ -1,6 +1,7 @@
-"""A block of the field's embedding networks: convolution, pooling, normalisation with its statistics in the open, ReLU.
+"""The usual block of embedding networks: convolution, pooling, normalisation with its statistics in the open, ReLU.
 
-Where the kernels serve (a CPU, 16 filters or a multiple), they do; elsewhere torch does, to the same result up to rounding.
+The kernels compute it where they can (on a CPU, with 16 filters or a multiple). Elsewhere torch does, with the same result
+up to rounding.
 
 Legend: T tasks, n images a task, C channels, H x W a map, O filters, k the window of the pooling (1: none), h x w the size
 after it, P = 9 C values of a patch.
@@ -32,9 +33,10 @@ def conv_block(
 ) -> tuple[Tensor, Moments]:
     """Maps x [T, n, C, H, W] -> ReLU(scale * normalised(pool(x * weight)) + shift) [T, n, O, h, w] and the moments used.
 
-    Weight [O, C, 3, 3], scale and shift [O] serve all tasks, or have a task axis [T, ...]. The `given` moments normalise
-    where there are some, else those of each task's own maps before pooling. Pooling goes before the normalisation, on a
-    quarter of the values: the largest of a window, or the smallest where the scale is negative, as after it.
+    Weight [O, C, 3, 3], scale and shift [O] serve all tasks, or have a task axis [T, ...]. The `given` moments normalise, if
+    there are any, else those of each task's own maps before pooling. Pooling goes before the normalisation, which then has a
+    quarter of the values. It takes the largest of a window, or the smallest where the scale is negative, which gives the
+    same as pooling afterwards.
     """
     scale = torch.ones_like(shift) if scale is None else scale
     scale, shift = torch.atleast_2d(scale), torch.atleast_2d(shift)  # [T or 1, O]

@@ -1,7 +1,8 @@
-"""Copies of a method that share no state with it, of those too that `copy.deepcopy` refuses.
+"""Copies of a method that share no state with it, also where `copy.deepcopy` refuses.
 
-A lock, a generator or a tensor with its graph (`weight_norm` keeps one) ends `deepcopy`, and a class may answer it with
-itself. Such an object is copied attribute by attribute: a tensor without its graph, and what cannot be copied is shared.
+`deepcopy` fails at a lock, a generator or a tensor with its graph (`weight_norm` keeps one), and a class may return itself
+as its copy. Such an object is copied attribute by attribute: a tensor without its graph, and what cannot be copied is
+shared.
 """
 
 import copy
@@ -16,11 +17,11 @@ from fewshot_bench.episodes.own_generators import generators_of, share_generator
 from fewshot_bench.learning.base import Method
 
 Memo = dict[int, Any]
-"""Copies by the address of what they are of, as `copy.deepcopy` keeps them."""
+"""Copies by the address of their originals, as `copy.deepcopy` keeps them."""
 
 
 def copy_of(method: Method) -> Method:
-    """A copy whose parameters, buffers and attributes are its own; random generators it shares, which the engine seeds."""
+    """A copy with parameters, buffers and attributes of its own. It shares random generators, which the engine seeds."""
     found: Method = _copy(method, {id(one.generator): one.generator for one in generators_of(method)})
     share_generators(method, found)
     return found

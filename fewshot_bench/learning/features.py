@@ -1,8 +1,8 @@
 """The base of methods that train one ordinary classifier of all training classes and answer a task from its features.
 
 Training sees plain batches of images of all training classes; a batch is normalised by its own statistics, which are
-gathered for the test. At test the network is frozen, its classifier has served, and a subclass says in `classify` what is
-made of the features of a task's support. It may train with another classifier than a linear one (`make_classifier`), and
+gathered for the test. At test the network is frozen and its classifier is not used. A subclass says in `classify` how the
+features of a task's support give an answer. It may train with another classifier than a linear one (`make_classifier`), and
 see the features that training sees (`observe`).
 
 Legend: B images of a batch, T tasks, S support images, Q query images in all, N ways, D features.

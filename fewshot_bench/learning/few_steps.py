@@ -1,4 +1,4 @@
-"""A trial of a method that goes round on one task only so often that it ends soon."""
+"""A trial of a method with few steps or epochs on each task, so that it ends soon."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +13,7 @@ FEW = 20
 
 @contextmanager
 def few_steps(method: nn.Module) -> Iterator[float]:
-    """Have a method go round at most `FEW` times within the block; gives how many times as often it does otherwise."""
+    """Have a method take at most `FEW` steps or epochs within the block; gives by what factor it takes more otherwise."""
     hparams: Any = method.hparams
     given = vars(hparams) if is_dataclass(hparams) else {}
     many = {
@@ -22,7 +22,7 @@ def few_steps(method: nn.Module) -> Iterator[float]:
         if type(value) is int and value > FEW and name.rpartition("_")[2] in ("steps", "epochs")
     }
     times = 1.0
-    with suppress(ValueError):  # its hyper-parameters may not be so few
+    with suppress(ValueError):  # its hyper-parameters may not allow so few
         method.hparams = replace(hparams, **dict.fromkeys(many, FEW)) if many else hparams
         times = max(many.values(), default=FEW) / FEW
     try:

@@ -2,7 +2,7 @@
 
 A subclass says which parameters adapt at which rates in each step (`rates`) and, where it differs from MAML there, how a
 step's gradients are transformed (`direction`), what of the support a step sees (`batch`) or what the network computes
-(`forward`). What lives as long as the steps of a task is made in `inner_loop`. Training goes through the inner steps;
+(`forward`). What all steps of a task share is made in `inner_loop`. Training goes through the inner steps;
 `first_order` treats their gradients as constants.
 
 Legend: T tasks, S support images or points, Q queries in all, n of either, N outputs (ways; 1 for regression), D features.
@@ -96,7 +96,7 @@ class GradientMethod(Method):
         rates = [self.rates(params, step) for step in range(1, steps + 1)]
         if unknown := sorted({name for of_step in rates for name in of_step} - set(params)):
             names, wrong = ", ".join(params), ", ".join(unknown)
-            raise FewshotError(f"{type(self).__name__}.rates names {wrong}, which are no parameters. There are: {names}.")
+            raise FewshotError(f"{type(self).__name__}.rates names {wrong}, which are not parameters. There are: {names}.")
         return InnerLoop(self.forward, mode, running, rates, second_order, partial(self.direction, tasks), self.batch)
 
     def loss(self, tasks: Tasks) -> Tensor:

@@ -1,4 +1,4 @@
-"""The hyper-parameters of a method, made of what a recipe and a user say."""
+"""The hyper-parameters of a method, from what a recipe and a user set."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass

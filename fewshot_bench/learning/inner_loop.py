@@ -80,7 +80,7 @@ class InnerLoop:
         if not any(p.requires_grad for p in fast.values()):
             fast = {name: p.detach().requires_grad_() for name, p in fast.items()}
         for name in adapting:
-            if not fast[name].requires_grad:  # frozen: a task's copy adapts, what it starts from does not train
+            if not fast[name].requires_grad:  # frozen: a task's copy adapts, but its start does not train
                 fast[name] = fast[name].detach().requires_grad_()
         gathered: Statistics | None = None
         for step in range(1, len(self.rates) + 1):
@@ -95,7 +95,7 @@ class InnerLoop:
         _, grads, gathered = self.support_gradients(self.batch(tasks, step), fast, gathered, step)
         directions, rates = self.direction(step)(grads), self.rates[step - 1]
         with torch.enable_grad():
-            # The next step's gradient is by a parameter as it then stands, not through what it did to others before.
+            # The next step's gradient is by a parameter's value after this step, not through its effect in earlier steps.
             stay = {name: fast[name].view_as(fast[name]) for name in self.adapting if name not in rates}
             return fast | stay | {name: fast[name] - rate * directions[name] for name, rate in rates.items()}, gathered
 

@@ -26,9 +26,9 @@ def conv2d(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
 
 
 def task_maps(x: Tensor, weight: Tensor, stride: int = 1) -> list[Tensor]:
-    """`conv2d` as one tensor of all tasks' maps, [T, n, H', W', O], or as one a task, [1, n, H', W', O].
+    """`conv2d` as one tensor of all tasks' maps, [T, n, H', W', O], or as one for each task, [1, n, H', W', O].
 
-    The products are of the present precision (`Conditions`), but for a first layer's; the maps have the type of x.
+    The products have the present precision (`Conditions`), except those of a first layer. The maps have the type of x.
     """
     if is_narrow(weight):
         return [_matrix_conv(x, weight, stride)]
@@ -48,8 +48,8 @@ def conv2d_moments(x: Tensor, weight: Tensor, stride: int = 1) -> tuple[Tensor, 
     """`conv2d` and the mean and biased variance [T, O] of its maps over each task's images and places.
 
     Where a patch has fewer values than there are filters (a network's first layer), the moments come from those of the
-    patches, of which the maps are linear: mean(p W) = mean(p) W, var(p w) = w' cov(p) w. The maps, the largest tensors
-    of a network, are then neither read again for their moments nor touched by the moments' gradient.
+    patches, because the maps are linear in the patches: mean(p W) = mean(p) W, var(p w) = w' cov(p) w. The maps, the largest
+    tensors of a network, are then neither read again for their moments nor touched by the moments' gradient.
     """
     if not is_narrow(weight):
         maps = conv2d(x, weight, stride)
@@ -82,16 +82,16 @@ def _conv(x: Tensor, weight: Tensor, stride: int) -> Tensor:
         return kernels.winograd(x.permute(0, 2, 3, 1), weight)
     x = x.contiguous(memory_format=torch.channels_last)
     maps = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
-    return maps.permute(0, 2, 3, 1).contiguous()  # those of a single image need not be channels-last
+    return maps.permute(0, 2, 3, 1).contiguous()  # the maps of a single image need not be channels-last
 
 
 class TaskConv(torch.autograd.Function):
-    """Maps [T, n, C, H, W] convolved with weights of their own [T, O, C, k, k]: T tensors [1, n, H, W, O], or one of all
-    tasks where the weights are one, expanded (before the first inner step): then one convolution serves every task, and
-    only the weights' gradients are each task's own.
+    """Maps [T, n, C, H, W] convolved with weights of their own [T, O, C, k, k]: T tensors [1, n, H, W, O]. Where the weights
+    are one weight, expanded (before the first inner step), the result is one tensor of all tasks: one convolution serves
+    every task, and only the weights' gradients are each task's own.
 
-    Its gradient is a convolution as well, and so is the gradient of that; torch's own double gradient turns the images into
-    the channels of one with filters as large as a map, which is far slower.
+    Its gradient is a convolution as well, and so is the gradient of that. torch's own double gradient turns the images into
+    the channels of a convolution with filters as large as a map, which is far slower.
     """
 
     @staticmethod

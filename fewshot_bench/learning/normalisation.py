@@ -1,11 +1,11 @@
 """Batch normalisation with its statistics in the open: which images normalise which is never left to `train()`/`eval()`.
 
-A pass through a backbone normalises with the statistics that it is given, or with its own, and returns what it used. The
-modes are then a matter of which pass's statistics are handed to which (`EmbeddingMethod`, `InnerLoop`):
+A pass through a backbone normalises with the statistics that it is given, or with its own, and returns what it used. A
+mode then only says which pass gets which statistics (`EmbeddingMethod`, `InnerLoop`):
 
-- `running`: those gathered in training; `support`: the support's, for support and query;
-- `separate`: support by support, query by query (Finn et al. 2017); `joint`: support and query together (Snell et al. 2017,
-  in training); both are transductive at test;
+- `running`: those gathered in training; `support`: the support's, for support and queries;
+- `separate`: the support's for the support, the queries' for the queries (Finn et al. 2017); `joint`: support and query
+  together (Snell et al. 2017, in training); both are transductive at test;
 - `support+1`: each query beside the support alone (Nichol et al. 2018); `episode-running`: reset for each episode, gathered
   in its inner steps (Ravi & Larochelle 2017; here as a plain mean over the steps).
 
@@ -64,10 +64,10 @@ def merged(earlier: Statistics | None, new: Statistics, count: int) -> Statistic
 
 
 class RunningStatistics(nn.Module):
-    """Running mean and variance of every layer, updated once an update from all its tasks, however they were chunked.
+    """Running mean and variance of every layer, updated once in each update from all its tasks, however they were chunked.
 
-    An update's mean is that of its tasks' means, its variance the mean of theirs plus the variance of their means; they
-    enter with `momentum`. So each task weighs the same: where all hold equally many values, that is all values pooled.
+    An update's mean is the mean of its tasks' means. Its variance is the mean of their variances plus the variance of their
+    means. Both enter with `momentum`. So each task weighs the same; if all hold equally many values, this pools all values.
     """
 
     def __init__(self, channels: Mapping[str, int], momentum: float = 0.1) -> None:

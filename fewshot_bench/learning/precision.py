@@ -1,4 +1,4 @@
-"""How exactly convolutions multiply: in full float32, but in training updates that ask for less.
+"""How exactly convolutions multiply: in full float32, except in training updates that ask for less.
 
 `tf32` multiplies float32 numbers of 10 explicit mantissa bits in the convolutions that serve all tasks, on CUDA alone;
 `bfloat16` rounds both operands of every convolution but a first layer's to 7 bits, and its result too. Sums are float32.
@@ -23,7 +23,8 @@ _present: Precision = "highest"  # of the process, as torch's flags are: autogra
 
 @contextmanager
 def products_in(precision: Precision) -> Iterator[None]:
-    """Compute products so inside; outside as before. `highest` switches off what torch rounds on CUDA by its own default."""
+    """Compute products with `precision` inside the block. `highest` switches off the rounding that is torch's default on
+    CUDA."""
     global _present
     wanted = (
         (_CONVOLUTIONS, _FLAG, _TF32 if precision == "tf32" else _EXACT),

@@ -1,3 +1,3 @@
-"""Plugins: found through entry points, checked for what they declare, and blamed for their own exceptions. Imports
-`source`, `inputs`, `text`, `specs` and `errors`.
+"""Plugins: how they are found through entry points, how their declarations are checked, and how their exceptions are told.
+Imports `source`, `inputs`, `text`, `specs` and `errors`.
 """

@@ -1,4 +1,4 @@
-"""What a plugin's class or callable must declare, checked when it is loaded: an error says what the interface wants."""
+"""What a plugin's class or callable must declare, checked when it is loaded. An error says what the interface expects."""
 
 import inspect
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ FLAGS = (
     *("trained", "needs_backbone", "fixed_ways", "fixed_support", "balanced_support"),
     *("transductive", "way_equivariant", "support_order_invariant"),
 )
-"""What a method declares by true or false."""
+"""The declarations of a method that are true or false."""
 METHODS = ("predict", "predict_steps", "loss", "batch_loss", "embed_images", "after_update", "inner_steps")
-"""What a method defines as functions."""
+"""The names in a method that must be functions."""
 FACTORY = "a backbone is registered as a callable (input_shape) -> fewshot_bench.Backbone"
 
 
@@ -32,7 +32,7 @@ def check_method(name: str, found: Any) -> None:
     _check_words(f"{name}: kinds", found.kinds, get_args(Kind))
     _check_words(f"{name}: modes", found.modes, get_args(Normalisation))
     if found.default_mode not in found.modes:
-        raise UsageError(f"{name}: default_mode {found.default_mode!r} is none of its modes: {', '.join(found.modes)}.")
+        raise UsageError(f"{name}: default_mode {found.default_mode!r} is not one of its modes: {', '.join(found.modes)}.")
     _check_hparams(name, found.Hparams)
 
 
@@ -41,16 +41,16 @@ def check_backbone(name: str, found: Any) -> None:
     from torch import nn
 
     if isinstance(found, nn.Module):
-        raise UsageError(f"{name} is a network that is built already ({type(found).__name__}): {FACTORY}.")
+        raise UsageError(f"{name} is a network that is already built ({type(found).__name__}): {FACTORY}.")
     if not callable(found):
-        raise UsageError(f"{name} is no callable but {type(found).__name__}: {FACTORY}.")
+        raise UsageError(f"{name} cannot be called, it is {type(found).__name__}: {FACTORY}.")
     if isinstance(found, type) and (missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ())))):
-        raise UsageError(f"{name} is no complete Backbone: it must define {missing}.")
+        raise UsageError(f"{name} is not a complete Backbone: it must define {missing}.")
     try:
         inspect.signature(found).bind((1, 1, 1))
     except TypeError as error:
         raise UsageError(f"{name} cannot be called with the shape of an input ({error}): {FACTORY}.") from None
-    except ValueError:  # it tells no signature
+    except ValueError:  # it has no signature
         pass
 
 
@@ -59,7 +59,7 @@ def check_command(name: str, found: Any) -> None:
     import typer
 
     if not isinstance(found, typer.Typer):
-        raise UsageError(f"{name} is no command but {type(found).__name__}: a command is a typer.Typer.")
+        raise UsageError(f"{name} is not a command, it is {type(found).__name__}: a command is a typer.Typer.")
 
 
 def check_card(name: str, card: dict[str, Any]) -> None:

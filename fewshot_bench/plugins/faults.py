@@ -1,4 +1,4 @@
-"""An exception in a plugin's code, told in one to three lines: what was raised, and at which line of the plugin."""
+"""The error for an exception in a plugin's code, in one to three lines: what was raised, and at which line of the plugin."""
 
 import os
 import re
@@ -20,13 +20,12 @@ STDLIB = Path(sysconfig.get_path("stdlib"))
 TRACEBACK = "FSBENCH_TRACEBACK"
 """The environment variable that asks for tracebacks."""
 MOST_TEXT = 300
-"""Characters of an exception's text that are shown."""
+"""The most characters of an exception's text that are shown."""
 
 
 @contextmanager
 def plugin_faults_told() -> Iterator[None]:
-    """Turn an exception that a plugin's code raised into a `PluginError`, whose cause it stays; others pass unchanged: no
-    plugin has a part in them."""
+    """Turn an exception that a plugin's code raised into a `PluginError`, whose cause it stays. Others pass unchanged."""
     try:
         yield
     except FewshotError:
@@ -39,7 +38,7 @@ def plugin_faults_told() -> Iterator[None]:
 
 
 def told_fault(error: BaseException) -> FewshotError | None:
-    """The error for an exception of a plugin's code, or for want of memory; None where no plugin has a part in it."""
+    """The error for an exception of a plugin's code, or for a lack of memory; None for any other exception."""
     place = _place(error)
     if os.environ.get(TRACEBACK) and place is not None:
         traceback.print_exception(error, file=sys.stderr)
@@ -47,17 +46,19 @@ def told_fault(error: BaseException) -> FewshotError | None:
         asked = re.search(r"allocate (\d[\d.]* \w+)", str(error))
         return FewshotError(
             f"There is not enough memory{f' for {asked[1]} more' if asked else ''}{f' ({place})' if place else ''}.\n"
-            "What lowers it: fewer --ways, --shots or --queries, --set batch_size, a smaller network or smaller images."
+            "These need less: fewer --ways, --shots or --queries, --set batch_size, a smaller network or smaller images."
         )
     if place is None:
         return None
     if os.environ.get(TRACEBACK):
         return PluginError(f"{_text(error)} ({place}).")
-    return PluginError(f"{_text(error)} ({place}).\nThat is the plugin's own code; {TRACEBACK}=1 prints the traceback.")
+    return PluginError(
+        f"{_text(error)} ({place}).\nThis is an error in the plugin's own code; {TRACEBACK}=1 prints the traceback."
+    )
 
 
 def _is_want_of_memory(error: BaseException) -> bool:
-    """Python's, numpy's or torch's, on the CPU or an accelerator."""
+    """Whether memory ran out: in Python, numpy or torch, on the CPU or an accelerator."""
     names = {cls.__name__ for cls in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
@@ -70,7 +71,7 @@ def _text(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str | None:
-    """File, line and function of the innermost frame of a plugin; else of the innermost frame of ours that works for a
+    """File, line and function of the innermost frame of a plugin, else of the innermost frame of the core that works for a
     plugin's class."""
     frames = list(traceback.walk_tb(error.__traceback__))[::-1]
     for frame, line in frames:
@@ -100,7 +101,7 @@ def _plugin_class(frame: FrameType) -> type[Any] | None:
 
 
 def _shown(path: str) -> str:
-    """A file as seen from here, where it lies below; else as it is."""
+    """A file's path, relative if it lies below the working folder."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):

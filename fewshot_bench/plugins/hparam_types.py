@@ -1,4 +1,4 @@
-"""What the type of a hyper-parameter says: which values it takes, in code and in words.
+"""The types of hyper-parameters: which values they take, in code and in words.
 
 A method's hyper-parameters are a frozen dataclass whose fields are bool, int, float, str, `Literal[...]`, one of these with
 pydantic's bounds (`PositiveFloat`, `Annotated[float, Field(gt=0, le=1)]`), or a union of them with None. An error ends with
@@ -22,24 +22,24 @@ from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.specs import MOST_STEPS
 
 PLAIN = (bool, int, float, str)
-"""Types of values that a specification can hold, beside None."""
+"""The types of values that a specification can hold, beside None."""
 NOUNS = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}
 SIGNS: dict[type[BaseMetadata], str] = {Gt: ">", Ge: ">=", Lt: "<", Le: "<="}
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-"""No text for a number, no true for 1, no 2.0 for a whole number; a whole number for a number."""
+"""No text passes for a number, no true for 1, no 2.0 for a whole number. A whole number passes for a number."""
 
 MOST = {**dict.fromkeys(("steps", "epochs", "iterations"), MOST_STEPS), **dict.fromkeys(("stacks", "dilations"), 60)}
-"""The most of a hyper-parameter by the last word of its name, where its type has no upper bound."""
+"""The upper bound of a hyper-parameter whose type has none, by the last word of its name."""
 
 
 def types_of(cls: type) -> dict[str, Any]:
-    """The type of each field that can be set; where a number of steps has no upper bound, with that of `MOST`."""
+    """The type of each field that can be set. A number of steps without an upper bound gets that of `MOST`."""
     hints = get_type_hints(cls, include_extras=True)
     return {one.name: _with_most(hints[one.name], MOST.get(one.name.rpartition("_")[2])) for one in fields(cls) if one.init}
 
 
 def is_plain(hint: Any) -> bool:
-    """Whether values of a type are what a specification can hold."""
+    """Whether a specification can hold the values of a type."""
     members = _members(hint)
     if len(members) > 1:
         return all(one is type(None) or is_plain(one) for one in members)
@@ -63,14 +63,14 @@ def described(hint: Any) -> str:
 
 
 def check_defaults(cls: type) -> None:
-    """Refuse bounds of what is no number, and a default that its own bounds or choices refuse; raises `ValueError`.
+    """Refuse bounds on what is not a number, and a default outside its own bounds or choices; raises `ValueError`.
 
-    A default of a plain type is its author's affair."""
+    Defaults of plain types are not checked."""
     hints = types_of(cls)
     for one in fields(cls):
         hint = hints.get(one.name, object)
         if any(_bounds(member) and _bare(member) not in (int, float) for member in _members(hint)):
-            raise ValueError(f"{one.name} has bounds and is no number")
+            raise ValueError(f"{one.name} has bounds but is not a number")
         if one.init and one.default is not MISSING and not _is_free(hint):
             try:
                 value_of(one.name, one.default, hint)
@@ -100,7 +100,10 @@ def value_of(key: str, value: Any, hint: Any) -> Any:
     """A value as its type has it: 1 as 1.0 where that is a float. Raises `ValueError` that says what it must be."""
     try:
         found = TypeAdapter(hint, config=STRICT).validate_python(value)
-        if type(found) is type(value) or (type(found), type(value)) == (float, int):  # 1 and true are one choice to pydantic
+        if type(found) is type(value) or (type(found), type(value)) == (
+            float,
+            int,
+        ):  # 1 and true are one to pydantic
             return found
     except ValidationError:
         pass
@@ -113,7 +116,7 @@ def value_of(key: str, value: Any, hint: Any) -> Any:
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
-    """What a union is of, or the type itself."""
+    """The members of a union, or the type itself."""
     if get_origin(hint) in (Union, types.UnionType):
         return tuple(one for member in get_args(hint) for one in _members(member))
     return (hint,)
@@ -139,12 +142,12 @@ def _reasons(hint: Any) -> list[str]:
 
 
 def _is_free(hint: Any) -> bool:
-    """Whether a type says nothing but what kind of value it takes."""
+    """Whether a type has no bounds or choices."""
     return all(one in PLAIN or one is type(None) for one in _members(hint))
 
 
 def _with_most(hint: Any, most: int | None) -> Any:
-    """A type whose whole numbers are at most `most` where it says no bound itself."""
+    """A type whose whole numbers are at most `most`, unless it has a bound itself."""
     if most is None:
         return hint
     bounded = [

@@ -1,4 +1,5 @@
-"""Plugins: methods, data sets, backbones and commands, found through entry points; ours exactly as a third party's.
+"""Plugins: methods, data sets, backbones and commands, found through entry points, the built-in ones in the same way as a
+third party's.
 
 A card (`<module>.yaml` beside the code) is found where Python would find the code, without importing anything.
 `path/to/file.py:Class` and `package.module:Class` name a plugin that is not installed.
@@ -29,17 +30,17 @@ from fewshot_bench.text.printable import printable
 Group = Literal["methods", "datasets", "backbones", "commands"]
 
 LARGEST_YAML = 2**20
-"""Bytes of a card or a recipe: what is longer is another file, and takes minutes to read."""
+"""The most bytes of a card or a recipe. A longer file is something else, and takes minutes to read."""
 NOWHERE = "__main__"
-"""The module of what is defined in a notebook or session, and of the script that is run."""
+"""The module of what is defined in a notebook, in a session or in the script that is run."""
 PREFIX = "fewshot_plugin_"
-"""Of the names of modules that are imported from files."""
+"""How the names of modules begin that are imported from files."""
 
 BASES = {
     "methods": ("fewshot_bench.learning.base:Method",),
     "datasets": ("fewshot_bench.data.dataset:Dataset", "fewshot_bench.data.functions:FunctionFamily"),
 }
-"""What a plugin of a group must subclass one of."""
+"""The classes of a group: a plugin must subclass one of them."""
 IMPORTED: set[str] = set()
 """Top-level modules that plugins were imported from in this process, to tell their code from ours."""
 
@@ -62,11 +63,11 @@ class Plugin:
 
     @property
     def said(self) -> str:
-        """The word that names it on the command line, quoted."""
+        """Its name as the command line takes it, quoted."""
         return shlex.quote(self.reference if ":" in self.name else self.name)
 
     def card(self) -> dict[str, Any]:
-        """The card's content, {} where there is none; raises `UsageError` where it is no card."""
+        """The card's content, {} where there is none; raises `UsageError` where it is not a card."""
         content = read_yaml(self.card_path) if self.card_path else {}
         check_card(self.name, content)
         return content
@@ -85,11 +86,11 @@ class Plugin:
         return f"needs {needs[0]}, which is not installed: {needs[1]}"
 
     def load(self) -> Any:
-        """Import it; raises `UsageError` with the reason where that fails or what it finds is no such plugin."""
+        """Import it; raises `UsageError` with the reason where that fails or finds something else than such a plugin."""
         if self.ambiguous:
             raise UsageError(
                 f"The {self.group[:-1]} {self.name!r} is registered by {self.distribution}.\n"
-                "Uninstall all but one, or name the one that you mean by package.module:Class."
+                "Uninstall all but one, or name the one you mean as package.module:Class."
             )
         if missing := self.missing():
             raise UsageError(f"The {self.group[:-1]} {self.name!r} ({self.distribution}) {missing}")
@@ -98,7 +99,7 @@ class Plugin:
         return found
 
     def _import(self) -> Any:
-        """The object itself, of the files as they are now: edited since they were imported, they are imported again."""
+        """The object itself. Files that were edited since they were imported are imported again."""
         from fewshot_bench.source.edits import forget_edited
 
         module = module_name(self.reference)
@@ -111,7 +112,7 @@ class Plugin:
         """The object itself; raises `UsageError` with the reason where importing it fails."""
         try:
             return _resolve(self.reference)
-        except (Exception, SystemExit) as error:  # whatever a plugin raises is its reason, and no fault of the user's
+        except (Exception, SystemExit) as error:  # whatever a plugin raises is the reason, and not the user's mistake
             if os.environ.get("FSBENCH_TRACEBACK"):
                 traceback.print_exception(error, file=sys.stderr)
             reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
@@ -126,12 +127,12 @@ class Plugin:
             return
         bases = BASES[self.group]
         names = [base.rpartition(":")[2] for base in bases]
-        # One base at a time: that of functions imports torch, which a list of data sets does without.
+        # One base at a time: that of functions imports torch, which a list of data sets does not need.
         if not (isinstance(found, type) and any(issubclass(found, _resolve(base)) for base in bases)):
             wanted = " or ".join(f"fewshot_bench.{name}" for name in names)
             raise UsageError(f"{self.reference} is not a {names[0]}: a {self.group[:-1]} subclasses {wanted}.")
         if missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
-            raise UsageError(f"{self.reference} is no complete {names[0]}: it must define {missing}.")
+            raise UsageError(f"{self.reference} is not a complete {names[0]}: it must define {missing}.")
         if self.group == "methods":
             check_method(self.reference, found)
 
@@ -157,7 +158,7 @@ _ONLY_INSTALLED: ContextVar[bool] = ContextVar("only_installed", default=False)
 
 @contextmanager
 def only_installed() -> Iterator[None]:
-    """Within the block no file or module is found, only what is installed, by its name: the names are a stranger's."""
+    """Within the block only installed plugins are found, by name, and no file or module: the names come from a stranger."""
     token = _ONLY_INSTALLED.set(True)
     try:
         yield
@@ -171,7 +172,7 @@ def is_uninstalled(name: str) -> bool:
 
 
 def name_of(reference: str) -> str:
-    """The name that a spec has for what a reference finds: `file:Class` of a file, wherever that lies."""
+    """The name that a spec has for what a reference finds; `file:Class` for a file, wherever it lies."""
     module, _, attribute = reference.rpartition(":")
     return f"{Path(module).stem}:{attribute}" if module.endswith(".py") else reference
 
@@ -183,11 +184,11 @@ def find(group: Group, name: str | type) -> Plugin:
         return _of_class(group, name)
     _refuse_nowhere(group, name)
     if _ONLY_INSTALLED.get() and is_uninstalled(name):
-        raise NotInstalled(f"{printable(name)} is not installed: what a record names is imported only where you name it.")
+        raise NotInstalled(f"{printable(name)} is not installed. What a record names is imported only if you name it too.")
     if ":" in name:
         return _uninstalled(group, name)
     if name.endswith(".py"):
-        raise UsageError(f"Which class of {name}? Name it: {shlex.quote(f'{name}:Class')}.")
+        raise UsageError(f"{name} needs the name of a class: {shlex.quote(f'{name}:Class')}.")
     plugins = registered(group)
     if name not in plugins:
         see = f"fsbench list {group}" if group != "commands" else ""
@@ -196,7 +197,7 @@ def find(group: Group, name: str | type) -> Plugin:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping; raises `UsageError` that says what it is instead."""
+    """The content of a YAML file that holds a mapping; raises `UsageError` that says what else it holds."""
     try:
         text = read_regular(path, LARGEST_YAML).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -208,7 +209,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _entry_points(group: str) -> list[EntryPoint]:
-    """The entry points of a group; an installation that is damaged hides its own alone."""
+    """The entry points of a group. A damaged installation hides only its own."""
     try:
         return list(entry_points(group=group))
     except Exception:  # of whatever parses the files of all that is installed
@@ -235,7 +236,7 @@ def _from_entry_point(point: EntryPoint, group: Group, distribution: str) -> Plu
 
 
 def _of_class(group: Group, given: type) -> Plugin:
-    """The plugin that a class is: a registered one, or one at the reference by which a command would find it."""
+    """The plugin for a class: a registered one, or one at the reference by which a command would find it."""
     module, name = given.__module__, given.__qualname__
     for plugin in registered(group).values():
         if plugin.reference == f"{module}:{name}" and not plugin.ambiguous:
@@ -261,12 +262,12 @@ def _codes_file(given: type) -> str | None:
 
 
 def _refuse_nowhere(group: Group, reference: str) -> None:
-    """Raises `UsageError` for the reference of a class that was given from a notebook."""
+    """Raises `UsageError` for a reference to a class of a notebook."""
     module, _, name = reference.rpartition(":")
     if module == NOWHERE:
         raise UsageError(
-            f"The {group[:-1]} {printable(name)!r} was a class of a notebook or session, which no command can name.\n"
-            f"Save it in a file and name it there: FILE.py:{printable(name)}."
+            f"The {group[:-1]} {printable(name)!r} was a class of a notebook or session, which no command can find.\n"
+            f"Save it in a file and name that: FILE.py:{printable(name)}."
         )
 
 
@@ -274,7 +275,7 @@ def _uninstalled(group: Group, reference: str) -> Plugin:
     module = reference.rpartition(":")[0]
     if not module.endswith(".py"):
         if "/" in module and (kind := kind_at(Path(module))) is not None:
-            raise UsageError(f"{printable(module)} is {kind}: the code of a {group[:-1]} is in a file that ends in .py.")
+            raise UsageError(f"{printable(module)} is {kind}: name a file of a {group[:-1]} that ends in .py.")
         return Plugin(reference, group, reference, f"module {module}", _card_path(module))
     path = Path(module)
     if (kind := kind_at(path)) != "a file":

@@ -1,7 +1,7 @@
 """Which modules belong to a method, and which to a distribution whose version a record names.
 
-A method's own are all modules but the core's, torch's, Python's and those of distributions whose version says what
-they hold. An editable installation, a local folder or file, and whatever brings plugins is no such distribution.
+A method's own modules are all except those of the core, torch, Python and distributions whose version says what they hold.
+An editable installation, a local folder or file, and whatever brings plugins is not such a distribution.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ NOT_HASHED = {"fewshot_bench", "torch", *sys.stdlib_module_names}
 
 
 def is_own(name: str) -> bool:
-    """Whether the module of that name belongs to a method, and not to what a record names by its version."""
+    """Whether the module of that name belongs to a method, not to something that a record names by its version."""
     top = name.partition(".")[0]
     return top == "__main__" or (top not in NOT_HASHED and package_of(top) is None)
 
 
 @cache
 def package_of(top: str) -> Distribution | None:
-    """The distribution that brings a top-level module, where its version says what the module's code is."""
+    """The distribution that brings a top-level module, if its version determines the module's code; else None."""
     path = _place(top)
     if top in _plugins() or (path is not None and not _holds_distributions(path)):
         return None
@@ -43,7 +43,7 @@ def _plugins() -> set[str]:
     """Top-level modules that bring plugins."""
     tops: set[str] = set()
     for group in ("methods", "datasets", "backbones", "commands"):
-        with contextlib.suppress(Exception):  # of whatever parses the files of all that is installed
+        with contextlib.suppress(Exception):  # raised by whatever parses the files of all distributions
             tops |= {point.module.partition(".")[0] for point in entry_points(group=f"fewshot_bench.{group}")}
     return tops
 

@@ -1,6 +1,6 @@
-"""Which modules of a method's own were edited since they were imported, so that they are imported again.
+"""Which of a method's own modules were edited since they were imported, so that they are imported again.
 
-A module that was loaded by hand, from a file and not by its name, is one of those that hold it, or what is in it.
+A module that was loaded by hand (from a file, not by its name) is found through the modules that hold it or a part of it.
 """
 
 import importlib
@@ -15,13 +15,13 @@ from fewshot_bench.source.files_read import forget_compiled, is_edited, is_insta
 from fewshot_bench.source.modules import Module, file_of, functions_of, module_of, text_of
 
 COMPUTED = ("import_module", "__import__", "resolve_name", "locate")
-"""What imports a module by a name that may be computed."""
+"""Functions that import a module by a name that may be computed."""
 _BY_HAND: dict[int, tuple[dict[str, Any], ModuleType]] = {}
-"""By the ids of their namespaces, modules of which functions alone are left."""
+"""Modules of which only functions are left, by the ids of their namespaces."""
 
 
 def loaded_by_hand(value: Any) -> Module | None:
-    """The module of a method's own that a value is or comes from, where `sys.modules` does not have it."""
+    """The method's own module that a value is or comes from, if `sys.modules` does not have it."""
     if isinstance(value, ModuleType):
         live = None if sys.modules.get(value.__name__) is value else value
     else:
@@ -49,8 +49,8 @@ def _module_around(function: FunctionType) -> ModuleType | None:
 
 
 def forget_edited(name: str) -> bool:
-    """Let the next import of a module read its file, where that or a file of a module that it imports was edited since;
-    returns whether one was."""
+    """Let the next import of a module read its file again if that file, or one of a module that it imports, was edited.
+    Returns whether one was."""
     live = sys.modules.get(name)
     first = module_of(live) if live is not None and is_own(name) else None
     family = list(_family(first)) if first else []
@@ -64,7 +64,7 @@ def forget_edited(name: str) -> bool:
 
 
 def _family(first: Module) -> Iterator[Module]:
-    """A module of a method's own and all such modules that it imports, as far as they are imported."""
+    """A method's own module and all such modules that it imports, as far as they are imported."""
     waiting, seen = [first], {id(first)}
     while waiting:
         yield (module := waiting.pop())

@@ -1,10 +1,10 @@
-"""The files that a plugin reads on its own: as its modules are imported, or as its network or method is built.
+"""The files that a plugin reads on its own, while its modules are imported or its network or method is built.
 
-An audit hook of Python's hears of every file that is opened. A file counts where code of a method's own reads it, itself or
-through a library that it calls. What a library reads as it is imported is the library's. Python's own files of code do not
-count either: the hash of a source has those. What is kept is the hash of the contents, as they were when they were read.
+One of Python's audit hooks is called for every file that is opened. A file counts if a method's own code reads it, itself or
+through a library that it calls. Files that a library reads while it is imported do not count. Files of Python code do not
+count either: the hash of a source covers those. The hash of the contents is kept, as they were when they were read.
 
-What opens files without Python's knowledge, as safetensors does, is not heard.
+Files that are opened without Python's knowledge, as safetensors does, are not seen.
 """
 
 # ruff: noqa: PTH100, PTH108, PTH116, PTH120, PTH123, PTH206 -- the hook runs at every file that is opened
@@ -21,11 +21,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 _READ: "WeakKeyDictionary[ModuleType, dict[str, str]]" = WeakKeyDictionary()
-"""By module, the files that its body read, and the hashes of their contents."""
+"""For each module, the files that its body read and the hashes of their contents."""
 _HASHES: dict[tuple[int, ...], str] = {}
-"""Of contents, by what changes with them: device, inode, size, times."""
+"""Hashes of contents, by what changes with them: device, inode, size, times."""
 SETTLED_NS = 2 * 10**9
-"""After so long an edit has another time of change; of two within a tick of the system's clock both have the same."""
+"""An edit after this long has another time of change. Two edits within a tick of the system's clock have the same."""
 _COMPILED: set[str] = set()
 """Compiled forms (`.pyc`) that imports looked for."""
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
@@ -35,7 +35,7 @@ _READERS_OF_CODE = ("linecache", "importlib._bootstrap", "importlib._bootstrap_e
 
 class _State(threading.local):
     busy = False
-    """Whether the hook itself is at work, which opens files, too."""
+    """Whether the hook itself is running, which opens files too."""
     noted: dict[str, str] | None = None
     """Where to note what is read while something is built."""
     since: FrameType | None = None
@@ -47,7 +47,7 @@ _WATCHED: list[bool] = []
 
 
 def watch() -> None:
-    """Listen from now on, once in a process."""
+    """Start the hook, once in a process."""
     if not _WATCHED:
         _WATCHED.append(True)
         sys.addaudithook(_heard)
@@ -59,14 +59,14 @@ def read_by(live: ModuleType) -> dict[str, str]:
 
 
 def is_edited(path: str, sha256: str) -> bool:
-    """Whether a file that was read holds something else by now, or is gone."""
+    """Whether a file that was read has changed since, or is gone."""
     return _sha256(path) != sha256
 
 
 def forget_compiled(modules: Iterable[ModuleType]) -> None:
-    """Remove the compiled forms that may hide an edit, of these modules and of all that were imported since `watch`.
+    """Remove the compiled forms of these modules, and of all that were imported since `watch`, that may hide an edit.
 
-    Python compares the second of the edit and the length alone.
+    Python compares only the second of the edit and the length.
     """
     known = {str(getattr(module, "__cached__", "")) for module in modules}
     for path in [one for one in known | _COMPILED if not is_installed(one)]:
@@ -77,7 +77,7 @@ def forget_compiled(modules: Iterable[ModuleType]) -> None:
 
 @contextmanager
 def noted() -> Iterator[dict[str, str]]:
-    """Notes the files that a method's own code reads within the block, by path the hashes of their contents."""
+    """Notes the files that a method's own code reads within the block: the hash of the contents for each path."""
     before = _STATE.noted, _STATE.since
     found: dict[str, str] = {}
     _STATE.noted, _STATE.since = found, sys._getframe(2)
@@ -101,7 +101,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         return
     _STATE.busy = True
     try:
-        with suppress(Exception):  # a reader must not notice that it was heard
+        with suppress(Exception):  # the hook must not disturb the code that reads
             _note(os.path.abspath(os.fsdecode(path)), sys._getframe(1))
     finally:
         _STATE.busy = False
@@ -115,7 +115,7 @@ def _frames(frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
 
 
 def _runs_a_body(frame: FrameType) -> bool:
-    """Whether a module's body is what reads, with no code of the core between."""
+    """Whether a module's body reads, with no code of the core in between."""
     for one, name in _frames(frame):
         if name.partition(".")[0] == "fewshot_bench":
             return False
@@ -136,7 +136,7 @@ def _note(path: str, frame: FrameType) -> None:
 
 
 def _is_built(frame: FrameType) -> bool:
-    """Whether a method's own code reads, called by what builds it, and is not imported meanwhile."""
+    """Whether a method's own code reads, called by what builds it and not while it is imported."""
     own = False
     for one, name in _frames(frame):
         if one is _STATE.since:
@@ -148,7 +148,7 @@ def _is_built(frame: FrameType) -> bool:
 
 
 def _reader(frame: FrameType) -> ModuleType | None:
-    """The innermost module of a method's own that reads; None where a library is imported, or shows code."""
+    """The innermost of a method's own modules that reads; None while a library is imported or shows code."""
     own = False
     for one, name in _frames(frame):
         if name.partition(".")[0] == "fewshot_bench":
@@ -159,7 +159,7 @@ def _reader(frame: FrameType) -> ModuleType | None:
             own = True
             live = sys.modules.get(name)
             if live is not None and vars(live) is one.f_globals:
-                return live  # else it was loaded by hand, and is its loader's
+                return live  # else it was loaded by hand, and counts as its loader's
     return None
 
 
@@ -170,13 +170,13 @@ def _is_own(name: str) -> bool:
 
 
 def is_installed(path: str) -> bool:
-    """Whether a file is of a distribution or of Python, which a record names by version."""
+    """Whether a file belongs to a distribution or to Python, which a record names by version."""
     parts = path.split(os.sep)
     return "site-packages" in parts or "dist-packages" in parts or path.startswith(os.path.dirname(os.__file__) + os.sep)
 
 
 def _sha256(path: str) -> str | None:
-    """The hash of a file's contents; None where it is no file, or cannot be read."""
+    """The hash of a file's contents; None if it is not a file or cannot be read."""
     import hashlib
 
     busy, _STATE.busy = _STATE.busy, True

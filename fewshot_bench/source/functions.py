@@ -1,4 +1,4 @@
-"""Functions that no text of a module stands for: of a notebook's cell, or changed since they were imported."""
+"""Functions that no module's text gives: those of a notebook's cell, or of a file that changed since it was imported."""
 
 import ast
 import linecache
@@ -11,7 +11,8 @@ from fewshot_bench.source.modules import file_of, functions_of
 
 
 def written_functions(one: Any) -> list[FunctionType]:
-    """A function, or those of a class that somebody wrote: not what `dataclass` and `namedtuple` generate."""
+    """A function, or the functions of a class that somebody wrote, without those that `dataclass` and `namedtuple`
+    generate."""
     generates = hasattr(one, "__dataclass_fields__") or hasattr(one, "_fields")
     return [each for each in functions_of(one) if not (generates and each.__code__.co_filename == "<string>")]
 
@@ -41,13 +42,13 @@ def cell_statement(function: FunctionType) -> ast.AST | None:
 
 
 def code_text(code: CodeType) -> str:
-    """A function as Python compiled it, which only this version of Python does so."""
+    """A function as Python compiled it. Another version of Python compiles it differently."""
     consts = [code_text(one) if isinstance(one, CodeType) else _const_text(one) for one in code.co_consts]
     return repr([sys.version_info[:2], code.co_code, consts, code.co_names, code.co_varnames])
 
 
 def _const_text(const: Any) -> str:
-    """A constant of a function; Python keeps `{"a", "b"}` as a set, whose order is another in each process."""
+    """A constant of a function. Python keeps `{"a", "b"}` as a set, whose order differs from process to process."""
     if isinstance(const, tuple | frozenset):
         texts = map(_const_text, const)
         return f"{type(const).__name__}{list(texts) if isinstance(const, tuple) else sorted(texts)}"

@@ -1,7 +1,7 @@
-"""Values that a class or a module holds otherwise than its text says: set in a notebook, by another module, or computed.
+"""Values that differ from what the text of a class or module says: set in a notebook or by another module, or computed.
 
-A value that the text gives is compared with it. One that is computed counts as it is, unless it may differ from process to
-process. A container that begins empty is a cache, and a number that functions count up is a counter: neither counts.
+A value that the text gives is compared with the text. A computed value counts as it is, unless it may differ from process to
+process. A container that starts empty is a cache, and a number that functions count up is a counter. Neither counts.
 """
 
 # ruff: noqa: SIM905 -- lists of words are read more easily so
@@ -18,7 +18,7 @@ from fewshot_bench.source.syntax import chains, counted_names
 from fewshot_bench.source.values import PLAIN, children, plain_text
 
 LARGEST = 100_000
-"""Entries of a container; a larger one is left to its text."""
+"""The most entries of a container. Only the text of a larger one counts."""
 VARYING = frozenset(
     """_thread asyncio concurrent contextvars ctypes datetime gc getpass inspect locale logging multiprocessing platform
     psutil random resource secrets shutil signal site socket subprocess sys sysconfig tempfile threading time traceback uuid
@@ -31,19 +31,19 @@ VARYING_WORDS = frozenset(
     randperm seed today vars version xpu""".split()
 )
 PURE = frozenset("decimal fractions itertools math numpy operator pathlib string torch".split())
-"""Modules whose functions may be called once more to learn what a text gives."""
+"""Modules whose functions may be called again to learn what a text gives."""
 PURE_WORDS = frozenset(
     """abs astype bool copy cumsum dict double enumerate float format frozenset int items join keys len list long lower max
     min range replace reshape resolve reversed round set sorted split str strip sum tolist tuple union upper values
     with_suffix zip""".split()
 )
-"""Functions of Python's, and methods of values, of which that is true, too."""
+"""Python's functions, and methods of values, that may be called again too."""
 WITH_EFFECTS = ("compile", "from_file", "fromfile", "genfromtxt", "hub", "jit", "load", "manual", "memmap", "save", "set_")
-"""How the names begin of functions in those modules of which it is not."""
+"""How the names of those functions in these modules begin that must not be called again."""
 
 
 def live_name(module: Module, name: str, live: Any) -> str:
-    """What a module's name stands for, where its text does not say it; else ""."""
+    """The value of a module's name, if the module's text does not give it; else ""."""
     if name in counted_names(module.statements):
         return ""
     return _beyond(module, module.binds[name], name, live, {})
@@ -58,7 +58,8 @@ def live_attributes(module: Module, name: str, live: type) -> str:
 
 
 def plain_value(value: Any) -> str | None:
-    """The text of a value that holds numbers, texts and arrays alone, without the paths of this machine; else None."""
+    """The text of a value that holds only numbers, texts and arrays, without the paths of this machine; None for any
+    other."""
     try:
         return _text(value, [LARGEST])
     except (_NotPlain, RecursionError):
@@ -120,8 +121,8 @@ def _assigned(node: ast.stmt) -> set[str]:
 
 
 def _given(module: Module, statements: list[ast.stmt], name: str, around: Mapping[str, Any]) -> tuple[Any] | None:
-    """The value that statements give a name in a module or a class (`around`: its attributes); None where they would have to
-    be run for that."""
+    """The value that statements give a name in a module or a class (`around`: its attributes); None if they would have to be
+    run."""
     written = [_of_a_field(one) for one in statements]
     if not written or not all(isinstance(one, ast.Assign | ast.AnnAssign) and one.value for one in written):
         return None
@@ -131,7 +132,7 @@ def _given(module: Module, statements: list[ast.stmt], name: str, around: Mappin
     try:
         code = compile(ast.fix_missing_locations(ast.Module([_bare(one) for one in written], [])), "<given>", "exec")
         exec(code, dict(vars(module.live)), held)
-    except Exception:  # it needs what is not there any more
+    except Exception:  # it needs something that no longer exists
         return None
     return (held[name],) if name in held else None
 

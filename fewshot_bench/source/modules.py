@@ -1,4 +1,4 @@
-"""The modules whose code is a method's own: their text as imported, what they bind, whether they were edited since."""
+"""A method's own modules: their text as imported, the names that they bind, and whether they were edited since."""
 
 import ast
 import contextlib
@@ -36,7 +36,7 @@ class Module:
     live: ModuleType
     text: str
     as_imported: bool
-    """False where the functions that were imported are not those of the text: the file was edited before it was read."""
+    """False if the imported functions are not those of the text: the file was edited before it was read."""
     binds: dict[str, list[ast.stmt]] = field(default_factory=lambda: defaultdict(list))
     """By name, the top-level statements that bind it."""
     effects: list[ast.stmt] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Module:
 
     @property
     def name(self) -> str:
-        """As it was imported."""
+        """The name under which it was imported."""
         return self.live.__name__
 
     def take_apart(self) -> None:
@@ -109,7 +109,7 @@ class Module:
         return stores or not isinstance(statement, ast.Assign | ast.AnnAssign) or not bound_names(statement)
 
     def _is_foreign(self, decorator: ast.expr) -> bool:
-        """Whether a decorator is from elsewhere, so that it can register nothing with a method's own code."""
+        """Whether a decorator comes from elsewhere, so that it can register nothing with a method's own code."""
         roots = {name for name, _ in chains(decorator.func if isinstance(decorator, ast.Call) else decorator)}
         places = [module for name in roots for module, _ in self.imported.get(name, ())]
         return not any(map(is_own, places)) and not roots & self.binds.keys()
@@ -124,17 +124,17 @@ class Module:
 
     @property
     def package(self) -> str:
-        """What its relative imports are relative to."""
+        """The package to which its relative imports refer."""
         return self.live.__package__ or ""
 
 
 _PLACES: list[str] = []
-"""Folders that a method's own modules name which change `sys.path`."""
+"""Folders named by those of a method's own modules that change `sys.path`."""
 _MODULES: "WeakKeyDictionary[ModuleType, Module]" = WeakKeyDictionary()
 
 
 def module_of(live: ModuleType) -> Module | None:
-    """A module taken apart, as it was when this was first asked; None where it has no text."""
+    """A module taken apart, as it was at the first call; None if it has no text."""
     if live not in _MODULES:
         text = text_of(live)
         if text is None:
@@ -142,21 +142,21 @@ def module_of(live: ModuleType) -> Module | None:
         found = Module(live, text, _is_as_imported(live, text))
         try:
             found.take_apart()
-        except (SyntaxError, ValueError):  # it was edited into something else since it was imported
+        except (SyntaxError, ValueError):  # an edit since the import made it invalid
             found = Module(live, text, as_imported=False)
         _MODULES[live] = found
     return _MODULES[live]
 
 
 def own_module(name: str) -> Module | None:
-    """A module of a method's own, imported if need be; None where it cannot be had or is another's."""
+    """One of a method's own modules, imported if need be; None if it cannot be imported or is not the method's."""
     if not is_own(name):
         return None
     live = sys.modules.get(name)
     if live is None:
         try:
             live = _import(name)
-        except (Exception, SystemExit):  # an optional import, that fails as it does in the method itself; a script
+        except (Exception, SystemExit):  # an optional import that fails in the method too, or a script
             return None
     return module_of(live)
 
@@ -186,7 +186,7 @@ def file_of(live: ModuleType) -> Path | None:
 
 
 def text_of(live: ModuleType) -> str | None:
-    """What a module's file holds now; None where there is no such text."""
+    """The text that a module's file holds now; None if there is none."""
     file = file_of(live)
     if file is None or file.suffix != ".py":
         return None
@@ -312,6 +312,6 @@ def _only_imports(statement: ast.stmt) -> bool:
 
 
 def _tells_others(made: type) -> bool:
-    """Whether a class is made known to others as it is defined, by its metaclass or a base's `__init_subclass__`."""
+    """Whether the definition of a class makes it known to others, by its metaclass or a base's `__init_subclass__`."""
     hooks = [base for base in made.__mro__[1:] if "__init_subclass__" in vars(base)]
     return any(is_own(one.__module__) for one in (type(made), *hooks))

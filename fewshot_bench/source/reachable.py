@@ -1,7 +1,7 @@
 """What can be reached from a method: its classes, its own modules, their functions and caches, and what these hold.
 
-What the libraries are made of (torch, this package, whatever is installed) is left out. Objects of an installed library
-that a method holds are looked into: a scaler of scikit-learn's keeps what it was fitted on.
+The code and state of libraries (torch, this package, whatever is installed) are left out. Objects of an installed library
+that a method holds are included: a scikit-learn scaler keeps what it was fitted on.
 """
 
 import array
@@ -17,17 +17,17 @@ from torch import Tensor, nn
 from fewshot_bench.source.distributions import NOT_HASHED, is_own
 
 MOST = 100_000
-"""Of so many objects contents are noted, and of a container with more entries those are not looked into."""
+"""The contents of at most so many objects are noted. A container with more entries is not looked into."""
 LARGEST = 2**26
-"""Bytes of a tensor or an array, a larger one is left as it is."""
+"""The most bytes of a tensor or an array; a larger one is left as it is."""
 ENGINES = frozenset({"training", "_conditions"})
 """Attributes that the engine sets between one test and the next."""
 PLAIN = frozenset({"types", "_thread", "_threading_local", "queue"})
-"""Modules of Python's whose objects hold what they are given."""
+"""Python's modules whose objects hold what they are given."""
 
 
 def contents_of(x: Any) -> Any:
-    """What an object holds, to be put back; None for what holds nothing or is another's."""
+    """What an object holds, to be put back later; None if it holds nothing or belongs to a library."""
     match x:
         case Tensor() | np.ndarray():
             if x.nbytes > LARGEST:
@@ -54,7 +54,8 @@ def contents_of(x: Any) -> Any:
 
 
 def _holds(x: object) -> bool:
-    """Whether an object of another's class has attributes that a method may set: through a library's own functions too."""
+    """Whether an object of a library's class has attributes that a method may set, also through the library's own
+    functions."""
     module = str(type(x).__module__)
     return hasattr(x, "__dict__") and (module in PLAIN or module.partition(".")[0] not in NOT_HASHED)
 
@@ -66,7 +67,7 @@ def slots_of(base: type) -> tuple[str, ...]:
 
 
 def parts_of(x: Any, contents: Any) -> list[object]:
-    """What else can be reached from an object."""
+    """The other objects that can be reached from an object."""
     match x:
         case FunctionType() if contents is not None:
             inner = [x.__defaults__, x.__kwdefaults__, getattr(x, "__wrapped__", None), *(vars(x).values())]

@@ -1,9 +1,9 @@
-"""The hash of a method's source: an edited method is another method, one with a better comment or another place is not.
+"""The hash of a method's source: an edited method is another method, but not if only a comment or its place changed.
 
-Version 2. It covers what the computation reaches outside the core: classes, their bases, functions and constants, by name
-from module to module, whoever wrote them. Each is one unit: its syntax tree without imports, comments and docstrings, and
-for each name in it the number of the unit, or the name of the foreign object, that it stands for. Neither files nor the
-names of a method's own modules are part of it, nor is the version of Python.
+Version 2. It covers what the computation reaches outside the core: classes, their bases, functions and constants, followed
+by name from module to module, whoever wrote them. Each is one unit: its syntax tree without imports, comments and
+docstrings, and for each name in it the number of the unit, or the name of the foreign object, for which it stands. Files,
+the names of a method's own modules and the version of Python are not part of it.
 
 Where a name is computed (`eval`, `globals()[...]`, a module handed about), the whole module is hashed.
 """
@@ -41,7 +41,7 @@ from fewshot_bench.source.values import PLAIN, children, plain_text
 
 VERSION = 2
 WHOLE, EFFECTS = "*", "="
-"""In place of a name: the whole module; its top-level statements that have side effects."""
+"""These stand in place of a name: for the whole module, and for its top-level statements that have side effects."""
 
 Key = tuple[str, Any]
 """A module's name and a name in it, or `~` and the id of an object that has no module to be found in."""
@@ -53,7 +53,7 @@ class Source:
 
     sha256: str
     packages: Mapping[str, str] = field(default_factory=dict)
-    """Distributions that it uses, and their versions: their code is not hashed."""
+    """The distributions that it uses, and their versions. Their code is not hashed."""
 
 
 def source_of(*objects: Any) -> Source:
@@ -84,7 +84,7 @@ class _Walk:
         """Objects at module level that may hold more code."""
 
     def finish(self) -> None:
-        """Write all units that are reached; what containers hold comes last, so that a cache changes nothing."""
+        """Write all units that are reached. The contents of containers come last, so that a cache changes nothing."""
         self._write()
         while self.held:
             held = [one for value in self.held for one in _code_in(value) if is_own(one.__module__ or "builtins")]
@@ -148,7 +148,7 @@ class _Walk:
         return text + self._made_by_a_call(below) if "<locals>" in inner else text
 
     def _made_by_a_call(self, one: Any) -> str:
-        """What tells a function or class from others that the same function made."""
+        """What distinguishes a function or class from others that the same function made."""
         own = {name: value for name, value in vars(one).items() if isinstance(value, PLAIN) and not name.startswith("__")}
         cells = [
             (name, self.value(cell.cell_contents, 4))
@@ -159,7 +159,7 @@ class _Walk:
         return f"{plain_text(own if isinstance(one, type) else {})}{sorted(set(cells))}{self._given_to_it(one) or ''}"
 
     def _given_to_it(self, one: Any) -> list[str]:
-        """What a call may have handed to what it made, beside plain values: containers, bases, defaults."""
+        """What a call may have given to its result, beside plain values: containers, bases, defaults."""
         held = sorted(vars(one).items()) if isinstance(one, type) else []
         others = [
             (name, plain_value(value)) for name, value in held if not name.startswith("_") and not isinstance(value, PLAIN)
@@ -374,7 +374,8 @@ class _Walk:
 
 
 def _is_nowhere(below: Any) -> bool:
-    """Whether a class names a module of Python's that it is not of: its metaclass's, or that of a namespace without name."""
+    """Whether a class names one of Python's modules although it is not from there: its metaclass's, or a namespace's without
+    a name."""
     place = sys.modules.get(below.__module__ or "builtins")
     return place in (abc, builtins) and not hasattr(place, below.__qualname__.partition(".")[0])
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 _WORDLESS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
-"""Fields of a syntax tree that say nothing of what is computed."""
+"""Fields of a syntax tree that do not affect what is computed."""
 
 Chain = tuple[str, tuple[str, ...]]
 """A name and the attributes that are taken from it: `F.relu` is ("F", ("relu",))."""
@@ -15,7 +15,7 @@ Chain = tuple[str, tuple[str, ...]]
 LOOKUPS = frozenset(
     ("eval", "exec", "globals", "locals", "getmodule", "__import__", "import_module", "__subclasses__", "__globals__")
 )
-"""What finds code by a name that is computed."""
+"""Functions that find code by a computed name."""
 
 
 def canonical(node: Any) -> str:
@@ -41,7 +41,7 @@ def is_wordless(node: Any) -> bool:
 
 
 def _joined(values: Iterable[ast.expr]) -> Iterator[ast.expr]:
-    """The parts of an f-string; versions of Python differ in how they cut its text."""
+    """The parts of an f-string. Versions of Python cut its text differently."""
     text = ""
     for value in values:
         if isinstance(value, ast.Constant):
@@ -163,7 +163,7 @@ def counted_names(nodes: Iterable[ast.AST]) -> set[str]:
 
 
 def _base(target: ast.expr) -> str:
-    """What is changed: a name, or an attribute of whatever object; "" for an attribute of `self` itself."""
+    """The name that is changed, or the attribute of any object; "" for an attribute of `self`."""
     if isinstance(target, ast.Subscript):
         return _base(target.value) or (target.value.attr if isinstance(target.value, ast.Attribute) else "")
     if isinstance(target, ast.Attribute):

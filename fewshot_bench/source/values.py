@@ -10,11 +10,11 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), PurePath,
 
 
 def plain_text(value: Any) -> str:
-    """A text that equal values share; of a dictionary, too, whose values are plain."""
+    """A text that equal values share, also dictionaries whose values are plain."""
     if isinstance(value, enum.Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, PurePath):
-        return value.name  # where it stands is no part of a method
+        return value.name  # its folder is not part of a method
     if isinstance(value, PLAIN):
         return ascii(value)
     if isinstance(value, Mapping):
@@ -23,7 +23,7 @@ def plain_text(value: Any) -> str:
 
 
 def children(value: Any) -> list[Any] | None:
-    """What a container holds, in an order that equal ones share; None for what is no container."""
+    """What a container holds, in an order that equal containers share; None for anything else."""
     if isinstance(value, Mapping):
         return [one for pair in list(value.items()) for one in pair]
     if isinstance(value, Set):
@@ -36,7 +36,7 @@ def children(value: Any) -> list[Any] | None:
 
 
 def _order(one: Any) -> tuple[str, str, str]:
-    """What members of a set are sorted by; sets differ in their order from process to process."""
+    """The key by which members of a set are sorted: the order of sets differs from process to process."""
     if isinstance(one, tuple | frozenset):
         inner = [_order(each) for each in one]
         return type(one).__name__, "", repr(inner if isinstance(one, tuple) else sorted(inner))

@@ -1,7 +1,7 @@
 """What a stranger wrote (a record, a file's name, a card) as it may reach a terminal or a page.
 
 An escape sequence moves a cursor, a bidirectional control turns a line round, an invisible letter makes two names look the
-same, and a long text floods. Each such character is shown as one that says that something stood there.
+same, and a long text floods the screen. Each such character is replaced by one that shows that something was there.
 """
 
 import re
@@ -11,12 +11,12 @@ from typing import Any
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 ELLIPSIS = "…"
 LONGEST = 10_000
-"""Characters of a text that was put together from others, such as a command."""
+"""The most characters of a text that was put together from others, such as a command."""
 
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-"""What Python calls printable, and what is seen as nothing or as a space."""
+"""Characters that Python calls printable but that look like nothing or like a space."""
 _MARKS_IN_A_ROW = 3
-"""Marks on one letter; no script needs more, and a pile of them covers the lines above."""
+"""The most marks on one letter. No script needs more, and a pile of them covers the lines above."""
 
 
 def printable(text: str, most: int = 200) -> str:

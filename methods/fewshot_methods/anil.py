@@ -1,12 +1,12 @@
 """ANIL, almost no inner loop (Raghu, Raghu, Bengio & Vinyals 2020, https://arxiv.org/abs/1909.09157).
 
-MAML whose inner steps adapt the head alone, in training and at test; the body f is learned in the outer loop:
+MAML whose inner steps adapt only the head, in training and at test. The outer loop learns the body f:
 
     w' = w - alpha * grad_w L_support(w, f)        minimise over w and f: sum over tasks of L_query(w', f)
 
-As no step changes f, each image passes it once a task: the inner steps work on the support's features.
+No step changes f, so each image passes it once a task, and the inner steps work on the support's features.
 
-Deviations: those of `maml`, whose inner rate, normalisation and head this has. The paper's settings are MAML's.
+Deviations: those of `maml`, whose inner rate, normalisation and head are used here. The paper uses MAML's settings.
 
 Legend: T tasks, S support images or points, Q queries in all, n of either, N outputs, D features.
 """

@@ -1,20 +1,20 @@
 """Baseline (Chen, Liu, Kira, Wang & Huang 2019, "A closer look at few-shot classification",
 https://arxiv.org/abs/1904.04232).
 
-Ordinary transfer: a network is trained with a linear classifier of all training classes; for each task the network is frozen
+Ordinary transfer: a network is trained with a linear classifier of all training classes. For each task the network is frozen
 and a new linear head is fitted to the support's features, by gradient descent on the cross-entropy (section 3):
 
     p(y = k | x) = softmax_k(W f(x) + b)
 
 As in the authors' code (wyharveychen/CloserLookFewShot, methods/baselinefinetune.py) the head starts as torch's linear layer
 does and sees the support 100 times, in shuffled mini-batches of 4, under SGD at 0.01 with momentum 0.9, dampening 0.9 and
-weight decay 1e-3. The paper says 100 iterations. So its answer depends on the order of the support, and, through the start,
-on which way is which.
+weight decay 1e-3. The paper says 100 iterations. So its answer depends on the order of the support and, through the initial
+weights, on the order of the ways.
 
-Deviations: the draws come from each task's key; the heads of all tasks are fitted at once, in coordinates of the space that
-the support and the initial weights span, where the steps are the same (`spanned`). The authors augment mini-ImageNet's
-training images, which here recipe `paper` alone does; their crops are of whole photographs, ours of the prepared images.
-Their convolutions start from N(0, 2 / (9 * 64)), ours by Xavier's rule.
+Deviations: the draws come from each task's key. The heads of all tasks are fitted at once, in coordinates of the space that
+the support and the initial weights span; the steps are the same there (`spanned`). The authors augment mini-ImageNet's
+training images; here only the recipe `paper` does, and it crops the prepared images, not whole photographs. Their
+convolutions start from N(0, 2 / (9 * 64)), ours by Xavier's rule.
 
 Legend: T tasks, S support images, Q query images in all, b images of a mini-batch, N ways, D features, R <= D coordinates.
 """
@@ -37,12 +37,12 @@ Head = Mapping[str, Tensor]
 class BaselineHparams:
     """Hyper-parameters of the head's fit at test; the defaults are the authors'."""
 
-    epochs: Steps = 100  # over the support
+    epochs: Steps = 100  # passes over the support
     mini_batch: PositiveInt = 4  # images
-    head_lr: PositiveFloat = 0.01  # of SGD on the head
-    head_momentum: float = 0.9  # its momentum
-    head_dampening: float = 0.9  # of the momentum
-    head_weight_decay: float = 0.001  # its L2 penalty
+    head_lr: PositiveFloat = 0.01  # learning rate of SGD on the head
+    head_momentum: float = 0.9  # momentum of that SGD
+    head_dampening: float = 0.9  # dampening of the momentum
+    head_weight_decay: float = 0.001  # L2 penalty on the head
 
 
 class Baseline(FeatureMethod):
@@ -50,7 +50,7 @@ class Baseline(FeatureMethod):
 
     Hparams = BaselineHparams
     way_equivariant = False  # the head's initial weights differ from way to way
-    support_order_invariant = False  # a shuffle into mini-batches is one of places
+    support_order_invariant = False  # shuffling into mini-batches depends on the order
 
     def classify(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int, key: Tensor) -> Tensor:
         """Scores [T, Q, N] of the fitted heads."""

@@ -1,15 +1,15 @@
 """Baseline++ (Chen, Liu, Kira, Wang & Huang 2019, "A closer look at few-shot classification",
 https://arxiv.org/abs/1904.04232).
 
-As `baseline`, but that the classifier, in training and at test, compares directions: a class scores by the cosine of the
-features and the class's weights, which makes the features of a class gather around a direction (section 3):
+As `baseline`, but the classifier, in training and at test, compares directions. A class scores by the cosine of the features
+and the class's weights, so that the features of a class gather around a direction (section 3):
 
     p(y = k | x) = softmax_k(s g_k cos(f(x), v_k))
 
 The equation leaves out s and g; as in the authors' code (wyharveychen/CloserLookFewShot, backbone.py, distLinear):
-- the scale s, 2 for up to 200 classes and 10 for more, so 10 where it trains on Omniglot and 2 in every head at test;
-- weights are normalised by torch's weight norm, so each class has a learned length g, which starts as that of its v.
-Its guard of a zero vector too: features are divided by their length + 1e-5.
+- the scale s is 2 for up to 200 classes and 10 for more: 10 where it trains on Omniglot, and 2 in every head at test;
+- weights are normalised by torch's weight norm, so each class has a learned length g, which starts as the length of its v;
+- features are divided by their length + 1e-5, which guards against a zero vector.
 
 Deviations: as for `baseline`.
 
@@ -59,7 +59,7 @@ class CosineClassifier(nn.Module):
 
 
 def unit(features: Tensor) -> Tensor:
-    """Features [..., D] of unit length, but for a guard of the zero vector."""
+    """Features [..., D] of unit length, up to a guard against a zero vector."""
     lengths: Tensor = features.norm(dim=-1, keepdim=True)
     return features / (lengths + 1e-5)
 

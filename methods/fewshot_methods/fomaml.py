@@ -1,7 +1,7 @@
 """First-order MAML (Finn, Abbeel & Levine 2017, section 5.2, https://arxiv.org/abs/1703.03400).
 
-MAML whose meta-gradient takes each inner gradient for a constant: the gradient of the adapted parameters' query loss is
-applied to the initialisation as it is, without second derivatives.
+MAML whose meta-gradient treats each inner gradient as a constant: the gradient of the query loss by the adapted parameters
+is applied to the initialisation unchanged, without second derivatives.
 
     theta' = theta - alpha * stop(grad L_support(theta))        minimise over theta: sum over tasks of L_query(theta')
 
@@ -20,7 +20,7 @@ from fewshot_methods.maml import Maml, MamlHparams
 class FomamlHparams(MamlHparams):
     """Hyper-parameters of first-order MAML."""
 
-    first_order: Annotated[Literal[True], Field(description="Second derivatives: the method maml")] = True
+    first_order: Annotated[Literal[True], Field(description="For second derivatives use the method maml")] = True
 
 
 class Fomaml(Maml):

@@ -5,8 +5,8 @@ loss flow back into the original (eq. 1):
 
     theta' = theta - alpha * grad L_support(theta)        minimise over theta: sum over tasks of L_query(theta')
 
-Deviations from our `maml`: one task after another; every parameter adapts, those of the normalisation too; learn2learn's
-network and initial values. `l2l_peer` says which images normalise which.
+Deviations from our `maml`: tasks are computed one after another; every parameter adapts, also those of the normalisation;
+the network and its initial values are learn2learn's. `l2l_peer` says which images normalise which.
 """
 
 from typing import Any

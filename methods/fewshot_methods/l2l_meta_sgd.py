@@ -4,8 +4,9 @@
 
     theta' = theta - alpha o grad L_support(theta)        minimise over theta and alpha: sum over tasks of L_query(theta')
 
-All rates start from one number (`inner_lr`). Deviations from our `meta-sgd`: one task after another; every parameter adapts,
-those of the normalisation too; learn2learn's network and initial values. `l2l_peer` says which images normalise which.
+All rates start from one number (`inner_lr`). Deviations from our `meta-sgd`: tasks are computed one after another; every
+parameter adapts, also those of the normalisation; the network and its initial values are learn2learn's. `l2l_peer` says
+which images normalise which.
 """
 
 from typing import Any

@@ -5,16 +5,16 @@ these methods is used, imports it. Algorithms, networks and losses are its own, 
 another. What is ours:
 
 - Which images normalise which. Its networks hold torch's `BatchNorm2d`, and its MAML examples leave them in training mode,
-  at test too: each pass is normalised by its own images, our mode `separate` (transductive), the default of training here.
-  For an inductive test there is `support`: the queries pass together with the support, and the maps of the support alone
-  (their mean and biased variance) normalise all. A hook does it, so that the gradient goes through those statistics and no
-  number of theirs is approximated, as momentum 1 and evaluation mode would. Running statistics, which neither mode uses, are
+  also at test: each pass is normalised by its own images. This is our mode `separate` (transductive), the default of
+  training here. For an inductive test there is `support`: the queries pass together with the support, and only the maps of
+  the support (their mean and biased variance) normalise all. A hook does this, so that the gradient goes through these
+  statistics and they are exact, unlike with momentum 1 and evaluation mode. Running statistics, which neither mode uses, are
   not kept.
 - The network: its `CNN4` for images of any size. Its `OmniglotCNN` registers its convolutions twice, and its Meta-SGD then
-  adapts those that are not used. For regression its examples build one of torch's layers; here it is the papers' 2x40.
+  adapts those that are not used. For regression its examples build a network of torch's layers; here it is the papers' 2x40.
 
 Scale and shift of the normalisation adapt like every other parameter. The convolutions have biases, which the normalisation
-takes out again: their gradients are rounding.
+subtracts again, so their gradients are only rounding.
 
 Legend: T tasks, S support, Q queries in all, n images or points, N outputs (ways, or 1 for regression), C, H, W of an image.
 """
@@ -49,7 +49,7 @@ class L2lGradientHparams:
     test_inner_steps: Steps = 1  # at validation and test
     first_order: bool = False  # the gradients of the inner steps are constants
     hidden_size: PositiveInt = 64  # filters of each layer
-    max_pool: bool = True  # pool after each convolution; false: convolve with stride 2, which is faster
+    max_pool: bool = True  # true: pool after each convolution; false: convolve with stride 2, which is faster
 
 
 class L2lGradientMethod(Method):
@@ -60,7 +60,7 @@ class L2lGradientMethod(Method):
     fixed_ways = True
     way_equivariant = False  # the head has an output for each way
     kinds = frozenset({"classification", "regression"})
-    modes = frozenset({"none", "separate", "support"})  # none: for functions, whose network normalises nothing
+    modes = frozenset({"none", "separate", "support"})  # none is for functions, whose network normalises nothing
     default_mode = "separate"
 
     def __init__(self, hparams: Any, info: MethodInfo, backbone: Backbone | None) -> None:
@@ -119,7 +119,9 @@ class L2lGradientMethod(Method):
         support, query = tasks.support_x[task], tasks.query_x[task]
         mode = self.conditions.normalisation
         if mode == "none" and normalised_layers(learner):
-            raise UsageError("learn2learn's network for images normalises its layers: by separate or support, not 'none'.")
+            raise UsageError(
+                "learn2learn's network for images has normalised layers: set normalisation to separate or support."
+            )
         with normalised_by_first(learner, len(support)) if mode == "support" else nullcontext():
             outputs: Tensor = learner(torch.cat([support, query]) if mode == "support" else query)
         return outputs[-len(query) :]
@@ -153,7 +155,7 @@ def normalised_layers(network: nn.Module) -> list[nn.BatchNorm2d]:
 
 @contextmanager
 def normalised_by_first(network: nn.Module, count: int) -> Iterator[None]:
-    """Meanwhile the first `count` images of a pass normalise all of them, and no running statistics move."""
+    """Within the block the first `count` images of a pass normalise all of them, and no running statistics change."""
 
     def normalise(layer: nn.BatchNorm2d, given: tuple[Tensor], output: Tensor) -> Tensor:
         (maps,) = given  # [n, C, H, W]

@@ -9,7 +9,8 @@ Normalisation as in its example protonet_miniimagenet.py: support and query toge
 layers gather running statistics (momentum 0.1, an unbiased variance, after each task), which normalise at test (`running`).
 A transductive test under `joint` moves none of them.
 
-Deviations from our `prototypical-networks`: one task after another; convolutions with biases; learn2learn's initial values.
+Deviations from our `prototypical-networks`: tasks are computed one after another; convolutions have biases; the initial
+values are learn2learn's.
 
 Legend: T tasks, S support images, Q query images in all, n images, N ways, D features.
 """

@@ -1,15 +1,16 @@
 """Logistic regression on frozen features (Tian, Wang, Krishnan, Tenenbaum & Isola 2020, https://arxiv.org/abs/2003.11539).
 
-"A good embedding is all you need": a network is trained to classify all training classes together; for each task
-scikit-learn's multinomial logistic regression is fitted to the support's features, brought to unit length:
+"A good embedding is all you need": a network is trained to classify all training classes together. For each task
+scikit-learn's multinomial logistic regression is fitted to the support's features, scaled to unit length:
 
     argmin over theta, b: sum over the support of cross-entropy(theta f(x)/||f(x)|| + b, y) + ||theta||^2 / (2 C),   C = 1
 
-Deviations, of the authors' simple model (without distillation; code WangYueFt/rfs):
-- Their features are the mean over the last map (of Conv4 without its last pooling), and their support is five
-  augmented copies of each image; here the features are the backbone's, and an image is itself.
-- They augment training images, which here recipe `paper` alone does.
-The fit is scikit-learn's own, task by task in float64, which is what the paper and its readers use.
+Deviations from the authors' simple model (without distillation; code WangYueFt/rfs):
+- Their features are the mean over the last map (of Conv4 without its last pooling), and their support has five augmented
+  copies of each image. Here the features are the backbone's, and each image is used once, as it is.
+- They augment training images; here only the recipe `paper` does.
+
+The fit is scikit-learn's own, task by task in float64, as the paper and its readers use it.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """
@@ -35,8 +36,8 @@ Floats = npt.NDArray[np.float64]
 class LogisticRegressionHparams:
     """Hyper-parameters of logistic regression."""
 
-    inverse_penalty: PositiveFloat = 1.0  # scikit-learn's C
-    max_iterations: Steps = 1000  # of L-BFGS
+    inverse_penalty: PositiveFloat = 1.0  # scikit-learn's C, the inverse of the L2 penalty
+    max_iterations: Steps = 1000  # iterations of L-BFGS
 
 
 class LogisticRegression(FeatureMethod):
@@ -47,7 +48,7 @@ class LogisticRegression(FeatureMethod):
     def classify(self, support: Tensor, support_y: Tensor, query: Tensor, ways: int, key: Tensor) -> Tensor:
         """The regression's linear scores [T, Q, N]."""
         x, q = (F.normalize(features.double(), dim=-1).cpu().numpy() for features in (support, query))
-        # threads cost ten times the fit of so few images
+        # for so few images threads cost ten times as much as the fit
         with threadpool_limits(1, "blas"), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
             scores = [self.fitted(*task) for task in zip(x, support_y.cpu().numpy(), q, strict=True)]
         return torch.from_numpy(np.stack(scores)).to(query)
@@ -57,4 +58,4 @@ class LogisticRegression(FeatureMethod):
         hparams = self.hparams
         model = SklearnLogisticRegression(C=hparams.inverse_penalty, max_iter=hparams.max_iterations).fit(x, y)
         scores: Floats = model.decision_function(query)
-        return scores if scores.ndim == 2 else np.stack([-scores, scores], 1)  # two ways have one score, of the second
+        return scores if scores.ndim == 2 else np.stack([-scores, scores], 1)  # two ways have one score, the second's

@@ -1,27 +1,27 @@
 """The LSTM meta-learner (Ravi & Larochelle 2017, https://openreview.net/forum?id=rJY0-Kcll).
 
-An update by gradient descent is that of an LSTM's cell whose forget gate is 1 and whose input gate is the rate. So an LSTM
-learns to update the parameters theta of a learner, each coordinate with a state of its own and all with the same weights:
+An update by gradient descent is like that of an LSTM's cell whose forget gate is 1 and whose input gate is the rate. So here
+an LSTM learns to update the parameters theta of a learner. Each coordinate has its own state, and all share the weights:
 
     h_t, c_t = LSTM([preprocess(loss_t), preprocess(grad_t)], h_(t-1), c_(t-1))
     f_t = sigmoid(W_F [h_t, theta_(t-1), f_(t-1)] + b_F)        i_t = sigmoid(W_I [h_t, theta_(t-1), i_(t-1)] + b_I)
     theta_t = f_t * theta_(t-1) - i_t * grad_t                                                            (eqs. 2 to 4)
 
-loss_t and grad_t are those of the learner on the support under theta_(t-1), and constants to the meta-gradient. The cell's
-start theta_0, the learner's initial parameters, is learned with the weights. Coordinates are all that the learner has:
-filters, what the normalisation learns, head.
+loss_t and grad_t are those of the learner on the support under theta_(t-1), and the meta-gradient treats them as constants.
+The cell's start theta_0, the learner's initial parameters, is learned with the weights. The coordinates are all parameters
+of the learner: filters, normalisation, head.
 
 What the authors' code (twitter/meta-learning-lstm) does and the paper does not say, and what is done here:
-- Their configurations take the whole support they were made for as one mini-batch, 12 updates at 1 shot, 8 at 5; so does
-  every step here, whatever the shots.
-- The statistics for the queries at test are those of the steps' mini-batches, the newest with weight 0.9 (5 shots: 0.95) and
-  reset for each episode: mode `episode-running`, `statistics_momentum`. In training their queries normalise themselves: mode
-  `separate`, which the recipes `paper` train with. Their running statistics start from mean 0 and variance 1, ours from the
-  first step's, taken whole. Their running variance is the unbiased one, ours the biased.
+- Their configurations take the whole support as one mini-batch, with 12 updates at 1 shot and 8 at 5. Every step here takes
+  the whole support too, whatever the shots.
+- At test the queries are normalised by statistics of the steps' mini-batches. The newest has weight 0.9 (5 shots: 0.95), and
+  they are reset for each episode: mode `episode-running`, `statistics_momentum`. In training their queries normalise
+  themselves: mode `separate`, with which the recipes `paper` train. Their running statistics start from mean 0 and variance
+  1, ours from the whole statistics of the first step. Their running variance is unbiased, ours is biased.
 - They divide the gradient of a mean loss by the number of images once more: `gradient_scale`, 1 by default.
-- They feed each gate back before its sigmoid; here after it, as the equations say.
-- Their learner has a bias in each convolution, which the normalisation takes away again: ours has none. Theirs has a scale
-  in each normalisation, conv4-32 of the recipes `paper` has not.
+- They feed each gate back before its sigmoid; here it is fed back after it, as the equations say.
+- Their learner has a bias in each convolution, which the normalisation subtracts again; ours has none. Theirs has a scale in
+  each normalisation; conv4-32, which the recipes `paper` use, has none.
 
 Legend: T tasks, P coordinates, p of them in a chunk, n = T * p, H hidden units.
 """
@@ -50,27 +50,27 @@ from fewshot_bench import (
 )
 
 SMALLEST = 10.0
-"""p of the preprocessing: magnitudes below exp(-p) are told apart linearly, others by their logarithm."""
+"""p of the preprocessing: magnitudes below exp(-p) are represented linearly, others by their logarithm."""
 COORDINATES_AT_ONCE = {"cpu": 2**13, "cuda": 2**18}
-"""Size n of a chunk: its state is to fit into a CPU's cache, its steps into an accelerator's memory (1 KB each)."""
+"""Size n of a chunk. Its state must fit into a CPU's cache, and its steps into an accelerator's memory (1 KB each)."""
 
 Weights = tuple[Tensor, ...]
-"""Those of `MetaLstm`, in its order."""
+"""The weights of `MetaLstm`, in its order."""
 State = tuple[Tensor, Tensor, Tensor]
-"""Of n coordinates: h and c of the LSTM, each [H, n], and the gates f and i [2, n]."""
+"""The state of n coordinates: h and c of the LSTM, each [H, n], and the gates f and i [2, n]."""
 
 
 @dataclass(frozen=True)
 class LstmMetaLearnerHparams:
     """Hyper-parameters of the LSTM meta-learner."""
 
-    inner_steps: Steps = 12  # in training and at test; theirs: 12 at 1 shot, 8 at 5
+    inner_steps: Steps = 12  # in training and at test; the authors: 12 at 1 shot, 8 at 5
     hidden: PositiveInt = 20  # units of the LSTM
-    gradient_scale: PositiveFloat = 1.0  # of the learner's gradients; their code: 1 / images of the support
-    statistics_momentum: Annotated[float, Field(gt=0, le=1)] = 0.9  # the newest step's weight; theirs: 0.95 at 5 shots
-    head_std: NonNegativeFloat = 0.1  # of the head's initial weights
+    gradient_scale: PositiveFloat = 1.0  # factor of the learner's gradients; the authors: 1 / images
+    statistics_momentum: Annotated[float, Field(gt=0, le=1)] = 0.9  # weight of the newest step; the authors: 0.95 at 5 shots
+    head_std: NonNegativeFloat = 0.1  # standard deviation of the head's initial weights
 
-    first_order = adapt_shift = True  # by its equations
+    first_order = adapt_shift = True  # its equations fix both
 
     @property
     def test_inner_steps(self) -> int:
@@ -89,7 +89,7 @@ class LstmMetaLearner(GradientMethod):
         self.lstm = MetaLstm(hparams.hidden)
 
     def rates(self, params: Parameters, step: int) -> Rates:
-        """Every parameter of the learner adapts; how fast, its gates say."""
+        """Every parameter of the learner adapts; the gates decide how fast."""
         return dict.fromkeys(self.adapting(), 1.0)
 
     def inner_loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
@@ -197,8 +197,8 @@ class LstmLoop(InnerLoop):
 
 
 class Walk(torch.autograd.Function):
-    """Where the steps led, theta_t [T, P], as a function of theta_0 [P] and the weights, given each step's losses [T] and
-    gradients [T, P]. The gradient takes the steps again, chunk by chunk, so that none of their states is kept."""
+    """The result of the steps, theta_t [T, P], as a function of theta_0 [P] and the weights, given each step's losses [T]
+    and gradients [T, P]. The gradient computes the steps again, chunk by chunk, so that none of their states is kept."""
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, steps: int, first: Tensor, *given: Tensor) -> Tensor:

@@ -11,20 +11,21 @@ LSTM in both directions over the support, f an LSTM that reads the support K tim
     h^_k, c_k = LSTM(f'(x), [h_{k-1}, r_{k-1}], c_{k-1})        h_k = h^_k + f'(x)        f(x, S) = h_K
     r_{k-1}   = sum_i softmax_i(h_{k-1} . g(x_i, S)) g(x_i, S)
 
-Scores are log p(y | x, S), so that the cross-entropy of the scores is the paper's loss. Cosines differ by 2 at most: no
-probability is below exp(-2 scale) / S, and none is clamped. The cosine of a vector of zeros is 0.
+Scores are log p(y | x, S), so that the cross-entropy of the scores is the paper's loss. Cosines differ by at most 2, so
+no probability is below exp(-2 scale) / S, and none is clamped. The cosine of a zero vector is 0.
 
 What the paper does not say, and what is done here:
 - Training normalises support and query of an episode together (`joint`), testing uses running statistics.
-- h_0 and c_0 are 0; r_0 is then the mean of g, from which the re-run of Ravi & Larochelle (code twitter/meta-learning-lstm)
-  starts too. K is theirs, 3. The weights of the LSTMs start uniform within 1 / sqrt(D), and there is one bias a gate.
-- Embeddings that end in a ReLU have cosines of 0 to 1: the right class of N gets e / (e + N - 1) at most, and training is
-  slow. (A public port, oscarknagg/few-shot, has 92.0 % on Omniglot 5-way 1-shot, where the paper prints 98.1 %.) `scale`
-  multiplies the cosines: 1 is the paper's equation, the code of Chen et al. 2019 takes 100, our own recipes take 10.
-- The re-run adds up the cosines of a class before one softmax over the classes, where the paper's attention is over the
-  images: equal at one shot, not beyond. Here it is the paper's. Its dropout is left out.
-- The order of the support matters to g's LSTM alone: `support_order_invariant` is declared for `fce` off, the default; with
-  it on, the method object says otherwise.
+- h_0 and c_0 are 0, so r_0 is the mean of g. The re-run of Ravi & Larochelle (code twitter/meta-learning-lstm) starts from
+  it too. K = 3 is theirs. The weights of the LSTMs start uniform within 1 / sqrt(D), and there is one bias for each gate.
+- Embeddings that end in a ReLU have cosines from 0 to 1. The right class of N then gets at most e / (e + N - 1), and
+  training is slow. (A public port, oscarknagg/few-shot, reaches 92.0 % on Omniglot 5-way 1-shot, where the paper prints 98.1
+  %.) `scale` multiplies the cosines: 1 is the paper's equation, the code of Chen et al. 2019 takes 100, our own recipes take
+  10.
+- The re-run adds up the cosines of a class before a softmax over the classes. The paper's attention is over the images, and
+  so it is here. The two are equal only at one shot. The re-run's dropout is left out.
+- The order of the support matters only to g's LSTM. The class declares `support_order_invariant` for `fce` off, the default;
+  with `fce` on, the method object declares False.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features, M rows, L LSTMs side by side.
 """
@@ -41,7 +42,7 @@ from torch import Tensor, nn
 from fewshot_bench import Backbone, EmbeddingMethod, MethodInfo, Steps
 
 LARGEST_SCALE = 40.0
-"""Beyond it a probability could be too small for float32, and its logarithm infinite."""
+"""With a larger scale a probability could be too small for float32, and its logarithm infinite."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class MatchingHparams:
     """Hyper-parameters of matching networks."""
 
     fce: bool = False  # full contextual embeddings
-    read_steps: Steps = 3  # K: how often f reads the support; of fce alone
-    scale: Annotated[float, Field(gt=0, le=LARGEST_SCALE)] = 1.0  # of the cosines; the paper's: 1, no factor
+    read_steps: Steps = 3  # K: how often f reads the support; needs fce=true
+    scale: Annotated[float, Field(gt=0, le=LARGEST_SCALE)] = 1.0  # factor of the cosines; the paper has none, which is 1
 
 
 class MatchingNetworks(EmbeddingMethod):
@@ -98,7 +99,7 @@ class MatchingNetworks(EmbeddingMethod):
 
 
 class Lstms(nn.Module):
-    """L LSTMs of D units side by side, each with weights of its own; their state, D or more values, is theirs to be given.
+    """L LSTMs of D units side by side, each with its own weights. Their state, of D or more values, is passed in.
 
     The gates input, forget, output and the candidate are x W + state U + b, in this order.
     """

@@ -7,7 +7,7 @@ length of the one inner step are learned (eq. 2 and 3; o is the elementwise prod
 
 There is no code by the authors. Deviations and choices:
 - The rates start from U(`rate_low`, `rate_high`). The range 0.005 to 0.1 is said to be the paper's, which we could not
-  verify; whether the paper's inner loss is a sum or a mean over the support is unknown. Here every loss is a mean; a recipe
+  verify. Whether the paper's inner loss is a sum or a mean over the support is unknown. Here every loss is a mean; a recipe
   that scales the range says so.
 - Normalisation is `support`, whose test is inductive; the recipes `paper` use `separate`, as the code of the MAML that the
   paper compares with. The shift of the normalisation is meta-learned but does not adapt and has no rates
@@ -29,8 +29,8 @@ class MetaSgdHparams(GradientHparams):
     """Hyper-parameters of Meta-SGD."""
 
     test_inner_steps: Steps = 1  # as in training
-    rate_low: float = 0.005  # the rates start uniformly distributed from here
-    rate_high: float = 0.1  # to here
+    rate_low: float = 0.005  # lower end of the uniform distribution from which the rates start
+    rate_high: float = 0.1  # its upper end
 
     def __post_init__(self) -> None:
         if self.rate_low > self.rate_high:

@@ -2,18 +2,18 @@
 
 The base learner is a regularised linear classifier found by convex optimisation, here ridge regression; the embedding learns
 through its optimum. With K = XX' the kernel of the support's embeddings and y_n the n-th way's column of one-hot labels,
-the dual (eq. 11) is one problem a way, without constraints, and the scores carry a learned scale gamma (eq. 12), no bias:
+the dual (eq. 11) is one problem for each way, without constraints. The scores have a learned scale gamma (eq. 12), no bias:
 
     max_a -1/2 a'(K + lambda I)a + 2 y_n'a    so that a_n = 2 (K + lambda I)^-1 y_n,    score_n(x) = gamma f(x) X'a_n
 
-The ways share their matrix: one solution serves them all, twice that of ridge regression. Training uses more shots than the
-test: one embedding serves every number of shots.
+All ways share the matrix, so one solution serves them all; it is twice that of ridge regression. Training uses more shots
+than the test, and one embedding serves every number of shots.
 
 What the authors' code (kjunelee/MetaOptNet) does, and what is done here:
-- The factor 2 is the code's; eq. 11 has y_n'a. It makes gamma, which starts at 1, learn faster, and is kept.
-- Their solver (qpth) iterates under a constraint that says nothing; the closed form is its limit.
-- They smooth labels: 1 - epsilon for the right way, epsilon / (N - 1) for each other; by default in the code (0.1), for
-  ResNet-12 on mini-ImageNet alone in the paper. Off by default here.
+- The factor 2 comes from the code; eq. 11 has y_n'a. It makes gamma, which starts at 1, learn faster, so it is kept.
+- Their solver (qpth) iterates under a constraint that has no effect; the closed form is its limit.
+- They smooth labels: 1 - epsilon for the right way, epsilon / (N - 1) for each other. The code does so by default (0.1), the
+  paper only for ResNet-12 on mini-ImageNet. Here it is off by default.
 - They normalise all supports of the 8 tasks of an update together, and all their queries together; here each task's own
   images normalise each other (`joint`). Testing uses running statistics, as there.
 - Their convolutions start from N(0, 2 / (9 filters)), ours from Xavier's uniform.
@@ -37,9 +37,9 @@ from fewshot_methods.ridge import one_hot, ridge
 class MetaOptNetRidgeHparams:
     """Hyper-parameters of MetaOptNet-RR."""
 
-    penalty: PositiveFloat = 50.0  # lambda, not learned; the paper's
-    scale: PositiveFloat = 1.0  # gamma at the start; the code's
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # epsilon; the paper's ResNet-12: 0.1
+    penalty: PositiveFloat = 50.0  # lambda, the paper's value; it is not learned
+    scale: PositiveFloat = 1.0  # initial gamma, the authors' code's value
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # epsilon; the paper with ResNet-12: 0.1
 
 
 class MetaOptNetRidge(EmbeddingMethod):

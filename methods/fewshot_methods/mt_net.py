@@ -1,19 +1,19 @@
 """MT-net (Lee & Choi 2018, https://arxiv.org/abs/1801.05558; code yoonholee/MT-net).
 
-A T-net whose inner steps move some of the units alone: for each task a binary mask over the outputs of each layer is drawn,
-with learned logits zeta, and multiplies the inner gradient of a unit's weights and bias. M says in which subspace a task
+A T-net whose inner steps change only some of the units. For each task a binary mask over the outputs of each layer is drawn
+from learned logits zeta; it multiplies the inner gradient of a unit's weights and bias. M says in which subspace a task
 steps, T in which metric:
 
     M ~ Bernoulli(sigmoid(zeta)), one for each output        W' = W - alpha * M o dL_support/dW
 
-M is drawn once a task and is the same in all its inner steps, at test too. The gradient by zeta goes through a
-Gumbel-softmax of temperature 1, straight through: the step takes the hard mask, the derivative is the soft one's. Logits
+M is drawn once for each task and is the same in all its inner steps, also at test. The gradient by zeta goes straight
+through a Gumbel-softmax of temperature 1: the step uses the hard mask, and the derivative is that of the soft one. Logits
 start at 0.
 
 Deviations from the authors' code, beside those of `t-net`:
-- It draws a Gumbel variable for each of "on" and "off"; here one logistic variable stands for their difference, which has
+- It draws a Gumbel variable for each of "on" and "off". Here one logistic variable stands for their difference, which has
   the same distribution.
-- Its draws come from a global stream; here a task's come from its own key, so that a test can be repeated.
+- Its draws come from a global stream. Here a task's draws come from its own key, so that a test can be repeated.
 
 Legend: T tasks, O outputs of a layer.
 """
@@ -34,7 +34,7 @@ from fewshot_methods.t_net import TNet, TNetHparams, layer_of
 class MtNetHparams(TNetHparams):
     """Hyper-parameters of MT-net."""
 
-    temperature: PositiveFloat = 1.0  # of the Gumbel-softmax
+    temperature: PositiveFloat = 1.0  # temperature of the Gumbel-softmax
 
 
 class MtNet(TNet):
@@ -47,8 +47,8 @@ class MtNet(TNet):
         self.logit = nn.ParameterDict({layer: torch.zeros(size) for layer, size in self.outputs.items()})
 
     def inner_loop(self, tasks: Tasks, params: Parameters, steps: int, second_order: bool) -> InnerLoop:
-        """The loop whose steps all take the gradients of the units that a task selects; what belongs to no layer keeps its
-        own."""
+        """The loop in which all steps of a task change only the units that it selects. Parameters outside the layers are not
+        masked."""
         masks = {layer: self.mask(tasks.key, layer) for layer in self.outputs}
 
         def masked(grads: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

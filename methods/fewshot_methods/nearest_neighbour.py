@@ -1,4 +1,5 @@
-"""Nearest neighbour on raw pixels: a floor beside `nearest-centroid`, to which it is equal at one shot. Nothing is learned.
+"""Nearest neighbour on raw pixels. Like `nearest-centroid`, to which it is equal at one shot, it learns nothing and is a
+floor.
 
 A query belongs to the class of the support image that is nearest to it in Euclidean distance.
 

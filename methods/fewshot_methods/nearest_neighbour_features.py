@@ -1,13 +1,13 @@
 """Nearest neighbour on features, the baseline of Ravi & Larochelle 2017 (https://openreview.net/forum?id=rJY0-Kcll).
 
 A network is trained to classify all training classes together. A query then belongs to the class of the support image whose
-features are nearest to its own; at several shots too, each support image stands for itself. Nearest is by cosine, as in the
-authors' code (twitter-research/meta-learning-lstm, model/baselines/nearest-neighbor.lua):
+features are nearest to its own, by cosine. With several shots too, each support image counts alone. The cosine is that of
+the authors' code (twitter-research/meta-learning-lstm, model/baselines/nearest-neighbor.lua):
 
     y = y_s,   s = argmax_s cos(f(x), f(x_s))
 
-Deviations: none in the answer. There each update draws its images from an episode of all training classes; here the batches
-go through the training images epoch by epoch. There the normalisation's eps is 1e-3; here it is the backbone's.
+Deviations: none in the answer. In their code each update draws its images from an episode of all training classes; here the
+batches go through the training images epoch by epoch. Their normalisation has eps 1e-3; here it is the backbone's.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """

@@ -6,8 +6,8 @@ with a probability that falls with its distance to the prototype (eq. 2):
     p(y = k | x) = softmax_k(-d(f(x), c_k))        d: squared Euclidean, or cosine (1 - the cosine; their section 3.2)
 
 Deviations: none in the loss. Training normalises support and query of an episode together (`joint`), as the authors' code
-does; testing uses running statistics. How weights start is the backbone's (`backbones/conv4`). Hyper-parameters of the
-optimiser stand in the recipes.
+does; testing uses running statistics. The backbone sets the initial weights (`backbones/conv4`). Hyper-parameters of
+the optimiser are in the recipes.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """

@@ -8,11 +8,11 @@ ones, one row for each of its S images, Y their labels and x a query:
     W = X' (XX' + S lambda I)^-1 Y              scores = alpha [f(x), 1] W + beta
 
 What the authors' code (bertinetto/r2d2) does and the paper does not say, and what is done here:
-- They divide X and Y by the square root of S, so that lambda weighs against the mean of the squared errors, not the sum:
-  that is the S before lambda. The bias, the column of ones, is penalised with the rest.
+- They divide X and Y by the square root of S, so that lambda is weighed against the mean of the squared errors, not their
+  sum. This gives the factor S before lambda. The bias, the column of ones, is penalised with the rest.
 - The outer loop may learn lambda beside alpha, but their scripts keep it at 50. Here it is learned (`learn_penalty`), as
-  its logarithm so that it stays positive; the recipe `paper` keeps it at 50, as they do.
-- beta adds the same to every way's score, which changes neither the answer nor the cross-entropy: its gradient is zero, and
+  its logarithm so that it stays positive. The recipe `paper` keeps it at 50, as they do.
+- beta adds the same to every way's score, which changes neither the answer nor the cross-entropy. Its gradient is zero, so
   it is left out.
 - Shots are drawn for each episode from 1 to 9 (`random.sample(range(1, 10))`), and queries fill the episode up to the same
   number of images (240, or 600 on Omniglot). Here the queries are those of the mean episode.
@@ -36,9 +36,9 @@ from fewshot_methods.ridge import one_hot, ridge
 class R2D2Hparams:
     """Hyper-parameters of R2-D2."""
 
-    penalty: PositiveFloat = 50.0  # lambda at the start, for each support image
-    learn_penalty: bool = True  # False in the authors' scripts
-    scale: PositiveFloat = 10.0  # alpha at the start; the authors: 10 on Omniglot and CIFAR-FS, 1e-4 on mini-ImageNet
+    penalty: PositiveFloat = 50.0  # initial lambda, for each support image
+    learn_penalty: bool = True  # whether lambda is learned; false in the authors' scripts
+    scale: PositiveFloat = 10.0  # initial alpha; the authors: 10 on Omniglot and CIFAR-FS, 1e-4 on mini-ImageNet
 
 
 class R2D2(EmbeddingMethod):

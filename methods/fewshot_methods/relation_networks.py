@@ -1,8 +1,8 @@
 """Relation networks (Sung, Yang, Zhang, Xiang, Torr & Hospedales 2018, https://arxiv.org/abs/1711.06025).
 
-Both the embedding and the comparison are learned. The maps of a class, the sum of its support images' maps, are laid in
-depth beside those of a query; a relation module g says how alike they are, from 0 to 1, and regresses to the match (eq. 1
-and 2):
+Both the embedding and the comparison are learned. The maps of a class, which are the sum of its support images' maps,
+are stacked with those of a query. A relation module g says how alike they are, from 0 to 1, and regresses to the match
+(eq. 1 and 2):
 
     r_ij = g([sum_{k in class i} f(x_k), f(x_j)])        minimise (r_ij - 1(y_i == y_j))^2
 
@@ -10,17 +10,18 @@ g is two blocks of 3x3 convolution with 64 filters, batch normalisation, ReLU an
 one sigmoid, whose value is the score. The backbone of the paper is `conv4-64-maps`.
 
 What the authors' code (floodsung/LearningToCompare_FSL) does, and what is done here:
-- Their loss is a mean over queries and classes, where the paper writes a sum; so is this one.
+- The paper writes the loss as a sum over queries and classes. Their code takes a mean, and so does this one.
 - Their blocks of g do not pad on 19x19 maps (mini-ImageNet) and pad on 5x5 (Omniglot), which gives the paper's 576 and 64
-  values before the layer of 8. Here they pad on maps under 10x10, the smallest that two blocks can shrink. A map of one
-  value is pooled no further, so that other backbones serve: conv4-64's maps are 1x1 for 28x28 images (where only the middle
-  of a filter counts), 2x2 for 32x32, 5x5 for 84x84.
-- They normalise with batch statistics at test too: support, queries and pairs apart (mode `separate`, transductive; the
-  recipe `paper`). The default is `joint`, whose test has running statistics. The pairs of a query and a class have their own
-  in every mode: those of all pairs of the task; under `support`, of the support's images with each class; or running ones.
-- A convolution of maps in depth is the sum of one of the class and one of the query: neither is done again for each pair.
-- They clip the gradient's norm for f and g apart, the recipes for both together. Convolutions have no bias here, because
-  the normalisation subtracts it. Initial values are theirs.
+  values before the layer of 8. Here they pad on maps under 10x10, the smallest that two blocks can shrink. A map of
+  one value is pooled no further, so that other backbones can be used: conv4-64's maps are 1x1 for 28x28 images (where only
+  the middle of a filter counts), 2x2 for 32x32, 5x5 for 84x84.
+- They normalise with batch statistics also at test: support, queries and pairs apart (mode `separate`, transductive; the
+  recipe `paper`). The default is `joint`, whose test uses running statistics. The pairs of a query and a class have
+  statistics of their own in every mode: those of all pairs of the task; under `support`, those of the support's images with
+  each class; or running ones.
+- A convolution of stacked maps is the sum of one of the class and one of the query, so neither is repeated for each pair.
+- They clip the gradient's norm for f and g separately, the recipes for both together. Convolutions have no bias here,
+  because the normalisation subtracts it. Initial values are theirs.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features, C maps of h x w, O filters, P pairs.
 """
@@ -37,9 +38,9 @@ from fewshot_methods.backbones.conv4_maps import FILTERS, add_block, block, norm
 
 HIDDEN = 8
 VALUES_AT_ONCE = 2**25
-"""Values of the pairs' maps that are computed at once where no pair sees another."""
+"""The number of values of the pairs' maps that are computed at once, if pairs do not influence each other."""
 LARGEST_KEPT = 4096
-"""Values of an image's maps up to which a test keeps those of every image."""
+"""The most values of an image's maps for which a test keeps the maps of every image."""
 
 
 class RelationNetworks(EmbeddingMethod):
@@ -72,7 +73,7 @@ class RelationNetworks(EmbeddingMethod):
         return scores
 
     def embed_images(self, images: Tensor) -> Tensor | None:
-        """Maps [n, D], under running statistics alone and where those of all images have room."""
+        """Maps [n, D], only under running statistics and if there is room for those of all images."""
         return super().embed_images(images) if self.network.features <= LARGEST_KEPT else None
 
     def after_update(self) -> None:
@@ -103,12 +104,12 @@ class RelationModule(nn.Module):
     def forward(self, classes: Tensor, query: Tensor, given: Statistics | None) -> tuple[Tensor, Statistics]:
         """Scores [T, Q, N] of flat maps [T, N, D] and [T, Q, D], and the statistics that normalised the pairs."""
         convolve = conv2d if self.pad else unpadded
-        filters = dict(self.named_parameters())["block1_weight"].chunk(2, 1)  # in depth the class, then the query
+        filters = dict(self.named_parameters())["block1_weight"].chunk(2, 1)  # the class's channels first, then the query's
         halves = [convolve(x.unflatten(2, self.maps), half) for x, half in zip((classes, query), filters, strict=True)]
         of_class, of_query = (maps.permute(0, 1, 3, 4, 2) for maps in halves)  # [T, N, h, w, O], [T, Q, h, w, O]
         if given is None:
             return self._of_pairs(of_class, of_query, None)
-        parts = of_query.split(max(1, VALUES_AT_ONCE // of_class.numel()), 1)  # a memory of all pairs might not fit
+        parts = of_query.split(max(1, VALUES_AT_ONCE // of_class.numel()), 1)  # all pairs at once might not fit into memory
         return torch.cat([self._of_pairs(of_class, part, given)[0] for part in parts], 1), given
 
     def _of_pairs(self, of_class: Tensor, of_query: Tensor, given: Statistics | None) -> tuple[Tensor, Statistics]:
@@ -130,8 +131,9 @@ def linear_layer(inputs: int, outputs: int) -> nn.Linear:
 
 
 def map_shape(backbone: Backbone) -> tuple[int, int, int]:
-    """The maps (C, h, w) that a backbone's embeddings are. One that does not say is taken to end in its last normalised
-    layer's maps where these can be square, as Conv4 does; else its D features are D maps of one value."""
+    """The shape (C, h, w) of the maps behind a backbone's embeddings. If a backbone does not state it, it is taken to end in
+    the maps of its last normalised layer, as Conv4 does, if these can be square; else its D features are D maps of one
+    value."""
     shape: tuple[int, int, int] | None = getattr(backbone, "map_shape", None)
     if shape is not None:
         return shape

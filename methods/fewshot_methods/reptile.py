@@ -1,27 +1,30 @@
 """Reptile (Nichol, Achiam & Schulman 2018, https://arxiv.org/abs/1803.02999; code openai/supervised-reptile).
 
-Train on a task as one would on any, by a few optimiser steps on mini-batches of its images, and move the initialisation
-towards what that led to:
+Train on a task in the ordinary way, by a few optimiser steps on mini-batches of its images, and move the initialisation
+towards the result:
 
     phi_i = k steps of Adam (beta1 = 0) from theta on mini-batches of task i
     theta <- theta + eps * mean_i(phi_i - theta)
 
-There is no query in it. The engine descends on a loss, so `loss` has the gradient theta - phi_i: with plain gradient descent
-(`optimiser: sgd`, `lr` = eps, `lr_linear: true` for eps falling to 0) its update is Reptile's. The value of that loss is the
-adapted parameters' on the task's queries, for the learning curve alone. The support of a training task is what the paper
-calls its train shots.
+Queries play no part in this. The engine minimises a loss, so `loss` has the gradient theta - phi_i. With plain gradient
+descent (`optimiser: sgd`, `lr` = eps, `lr_linear: true` for eps falling to 0) its update is Reptile's. The value of that
+loss is the adapted parameters' loss on the task's queries, only for the learning curve. The support of a training task is
+what the paper calls its train shots.
 
-As in the authors' code: mini-batches are drawn without replacement, the support reshuffled where it is used up, a batch
-reaching over into the next shuffle; every parameter adapts, what the normalisation learns too; each pass normalises
-with its own images; the second moment of the inner Adam outlives a task, in training and, from where training left it, at
-test. A test normalises each query beside the support (`support+1`) or, transductive, the queries by themselves (`separate`).
+As in the authors' code:
+- Mini-batches are drawn without replacement. When the support is used up it is reshuffled, and a batch may reach into the
+  next shuffle.
+- Every parameter adapts, also those of the normalisation. Each pass normalises with its own images.
+- The second moment of the inner Adam is kept from task to task in training; a test starts from where training left it.
+- A test normalises each query beside the support (`support+1`) or, transductive, the queries by themselves (`separate`).
 
 Deviations:
-- Images alone: the paper's regression of sine waves, which it shows as a figure, is left out.
-- The tasks of an update run side by side, each from the second moment that the last update left; what their gradients add to
-  it is the mean over the orders in which they could have run one after another. With one task an update nothing differs.
-- Their Omniglot network gives the head the last map's 2x2 places, ours (conv4-64-strided) their mean; on mini-ImageNet
-  theirs pools odd maps with padding (1,152 features), conv4-32 without (800). Theirs have a scale, neither of ours has.
+- Only images: the paper's regression of sine waves, which it shows as a figure, is left out.
+- The tasks of an update run side by side, each from the second moment that the last update left. Their gradients add to it
+  the mean over the orders in which they could have run one after another. With one task an update nothing differs.
+- Their Omniglot network gives the head the 2x2 places of the last map, ours (conv4-64-strided) the mean of these. On
+  mini-ImageNet theirs pools odd maps with padding (1,152 features), conv4-32 without (800). Theirs have a scale, ours do
+  not.
 - Shuffles come from a task's own key.
 
 Legend: T tasks, S support images, B images of a mini-batch, Q queries in all.
@@ -57,22 +60,22 @@ BETA2, EPS = 0.999, 1e-8  # Adam's own defaults; the authors' TensorFlow adds EP
 class ReptileHparams(MamlHparams):
     """Hyper-parameters of Reptile; the defaults are the paper's for 5-way Omniglot."""
 
-    inner_lr: PositiveFloat = 0.001  # Adam's
+    inner_lr: PositiveFloat = 0.001  # rate of the inner Adam
     inner_steps: Steps = 5  # in training, each on a mini-batch
     test_inner_steps: Steps = 50
     inner_batch: PositiveInt = 10  # images
     test_inner_batch: PositiveInt = 5  # images
-    first_order: Annotated[Literal[True], Field(description="Its inner steps are constants")] = True
-    adapt_shift: Annotated[Literal[True], Field(description="All its parameters adapt")] = True
+    first_order: Annotated[Literal[True], Field(description="Reptile always treats its inner steps as constants")] = True
+    adapt_shift: Annotated[Literal[True], Field(description="In Reptile all parameters adapt")] = True
 
 
 class Reptile(GradientMethod):
-    """An initialisation in the middle of what tasks lead to."""
+    """An initialisation in the middle of the tasks' results."""
 
     Hparams = ReptileHparams
     kinds = frozenset({"classification"})
     modes = frozenset({"none", "support", "separate", "support+1"})
-    support_order_invariant = False  # the order says which images share a mini-batch
+    support_order_invariant = False  # the order decides which images share a mini-batch
 
     def __init__(self, hparams: Any, info: MethodInfo, backbone: Backbone) -> None:
         super().__init__(hparams, info, backbone)
@@ -130,7 +133,7 @@ class Reptile(GradientMethod):
         self._gathered, self._tasks = {}, 0
 
     def _gather(self, moments: Mapping[str, Tensor]) -> None:
-        """Add what some tasks' steps added to their second moments [T, *shape]."""
+        """Collect what some tasks' steps added to their second moments [T, *shape]."""
         kept = BETA2**self.hparams.inner_steps
         for name, moment in moments.items():
             added = (moment - kept * self.get_buffer(_moment(name))).sum(0)

@@ -2,9 +2,9 @@
 
     W = argmin ||X W - Y||^2 + lambda ||W||^2 = (X'X + lambda I)^-1 X'Y = X' (XX' + lambda I)^-1 Y
 
-The second form is Woodbury's: its system has a row for each image in place of each feature, so it is the one solved where
-a support has fewer images than features (5-way 5-shot: 25 against 1,600). They are equal; the smaller costs less. In float32
-predictions of 5-way 5-shot tasks are within 1e-5 of the largest (tests).
+The second form is Woodbury's. Its system has a row for each image in place of each feature, so it is solved where a support
+has fewer images than features (5-way 5-shot: 25 against 1,600). The two forms are equal; the smaller system costs less. In
+float32 they differ for 5-way 5-shot tasks by at most 1e-5 of the largest prediction (tests).
 
 Legend: T tasks, S support images, D features, N columns of targets (ways).
 """

@@ -6,12 +6,12 @@ length (the paper's CL2N):
 
     z = f(x) - mean of f over the training images,   z <- z / ||z||,   y = argmin_k ||z - c_k||,   c_k = mean of class k's z
 
-The paper's other features are `centre: false` (L2N), and that with `normalise: false` (UN).
+The paper's other features are `centre: false` (L2N), and `normalise: false` in addition (UN).
 
-Deviations: the mean of the training features is a running one, of the batches as training sees them, with the momentum of
-the normalisation's statistics (0.1); the authors (code mileyan/simple_shot) pass all training images once more through the
-trained network, which on glyphs, three times, changed the validation accuracy of 300 episodes by 0.02 points or less. They
-augment training images, which here recipe `paper` alone does.
+Deviations: the mean of the training features is a running mean over the training batches, with the momentum of the
+normalisation's statistics (0.1). The authors (code mileyan/simple_shot) pass all training images once more through the
+trained network. On glyphs, in three trials, this changed the validation accuracy on 300 episodes by 0.02 points or less.
+They augment training images; here only the recipe `paper` does.
 
 Legend: T tasks, S support images, Q query images in all, N ways, D features.
 """
@@ -27,10 +27,10 @@ from fewshot_methods.prototypical_networks import prototypes, squared_distances
 
 @dataclass(frozen=True)
 class SimpleShotHparams:
-    """Hyper-parameters of SimpleShot: what is done to the features. CL2N: both; L2N: the second; UN: neither."""
+    """Hyper-parameters of SimpleShot: what is done to the features. CL2N: both; L2N: only `normalise`; UN: neither."""
 
     centre: bool = True  # subtract the mean of the training features
-    normalise: bool = True  # to unit length
+    normalise: bool = True  # scale features to unit length
 
 
 class SimpleShot(FeatureMethod):

@@ -1,7 +1,7 @@
 """SNAIL, a simple neural attentive meta-learner (Mishra, Rohaninejad, Chen & Abbeel 2018, https://arxiv.org/abs/1707.03141).
 
-A task is a sequence of labelled images with an unlabelled one at its end, whose label a causal network predicts: temporal
-convolutions gather the past, attention picks from it. With a sequence of length T = N K + 1 it is (appendix A)
+A task is a sequence of labelled images with an unlabelled one at its end. A causal network predicts the label of the last:
+temporal convolutions gather the past, attention picks from it. With a sequence of length T = N K + 1 it is (appendix A)
 
     Attention(64, 32), TC(T, 128), Attention(256, 128), TC(T, 128), Attention(512, 256), FC(N)
 
@@ -9,15 +9,16 @@ convolutions gather the past, attention picks from it. With a sequence of length
     Dense(x; R, F)      = [x, tanh(conv(x)) * sigmoid(conv(x))]              causal, width 2, dilation R, F filters
     TC(x; T, F)         = Dense(.; 2^i, F) for i = 1 .. ceil(log2 T)
 
-The loss is that of the last place alone. One network serves 1 to 5 shots: each update draws its shots uniformly.
+Only the last place has a loss. One network serves 1 to 5 shots: each update draws its shots uniformly.
 
 What is done here, and what the paper does not say:
-- The queries of a task share the activations of its support (`temporal`): of given embeddings the same result as a sequence
-  for each. In training all images of a task normalise each other (`joint`); testing uses running statistics.
-- T is that of the most shots. The last dilation of each TC is T or more, so that its weights for the past only ever meet the
-  zeros before the start; they stay, as in the paper's formula.
-- The paper's optimiser, updates, batch and initial weights are unknown: Adam and torch's own initial weights of such
-  layers, but for biases of convolutions, which start at 0.
+- The queries of a task share the activations of its support (`temporal`). Given the embeddings, the result is the same as
+  with a sequence for each query. In training all images of a task normalise each other (`joint`); testing uses running
+  statistics.
+- T is that of the most shots. The last dilation of each TC is T or more, so its weights for the past only meet the zeros
+  before the start. They stay, as in the paper's formula.
+- The paper's optimiser, updates, batch and initial weights are unknown. Here it is Adam, with torch's own initial weights of
+  such layers, except that biases of convolutions start at 0.
 - A public port (eambutu/snail-pytorch) normalises attention over the queries; here it is over the keys.
 """
 

@@ -1,17 +1,17 @@
 """T-net (Lee & Choi 2018, https://arxiv.org/abs/1801.05558; code yoonholee/MT-net).
 
 Each layer's linear map W is followed by a learned square matrix T, before the nonlinearity: a 1x1 convolution after a
-convolution. Only W takes inner steps; T is learned in the outer loop alone, and so shapes the metric in which W steps:
+convolution. Only W takes inner steps. T is learned only in the outer loop, and so shapes the metric in which W steps:
 
     y = T (W x + b)        W' = W - alpha * dL_support/dW        minimise over W, b, T: sum over tasks of L_query(W', b', T)
 
-The last layer has one too. As T follows W directly, T W (and T b) is the weight (and bias) of an ordinary layer: that is how
-it is computed here. T starts from the identity, where T-net is MAML.
+The last layer has a T too. T follows W directly, so T W (and T b) is the weight (and bias) of an ordinary layer, and it is
+computed so here. T starts from the identity, where T-net is MAML.
 
 Deviations from the authors' code, which is built on cbfinn/maml's and shares what `maml` lists (a sum over ways in the inner
 loss, batch statistics, the head from N(0, 1)):
-- Its convolutions have biases, which the normalisation after T subtracts again: here they have none.
-- The shift of the normalisation, which stands behind T, is meta-learned and not transformed, as there.
+- Its convolutions have biases, which the normalisation after T subtracts again. Here they have none.
+- The shift of the normalisation, which comes after T, is meta-learned and not transformed, as in their code.
 
 Legend: T tasks, O outputs of a layer, M values of one output's weight, N outputs of the head.
 """
@@ -34,7 +34,7 @@ class TNetHparams(MamlHparams):
 
 
 class TNet(Maml):
-    """MAML on a network each of whose linear maps is followed by a matrix that the inner steps leave alone."""
+    """MAML on a network in which a matrix, which the inner steps leave alone, follows each linear map."""
 
     Hparams = TNetHparams
 
@@ -49,8 +49,8 @@ class TNet(Maml):
         return super().forward(x, {name: self.transformed(name, params) for name in params}, given)
 
     def transformed(self, name: str, params: Parameters) -> Tensor:
-        """T W of a layer's weight [O, ...] or T b of its bias [O], each with or without a task axis before; any other
-        parameter as it is."""
+        """T W for a layer's weight [O, ...] or T b for its bias [O], each with or without a task axis in front; any other
+        parameter unchanged."""
         value, layer = params[name], layer_of(name)
         if layer not in self.outputs:
             return value
@@ -60,6 +60,6 @@ class TNet(Maml):
 
 
 def layer_of(name: str) -> str:
-    """The layer whose weight or bias a parameter is; empty for any other parameter."""
+    """The layer to which a weight or bias belongs; empty for any other parameter."""
     layer, _, what = name.removeprefix("network.").rpartition("_")
     return layer if what in ("weight", "bias") else ""

@@ -1,24 +1,25 @@
 """TCML, meta-learning with temporal convolutions (Mishra, Rohaninejad, Chen & Abbeel 2017, arXiv:1707.03141, version 1).
 
-SNAIL before its attention: a task is a sequence of labelled images with an unlabelled one at its end, whose label a stack
-of causal dilated convolutions predicts. Dense blocks append their output to their input:
+SNAIL before it had attention. A task is a sequence of labelled images with an unlabelled one at its end, and a stack of
+causal dilated convolutions predicts the label of the last. Dense blocks append their output to their input:
 
     Gated(x; R, F)  = tanh(conv(x)) * sigmoid(conv(x))               causal, width 2, dilation R, F filters
     Dense(x; R, F)  = [x, h3],   h1 = Gated(x),  h2 = h1 + Gated(h1),  h3 = h2 + Gated(h2)
     TCML            = Dense(.; R, 128) for R = 1, 2, 4, 8, 16, 1, 2, 4, 8, 16;  FC(512), ReLU, FC(N)
 
-The loss is that of the last place alone. One network serves 1 to 5 shots: each update draws its shots uniformly.
+Only the last place has a loss. One network serves 1 to 5 shots: each update draws its shots uniformly.
 
 What is done here, and what is not known:
-- Version 1 was not at hand. Two public ports of it agree on dense blocks of three convolutions with 128 filters and two
-  residuals. The residual outside the gate is the first's (devsisters/TCML-tensorflow; the second adds inside); dilations
-  and head are the second's (iwasaki-kenta/keita). The first says that the paper has dilations 1, 2 five times, 4, 8, 16,
-  and ends in attention over the support, which no name of the paper suggests.
+- Version 1 of the paper was not available to us. Two public ports of it agree on dense blocks of three convolutions with 128
+  filters and two residuals. The residual outside the gate is from the first (devsisters/TCML-tensorflow; the second adds
+  inside); dilations and head are from the second (iwasaki-kenta/keita). The first says that the paper has dilations 1, 2
+  five times, 4, 8, 16, and ends in attention over the support, which nothing in the paper's title suggests.
 - The optimiser, updates, batch and initial weights are unknown. The network starts as a comparison (`start_as_comparison`),
-  and features are divided by the root of their number: a step of Adam moves all weights of an image's features alike, which
-  drowned its differences to others. Without either it was at chance on glyphs after 600 updates and on CIFAR-FS for good.
-- The queries of a task share the activations of its support (`temporal`): of given embeddings the same result as a sequence
-  for each. In training all images of a task normalise each other (`joint`); testing uses running statistics.
+  and features are divided by the root of their number. A step of Adam moves all weights of an image's features alike, which
+  hid its differences to others. Without either it stayed at chance, on glyphs for 600 updates and on CIFAR-FS throughout.
+- The queries of a task share the activations of its support (`temporal`). Given the embeddings, the result is the same as
+  with a sequence for each query. In training all images of a task normalise each other (`joint`); testing uses running
+  statistics.
 """
 
 import math
@@ -33,8 +34,8 @@ from fewshot_bench import Backbone, MethodInfo
 from fewshot_methods.temporal import Chain, Dense, GatedConv, SequenceMethod
 
 DIFFERENCE_GAIN, LABEL_GAIN, COPY_GAIN, SQUARES_GAIN = 1.5, 2.0, 4.0, 15.0
-"""Of initial weights, so that tanh and sigmoid are neither linear nor saturated where features differ between two images by
-0.5 (fresh conv4-64-fc64) to 0.9 (conv4-64)."""
+"""The scale of initial weights. With it tanh and sigmoid are neither linear nor saturated where features differ between two
+images by 0.5 (fresh conv4-64-fc64) to 0.9 (conv4-64)."""
 MEAN_SQUARE = 0.26
 """Mean of tanh(z) tanh(z/2) for z from N(0, 1)."""
 
@@ -43,9 +44,9 @@ MEAN_SQUARE = 0.26
 class TcmlHparams:
     """Hyper-parameters of TCML."""
 
-    filters: PositiveInt = 128  # of each convolution
-    dilations: Annotated[int, Field(ge=1, le=60)] = 5  # of a stack: 1, 2, 4, ...
-    stacks: Annotated[int, Field(ge=1, le=60)] = 2  # of dilated blocks, one after another
+    filters: PositiveInt = 128  # filters of each convolution
+    dilations: Annotated[int, Field(ge=1, le=60)] = 5  # number of dilations in a stack: 1, 2, 4, ...
+    stacks: Annotated[int, Field(ge=1, le=60)] = 2  # number of stacks of dilated blocks, one after another
     hidden: PositiveInt = 512  # units of the head
 
 
@@ -74,11 +75,12 @@ class Tcml(SequenceMethod):
 
 
 def start_as_comparison(block: Dense, features: int, ways: int) -> None:
-    """Initial weights that compare each place with the one R before it: h2 is that one's label, gated by its likeness.
+    """Initial weights that compare each place with the place R before it: h2 is the earlier one's label, gated by their
+    likeness.
 
-    The filters of h1 are carriers of the label, then differences z of the images along random directions and as many of
-    -z. Their gates see the same z, so that a pair adds up to a square: tanh(z) sigmoid(z) + tanh(-z) sigmoid(-z) =
-    tanh(z) tanh(z/2). The other weights, such as those of blocks before, are small as torch starts them or zero.
+    The filters of h1 carry the label, then differences z of the images along random directions, and as many of -z. Their
+    gates see the same z, so that a pair adds up to a square: tanh(z) sigmoid(z) + tanh(-z) sigmoid(-z) = tanh(z) tanh(z/2).
+    The other weights, such as those of blocks before, are small as torch starts them or zero.
     """
     filters = block.first.weight.shape[1] // 2
     carriers = min(filters, max(1, filters // (4 * ways)) * ways)

@@ -1,9 +1,9 @@
 """Sequences of labelled images, and the causal blocks that read them: what TCML and SNAIL share (Mishra et al. 2017, 2018).
 
-A query of a task is the end of a sequence (x1, y1), ..., (xS, yS), (xq, -): each query its own. All blocks are causal, so
-the support's activations are the same in all the sequences of a task, and are computed once: places 0 to S-1 are the
-support, each of which sees those before it; places S to S+Q-1 are the queries, each of which sees the support and itself.
-These are S + Q places where Q sequences have Q (S + 1), to the same result once images are embedded.
+Each query of a task ends a sequence of its own: (x1, y1), ..., (xS, yS), (xq, -). All blocks are causal, so the support's
+activations are the same in all sequences of a task, and they are computed once. Places 0 to S-1 are the support; each sees
+those before it. Places S to S+Q-1 are the queries; each sees the support and itself. These are S + Q places, where Q
+sequences would have Q (S + 1), with the same result once images are embedded.
 
 Legend: T tasks, S support images, Q query images in all, P = S + Q places, N ways, D features, C channels, F filters,
 K size of a key, V size of a value, R dilation.
@@ -50,7 +50,7 @@ class Chain(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        """Of its output so far."""
+        """The channels of its output so far."""
         self.blocks = nn.ModuleList()
 
     def attention(self, key_size: int, value_size: int) -> None:
@@ -124,7 +124,7 @@ class Attention(nn.Module):
         query, key, value = self.project(x).split(self.sizes, 2)  # [T, P, K], [T, P, K], [T, P, V]
         own = (query * key).sum(2, keepdim=True)  # [T, P, 1]
         logits = torch.cat([query @ key[:, :size].mT, own], 2) / math.sqrt(self.sizes[0])  # [T, P, S+1]
-        seen = torch.ones_like(logits[0], dtype=torch.bool).tril()  # a support place is its own among the S
+        seen = torch.ones_like(logits[0], dtype=torch.bool).tril()  # a support place sees itself among the S
         weights = logits.masked_fill(~seen, -torch.inf).softmax(2)
         read: Tensor = weights[:, :, :size] @ value[:, :size] + weights[:, :, size:] * value
         return read

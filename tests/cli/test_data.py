@@ -277,8 +277,8 @@ IMPORTS = {
     "no such path": ((REFERENCE, "none"), 3, "No such file or folder: none"),
     "no path": ((REFERENCE,), 2, "PATH"),
     "a path to forget": ((REFERENCE, ".", "--forget"), 2, "--forget"),
-    "built in": (("glyphs", "."), 2, "glyphs keeps no import"),
-    "functions": (("sinusoid", "."), 2, "sinusoid keeps no import"),
+    "built in": (("glyphs", "."), 2, "glyphs cannot be imported"),
+    "functions": (("sinusoid", "."), 2, "sinusoid cannot be imported"),
 }
 
 
@@ -466,7 +466,7 @@ def test_a_character_of_no_font_is_said(root: Path, tmp_path: Path) -> None:
     squares.file(root, "a", 0).parent.rename(root / "squares" / "\U00012000")
     arguments = ("--data-root", root, "--ways", 3, "--queries", 2)
     said = finished("data", "preview", f"{tmp_path / 'odd.py'}:Squares", *arguments)
-    assert "No font of this machine has \U00012000" in said.err
+    assert "No font on this machine has \U00012000" in said.err
     assert said.out == "odd-Squares-train.png\n"
 
 

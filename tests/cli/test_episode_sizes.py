@@ -200,7 +200,7 @@ REFUSED = {
     ),
     "batches of classes": (
         ["run", "--method", "simpleshot", *settings("train.max_ways=6")],
-        "max_ways, imbalanced, unlabelled and distractors are of episodes",
+        "max_ways, imbalanced, unlabelled and distractors need episodes",
     ),
     "which section": (
         [*PIXELS, *settings("unlabelled=2")],

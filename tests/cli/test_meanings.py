@@ -67,5 +67,5 @@ def test_every_hyper_parameter_of_every_method_is_explained(name: str) -> None:
 
 def test_show_prints_the_meaning_and_the_type_behind_the_value() -> None:
     """In the text as a comment."""
-    line = "  inner_lr: 2.0        # for a mean loss; the paper's 0.4 times 5 ways (number > 0)\n"
+    line = "  inner_lr: 2.0        # inner rate on a mean loss: the paper's 0.4 on a sum over 5 ways (number > 0)\n"
     assert line in finished("show", "maml").out

@@ -31,7 +31,7 @@ SUGGESTED: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         (*PROTO, "--protocol", "standard"),
     ),
     "a recipe misspelt": ((*ONE, "--recipe", "defualt"), "Did you mean 'default'", (*ONE, "--recipe", "default")),
-    "the seed of a training": ((*PROTO, "--set", "seed=3"), "that of the training is --seeds 3", (*PROTO, "--seeds", "3")),
+    "the seed of a training": ((*PROTO, "--set", "seed=3"), "--seeds 3 sets the training's", (*PROTO, "--seeds", "3")),
     "a key of several sections": (
         (*ONE, "--set", "inner_steps=3"),
         "method.inner_steps (the hyper-parameter)",
@@ -155,7 +155,7 @@ SUGGESTED: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "steps of nothing": ((*ONE, "--set", "test.inner_steps=0"), "test.inner_steps", ONE),
     "an option and a setting": (
         (*PROTO, "--protocol", "finn", "--set", "test.protocol=snell"),
-        "--protocol finn and --set test.protocol=snell say two things",
+        "--protocol finn and --set test.protocol=snell contradict each other",
         (*PROTO, "--protocol", "finn"),
     ),
     "several ways": ((*PROTO, "--ways", "5,10"), "give the command once for each", (*PROTO, "--ways", "10")),

@@ -56,7 +56,7 @@ DATASETS: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
     "a split of another name": ({"classes": "{'training': []}"}, 1, ("its splits (train, val, test)",)),
     "ids that are numbers": ({"classes": "{'train': [ImageClass('a', (1, 2))]}"}, 1, ("all texts",)),
     "classes that raise": ({"classes": "{}['train']"}, 1, ("KeyError", "in classes")),
-    "images in a list": ({"block": "[1]"}, 1, ("Data.images must give blocks uint8 [n, C, H, W], got a list",)),
+    "images in a list": ({"block": "[1]"}, 1, ("Data.images must give uint8 blocks [n, C, H, W], got a list",)),
     "images that raise": ({"block": "1 / 0"}, 1, ("ZeroDivisionError", "in images")),
     "fewer images": ({"block": "np.zeros((4, 1, 4, 4), np.uint8)"}, 3, ("made 4 images where its classes name 480",)),
     "no bank": ({**ON_DEMAND, "bank": "None"}, 1, ("Data.bank gave None, not an ImageBank",)),
@@ -64,7 +64,7 @@ DATASETS: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
     "images as decimals": (
         {**ON_DEMAND, "gather": "torch.zeros(len(ids), 1, 4, 4)"},
         1,
-        ("gather gave torch.float32 [1, 1, 4, 4] of one image", "uint8 [1, 1, 4, 4]"),
+        ("gather gave torch.float32 [1, 1, 4, 4] for one image", "uint8 [1, 1, 4, 4]"),
     ),
     "images in numpy": ({**ON_DEMAND, "gather": "np.zeros((len(ids), 1, 4, 4))"}, 1, ("gather gave a ndarray",)),
 }
@@ -154,5 +154,5 @@ def test_a_card_that_is_none_is_refused_by_every_command_that_reads_it(name: str
 
 def test_a_command_that_is_none_is_refused() -> None:
     """It is a typer.Typer, and no function."""
-    with pytest.raises(UsageError, match=r"fresh:run is no command but function: a command is a typer\.Typer"):
+    with pytest.raises(UsageError, match=r"fresh:run is not a command, it is function: a command is a typer\.Typer"):
         check_command("fresh:run", registry.find)

@@ -91,7 +91,7 @@ def test_a_tar_whose_download_broke_off_into_zeros_is_refused(entries: int, tmp_
     whole = path.read_bytes()
     here = whole.index(contents[f"{entries}.bin"]) - BLOCK
     path.write_bytes(whole[:here].ljust(len(whole), b"\0"))
-    assert "bytes of zeros follow its last entry, as where a download broke off" in refusal(path)
+    assert "bytes of zeros follow its last entry, as after a download that broke off" in refusal(path)
 
 
 @pytest.mark.parametrize("blocks", [22, 5000])
@@ -118,7 +118,7 @@ def test_a_tar_with_one_block_of_zeros_was_cut(tmp_path: Path) -> None:
     path = pack(tmp_path / "files.tar", CONTENTS)
     whole = path.read_bytes()
     path.write_bytes(whole[: end_of(whole)] + bytes(BLOCK))
-    assert "of the two blocks that end an archive one is missing" in refusal(path)
+    assert "one of the two blocks that end an archive is missing" in refusal(path)
 
 
 def joined(path: Path) -> None:
@@ -134,8 +134,8 @@ def changed_header(path: Path) -> None:
 
 
 TARS: dict[str, tuple[Change, str]] = {
-    "joined": (joined, "more follows its end"),
-    "rubbish behind": (lambda path: path.write_bytes(path.read_bytes() + b"x"), "more follows its end"),
+    "joined": (joined, "more data follow its end"),
+    "rubbish behind": (lambda path: path.write_bytes(path.read_bytes() + b"x"), "more data follow its end"),
     "a damaged header": (changed_header, "an entry is damaged at byte 1,024"),
     "no end": (lambda path: path.write_bytes(path.read_bytes()[: end_of(path.read_bytes())]), "it was cut"),
     "empty": (lambda path: path.write_bytes(b""), "is damaged or truncated"),
@@ -206,10 +206,10 @@ def a_part(path: Path) -> None:
 
 ZIPS: dict[str, tuple[Change, str]] = {
     "encrypted": (lambda path: flagged(path, flags=1), "is encrypted ('cat/0.bin'). Unpack it with its password"),
-    "Deflate64": (lambda path: flagged(path, method=9), "not read (Deflate64: 'cat/0.bin'). Unpack it"),
+    "Deflate64": (lambda path: flagged(path, method=9), "cannot be read (Deflate64: 'cat/0.bin'). Unpack it"),
     "AES": (lambda path: flagged(path, flags=1, method=99), "is encrypted"),
-    "a method of the future": (lambda path: flagged(path, method=77), "not read (method 77: 'cat/0.bin')"),
-    "joined": (joined, "is several zip archives in one file"),
+    "a method of the future": (lambda path: flagged(path, method=77), "cannot be read (method 77: 'cat/0.bin')"),
+    "joined": (joined, "holds several zip archives"),
     "twice": (twice, "holds several files of one name: 'cat/1.bin'"),
     "a part": (a_part, "is one part of a split archive"),
 }
@@ -355,7 +355,7 @@ def test_an_archive_that_is_named_as_another_kind_is_told_its_own(named: str, ki
         (b"7z\xbc\xaf\x27\x1c", "a 7z archive. Unpack it, and name the folder"),
         (b"\x28\xb5\x2f\xfd", "packed by Zstandard. Unpack it, and name the folder"),
         (b"<!DOCTYPE html>\n<html>", "a web page, as of a download that failed"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: git lfs pull"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer: run git lfs pull"),
         (b"\n  <HTML><head>", "a web page, as of a download that failed"),
     ],
     ids=["rar", "7z", "zstd", "page", "pointer", "page-2"],

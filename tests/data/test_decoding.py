@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_is_an_error_that_says_so() -> None:
 
     results = in_parallel(killed, range(30))
     assert next(results) == 0
-    with pytest.raises(FewshotError, match=r"was killed, perhaps for want of memory\.\n.*LOKY_MAX_CPU_COUNT=1"):
+    with pytest.raises(FewshotError, match=r"was killed, perhaps because memory ran out\.\n.*LOKY_MAX_CPU_COUNT=1"):
         list(results)
 
 

@@ -162,8 +162,8 @@ def test_a_data_set_has_the_depth_that_its_largest_value_needs(most: int, packed
     bits = most.bit_length()
     assert sorted({int(image.max()) for image in pixels}) == [most * (i + 1) // 12 >> (bits - 8) for i in range(12)]
     assert said == [
-        f"12 of 12 images have 16 bits a channel; they are read as of {bits}, which the largest value among all of them "
-        "needs. To state another number: --set data.depth=16."
+        f"12 of 12 images have 16 bits a channel; they are read as {bits}-bit values: the largest of all needs so "
+        "many bits. To state another number: --set data.depth=16."
     ]
     assert prepared(folder(root))[1] == []
 
@@ -176,7 +176,7 @@ def test_images_of_8_bits_are_as_without_others(tmp_path: Path) -> None:
     mixed, said = prepared(
         folder(write(tmp_path / "mixed", photos | {"b/0.png": deep_png(GREY), "c/0.png": deep_png(GREY // 4)}))
     )
-    assert said[0].startswith(f"2 of {len(photos) + 2} images have 16 bits a channel; they are read as of 12,")
+    assert said[0].startswith(f"2 of {len(photos) + 2} images have 16 bits a channel; they are read as 12-bit values:")
     a = [i for i, image in enumerate(mixed) if image.std() == 0]
     np.testing.assert_array_equal(mixed[a], alone)
     assert {image.max() for image in mixed if image.std()} == {GREY.max() >> 4, GREY.max() // 4 >> 4}
@@ -186,11 +186,11 @@ def test_a_single_value_that_is_too_large_is_shown_by_the_others(tmp_path: Path)
     """With what to set, which then reads the value as white."""
     root = write(tmp_path / "photos", ramps(4095) | {"c3/2.png": deep_png(np.full((8, 8, 1), 65535))})
     pixels, said = prepared(folder(root))
-    assert "read as of 16," in said[0] and said[1].startswith("Half of them need no more than")
+    assert "read as 16-bit values:" in said[0] and said[1].startswith("Half of them need at most")
     stated = int(said[1].rpartition("data.depth=")[2].rstrip("."))
     assert stated in (11, 12)
     pixels, said = prepared(folder(root, depth=12))
-    assert said == ["12 of 12 images have 16 bits a channel; they are read as of 12, as data.depth says."]
+    assert said == ["12 of 12 images have 16 bits a channel; they are read as 12-bit values, as data.depth says."]
     assert np.sort(pixels.max((1, 2, 3)))[-2:].tolist() == [4095 * 11 // 12 >> 4, 255]
 
 
@@ -228,10 +228,10 @@ LOST = {
     "f/0.png": deep_png(GREY),
 }
 SAID = [
-    "1 of 6 images have 16 bits a channel; they are read as of 12, which the largest value among all of them needs. To "
+    "1 of 6 images have 16 bits a channel; they are read as 12-bit values: the largest of all needs so many bits. To "
     "state another number: --set data.depth=16.",
-    "3 of 6 images are see-through; they are laid on white, where 3 of them show nothing at all. On another: --set "
-    "data.background=black.",
+    "3 of 6 images are see-through; they are laid on white, where 3 of them show nothing at all. For another background: "
+    "--set data.background=black.",
     "1 of 6 images hold several pictures; the first of each is taken.",
 ]
 
@@ -261,8 +261,8 @@ def test_images_of_zeros_and_ones_are_said_to_be_dark(tmp_path: Path) -> None:
     """They are read as they are; white somewhere says that they are meant so."""
     photos = {f"{name}/{i}.png": encoded(np.eye(8, k=i, dtype=np.uint8)) for i in range(3) for name in "abcd"}
     assert prepared(folder(write(tmp_path / "dark", photos)))[1] == [
-        "No pixel of any image is brighter than 1 of 255. If they are meant to span black and white, as those of 0 and 1 "
-        "are: multiply them, and save them anew."
+        "No pixel of any image is brighter than 1 of 255. If they should span black to white, as images of 0 and 1 do, "
+        "multiply their values and save them anew."
     ]
     assert prepared(folder(write(tmp_path / "light", photos | {"e/0.png": plain(16)})))[1] == []
 
@@ -273,7 +273,7 @@ def test_a_data_set_without_these_options_is_told_what_was_done(tmp_path: Path) 
     with heard() as remarks:
         list(decoded(files, [sorted(LOST)], Photo(8), lambda done, total: None))
     assert remarks.lines(6, {}) == [
-        "1 of 6 images have 16 bits a channel; they are read as of 16: the upper 8 bits are taken.",
+        "1 of 6 images have 16 bits a channel; they are read as 16-bit values: the upper 8 bits are taken.",
         "3 of 6 images are see-through; they are laid on white, where 3 of them show nothing at all.",
         SAID[2],
     ]

@@ -34,7 +34,7 @@ KINDS = {
     "a HEIC": b"\0\0\0\x18ftypheic\0\0\0\0",
     "an SVG": b'\n  <svg xmlns="http://www.w3.org/2000/svg"/>',
     "a web page, as of a download that failed": b"\xef\xbb\xbf<!DOCTYPE HTML><title>404</title>",
-    "a pointer of Git LFS: git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "a Git LFS pointer: run git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
 }
 
 
@@ -67,7 +67,9 @@ def test_arrays_given_as_a_folder_are_pointed_to_their_data_set(tmp_path: Path) 
 def test_files_whose_names_have_backslashes_are_pointed_to_their_archive(tmp_path: Path) -> None:
     """A program unpacked them into one folder."""
     write(tmp_path / "photos", {"cat\\1.png": plain(0), "dog\\1.png": plain(1)})
-    with pytest.raises(DataError, match=r"outside every class folder: .* Their zip was made on Windows: give that itself"):
+    with pytest.raises(
+        DataError, match=r"outside every class folder: .* Their zip was made on Windows: name the zip itself"
+    ):
         Folder(root=tmp_path / "photos").identity()
 
 

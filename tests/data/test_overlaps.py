@@ -78,7 +78,7 @@ def test_images_of_training_or_validation_under_another_name_are_not_tested(phot
     """Exit 3 with the class, how many of its images, and whose they are."""
     said = run(copied(photos, source, "test/kitten"), code=3)
     split, _, name = source.partition("/")
-    assert "1 of the 4 classes of test in folder hold images that are trained or selected on" in said
+    assert "1 of the 4 classes of test in folder hold images that are also trained or selected on" in said
     assert f"kitten (12 of 12, as in {name} of {split})" in said
     assert len(said.splitlines()) <= 3
     assert not list(photos.parent.rglob("record.json"))
@@ -95,7 +95,7 @@ def test_a_few_shared_images_are_said(photos: Path) -> None:
     root = copied(photos, "train/cat", "test/hen", 1)
     for _ in range(2):
         said = run(root, "--on-existing", "overwrite")
-        assert "1 images of test in folder are trained or selected on, too: hen (1 of 13, as in cat of train)" in said
+        assert "1 images of test in folder are also trained or selected on: hen (1 of 13, as in cat of train)" in said
 
 
 def test_a_tenth_of_a_class_is_considerable(photos: Path) -> None:
@@ -108,14 +108,14 @@ def test_classes_of_one_split_with_the_same_images_are_said(photos: Path, split:
     """No method can tell them apart, and the run goes on."""
     source = NAMES[split][0]
     said = run(copied(photos, f"{split}/{source}", f"{split}/zebu"))
-    assert f"Classes of {split} in folder have the same images, which nothing can tell apart: {source} and zebu." in said
+    assert f"Classes of {split} in folder share images, so that nothing can tell them apart: {source} and zebu." in said
 
 
 def test_an_image_that_a_class_has_twice_is_said(photos: Path) -> None:
     """It may be in the support of a task and among its queries."""
     said = run(copied(photos, "test/fox", "test/fox", 1))
-    assert "Classes of test in folder have an image more than once, as support and as query: fox." in said
-    assert "nothing can tell apart" not in said
+    assert "Classes of test in folder hold an image twice, which can be support and query at once: fox." in said
+    assert "nothing can tell them apart" not in said
 
 
 def test_a_picture_saved_anew_is_the_same_image(photos: Path) -> None:
@@ -173,7 +173,7 @@ def test_images_of_a_published_data_set_are_known_under_other_names(tmp_path: Pa
         *("--dataset", "glyphs", "--test-dataset", "folder", "--data-root", tmp_path / "mine", "--out", tmp_path / "runs"),
     )
     assert said.code == 3
-    assert "5 of the 5 classes of test in folder hold images that are trained or selected on" in said.complaint
+    assert "5 of the 5 classes of test in folder hold images that are also trained or selected on" in said.complaint
     assert f"mine0 (12 of 12, as in {bank.class_names[0]} of train)" in said.complaint
 
 

@@ -173,7 +173,7 @@ def test_a_zip_that_leads_out_is_refused(case: str, tmp_path: Path) -> None:
     for attempt in (Files(path).names, lambda: Files(path).read("a.txt")):
         with pytest.raises(DataError) as error:
             attempt()
-        assert str(error.value) == f"{path} is not read: {entry.filename!r} is a link or leads out of the folder."
+        assert str(error.value) == f"{path} is refused: its file {entry.filename!r} is a link or leads out of the folder."
 
 
 def test_unpacking_ends_at_a_bound(tmp_path: Path) -> None:

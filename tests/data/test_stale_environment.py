@@ -78,7 +78,7 @@ def test_what_needs_no_files_does_not_stop(stale: Path, tmp_path: Path) -> None:
 def test_the_data_sets_are_listed_and_the_stale_variable_is_told(stale: Path, cache: None) -> None:
     """On stderr, with none of them broken."""
     said = finished("data", "list", "--json")
-    assert str(stale) in said.err and said.err.startswith("FSBENCH_DATA leads to ")
+    assert str(stale) in said.err and said.err.startswith("FSBENCH_DATA names ")
     assert {entry["state"] for entry in json.loads(said.out)} <= set(catalogue.STATES) - {"broken"}
 
 
@@ -99,7 +99,7 @@ def test_a_data_set_whose_files_are_nowhere_says_so(
     out = ("--out", tmp_path / "runs") if command == "a run" else ()
     said = call(*COMMANDS[command], name, *out)
     assert said.code == 3
-    assert said.complaint.startswith("fsbench: FSBENCH_DATA leads to ") and str(stale) in said.complaint
+    assert said.complaint.startswith("fsbench: FSBENCH_DATA names ") and str(stale) in said.complaint
     assert "--data-root" in said.complaint and len(said.complaint.splitlines()) == 2
 
 
@@ -125,7 +125,7 @@ def test_a_root_that_may_not_be_entered_says_so(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("FSBENCH_DATA", str(tmp_path))
     monkeypatch.setattr(os, "scandir", refusing)
-    assert stale_environment() == f"FSBENCH_DATA leads to nothing ({tmp_path}: Permission denied)"
+    assert stale_environment() == f"FSBENCH_DATA names a folder that cannot be read ({tmp_path}: Permission denied)"
     assert data_root(None) == tmp_path
 
 

@@ -111,7 +111,7 @@ REFUSED = {
     "no class folders": (["1.jpg", "2.jpg"], "holds images outside every class folder: '1.jpg', '2.jpg'."),
     "one stray image": (
         ["cat/1.jpg", "dog/2.jpg", "banner.png"],
-        "outside every class folder: 'banner.png'. Take them away",
+        "outside every class folder: 'banner.png'. Remove them",
     ),
     "a stray image in what wraps": (
         ["p/cat/1.jpg", "p/dog/2.jpg", "p/banner.png"],
@@ -121,9 +121,9 @@ REFUSED = {
     "a stray image in a split": (["train/cat/1.jpg", "test/2.jpg"], "outside every class folder: 'test/2.jpg'"),
     "other images": (
         ["cat/1.jpg", "dog/1.tif", "dog/2.GIF"],
-        "in a format that is not read: 'dog/1.tif', 'dog/2.GIF'",
+        "in a format that cannot be read: 'dog/1.tif', 'dog/2.GIF'",
     ),
-    "other images alone": (["cat/1.heic", "dog/1.heic"], "images in a format that is not read"),
+    "other images alone": (["cat/1.heic", "dog/1.heic"], "images in a format that cannot be read"),
     "one name twice": (["n\xe9/1.jpg", "ne\u0301/1.jpg"], "differ only in how accents are encoded: 'n\xe9'"),
     "one image twice": (["a/\xe9.jpg", "a/e\u0301.jpg"], "differ only in how accents are encoded: 'a/\xe9.jpg'"),
     "no UTF-8": (["cat\udcff/1.jpg", "dog/1.jpg"], "names are not UTF-8: 'cat\\udcff'"),

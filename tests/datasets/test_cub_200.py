@@ -109,7 +109,7 @@ def remove_a_photograph(images: Path) -> None:
     ("change", "said", "damaged"),
     [
         (remove_a_class, "8 photographs of 3 classes, not 11 of 4", "002.Jay (class missing)"),
-        (add_a_class, "13 photographs of 5 classes, not 11 of 4", "005.Emu (no class of CUB-200-2011)"),
+        (add_a_class, "13 photographs of 5 classes, not 11 of 4", "005.Emu (not a class of CUB-200-2011)"),
         (remove_a_photograph, "10 photographs of 4 classes, not 11 of 4", "002.Jay/Jay_0002_14.jpg (missing)"),
     ],
 )

@@ -249,7 +249,7 @@ def test_every_damaged_image_is_named(photos: Path) -> None:
         images(made(photos))
     assert sorted(error.value.damaged) == ["ant/0.png (unreadable)", "cat/3.png (unreadable)", "dog/2.png (unreadable)"]
     assert "3 of 12 images are missing or damaged" in str(error.value)
-    assert f"Read from {photos}: replace them, or take them away." in str(error.value)
+    assert f"Read from {photos}: replace or remove them." in str(error.value)
 
 
 def test_damage_in_an_archive_that_was_unpacked_names_the_archive(tmp_path: Path, cache: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_run_needs_nothing_but_the_folder(kernels: None, tmp_path: Path) -> No
     ("classes", "words"),
     [
         (2, "This data set has no classes in split 'test'; it has train."),
-        (6, "2 ways are more than the one class of this split, which has nothing to tell apart."),
+        (6, "2 ways are more than the one class of this split, and one class leaves nothing to tell apart."),
         (10, "3 ways are more than the 2 classes of this split: at most --ways 2."),
     ],
 )

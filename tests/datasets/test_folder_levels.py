@@ -72,7 +72,7 @@ REFUSED = {
     "two cases of one split": (("train/cat", "Train/dog"), "several folders of one split: 'Train' and 'train' (train)"),
     "data sets of splits": (
         ("birds/train/wren", "birds/test/kite", "fish/train/cod"),
-        "folders that contain folders of splits, as whole data sets do: 'birds'",
+        "folders that look like whole data sets, with folders of splits: 'birds'",
     ),
     "data sets": (
         ("birds/wren", "birds/kite", "fish/cod", "fish/eel"),
@@ -119,5 +119,5 @@ def test_a_split_file_that_names_all_folders_of_a_level_decides(name: str, level
 def test_a_split_file_that_names_some_of_the_classes_decides_nothing() -> None:
     """It is said what it lacks: all of one level."""
     folders, _ = REFUSED["a split of another name"]
-    with pytest.raises(DataError, match=r"make split.csv name all of those that are classes"):
+    with pytest.raises(DataError, match=r"name all folders that are classes in split.csv"):
         find_classes(names(*folders), "here", ["cat", "dog"])

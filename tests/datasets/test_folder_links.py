@@ -57,7 +57,7 @@ def test_classes_linked_into_three_splits_are_refused(pool: Path, tmp_path: Path
     """They would end in one of them."""
     links = {f"{split}/{name}": pool / name for split in ("train", "val", "test") for name in NAMES}
     said = refusal(linked(tmp_path / "photos", links))
-    assert "twice, by links: 'train/ant' is 'test/ant'" in said and "and 9 more" in said
+    assert "twice, through links: 'train/ant' is 'test/ant'" in said and "and 9 more" in said
 
 
 @pytest.mark.parametrize("below", ["", "train/"])
@@ -94,13 +94,13 @@ def test_links_that_lead_back_have_an_end(pool: Path) -> None:
     before = counted(pool)
     assert counted(linked(pool, {"cat/self": pool / "cat", "dog/all": pool})) == before
     linked(pool, {"ant/next": pool / "bee", "bee/next": pool / "ant"})
-    assert "twice, by links: 'bee' is 'ant/next'" in refusal(pool)
+    assert "twice, through links: 'bee' is 'ant/next'" in refusal(pool)
 
 
 @pytest.mark.parametrize("name", ["cat/9.png", "gnu"])
 def test_a_link_to_nowhere_is_named(name: str, pool: Path) -> None:
     """It may have been an image, or a class."""
-    assert f"links that lead to no file (1 in place of images or of folders): '{name}'" in refusal(
+    assert f"links that lead to no file (1 where images or folders should be): '{name}'" in refusal(
         linked(pool, {name: pool / "gone"})
     )
 
@@ -115,7 +115,7 @@ def test_a_link_to_nowhere_is_named_where_nothing_else_is_there(tmp_path: Path) 
 def test_a_pipe_in_the_place_of_an_image_is_named(pool: Path) -> None:
     """Neither waited for nor left out without a word."""
     os.mkfifo(pool / "cat" / "9.png")
-    assert "links that lead to no file (1 in place of images or of folders): 'cat/9.png'" in refusal(pool)
+    assert "links that lead to no file (1 where images or folders should be): 'cat/9.png'" in refusal(pool)
 
 
 @pytest.mark.parametrize("name", [".#lock", "cat/.#9.png", "notes.txt"])

@@ -243,5 +243,5 @@ def test_without_a_source_it_says_what_to_get_and_where_to_put_it(root: str | No
 def test_a_root_that_cannot_be_a_source_is_refused_at_once(tmp_path: Path, name: str) -> None:
     """A wrong --data-root is refused before any cache is asked."""
     (tmp_path / "photo.jpg").write_bytes(photograph(NAMES[0]))
-    with pytest.raises(DataError, match=f"{name} does not exist or is no folder, archive or pickle"):
+    with pytest.raises(DataError, match=f"{name} does not exist or is not a folder, archive or pickle"):
         MiniImagenet(root=tmp_path / name)

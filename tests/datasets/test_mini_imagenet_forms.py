@@ -71,7 +71,7 @@ def test_it_says_that_classes_without_names_were_only_counted(tmp_path: Path) ->
     """They are called by their split and label."""
     category_without_names(tmp_path / "data")
     dataset = Tiny(root=tmp_path / "data")
-    assert "without the names of classes: only the numbers of classes and images could be checked" in dataset.variant()
+    assert "it has no names of classes, so only the numbers of classes and images could be checked" in dataset.variant()
     assert class_names(dataset) == {"train": ["train-0", "train-1"], "val": ["val-2"], "test": ["test-3"]}
 
 

@@ -122,17 +122,17 @@ def swap(held: dict[str, Any]) -> None:
 REFUSED: list[tuple[Write, list[str]]] = [
     (without_a_class, ["1 of 4 classes are missing (n00000003)"]),
     (with_another_class, ["1 of 4 classes are missing (n00000003)", "1 other classes are there (n00000009)"]),
-    (with_another_split, ["1 classes stand in another split (n00000004 in train, not test)"]),
+    (with_another_split, ["1 classes are in another split (n00000004 in train, not test)"]),
     (with_too_few_images, ["1 classes have another number of images (n00000004: 2 of 3)"]),
     (ilsvrc_with_too_few_images, ["1 classes have another number of images than in ILSVRC2012 (n00000004: 1,299 of 1,300)"]),
     (ilsvrc_with_a_short_class, ["1 classes have another number of images than in ILSVRC2012 (n00000001: 2 of 11)"]),
     (ilsvrc_without_one_of_its_images, ["1 classes have another number of images", "(n00000001: 10 of 11)"]),
     (ilsvrc_with_an_image_more, ["1 classes have another number of images", "(n00000002: 12 of 11)"]),
-    (with_a_class_twice, ["1 classes stand there twice (n00000004)"]),
+    (with_a_class_twice, ["1 classes are there twice (n00000004)"]),
     (ilsvrc_without_a_class, ["1 of 4 classes are missing (n00000003)"]),
     (named_of_another_list, ["1 of 4 classes are missing (n00000003)", "1 other classes are there (n00000009)"]),
     (cache_with(lambda held: rename(held, "val", "n00000003", "n00000009")), ["n00000003", "1 other classes", "n00000009"]),
-    (cache_with(swap), ["2 classes stand in another split (n00000004 in val, not test, n00000003 in test, not val)"]),
+    (cache_with(swap), ["2 classes are in another split (n00000004 in val, not test, n00000003 in test, not val)"]),
     (cache_with(lambda held: held["val"]["class_dict"]["n00000003"].pop()), ["n00000003: 2 of 3"]),
     (category_with(lambda held: held["val"]["labels"].__setitem__(0, 7), None), ["2 val classes, not 1", "val-7: 1 of 3"]),
 ]
@@ -165,7 +165,7 @@ def test_a_pickle_of_something_else_is_refused(tmp_path: Path, changed: dict[str
     held["train"] |= changed
     dump(tmp_path / "data", CACHE, held, SPLITS)
     said = refusal(Tiny(root=tmp_path / "data"))
-    assert "mini-imagenet-cache-train.pkl holds no mini-ImageNet: expected image_data [n, 84, 84, 3]" in said
+    assert "mini-imagenet-cache-train.pkl does not hold mini-ImageNet: expected image_data [n, 84, 84, 3]" in said
     assert expected in said
 
 
@@ -174,7 +174,7 @@ def test_a_pickle_without_the_fields_is_refused(tmp_path: Path, content: object)
     """A list, other keys, another number of labels."""
     category(tmp_path / "data")
     (tmp_path / "data" / CATEGORY.format("val")).write_bytes(pickle.dumps(content))
-    assert "miniImageNet_category_split_val.pickle holds no mini-ImageNet" in refusal(Tiny(root=tmp_path / "data"))
+    assert "miniImageNet_category_split_val.pickle does not hold mini-ImageNet" in refusal(Tiny(root=tmp_path / "data"))
 
 
 @pytest.mark.parametrize("keep", [0, 100, -30])

@@ -142,8 +142,8 @@ REFUSED = {
     "empty": (b"", "it begins with 'nothing'"),
     "a cell too many": (b"class,split\ncat,train\ncats, dogs,train\n", "row 3: 2 cells expected, not 3: 'cats, dogs,train'"),
     "a cell too few": (b"class,split\ncat\n", "row 2: 2 cells expected, not 1: 'cat'"),
-    "another encoding": ("class,split\nn\xe9e,train\n".encode("latin-1"), "is no CSV file in UTF-8"),
-    "UTF-16": ("class,split\ncat,train\n".encode("utf-16"), "is no CSV file in UTF-8"),
+    "another encoding": ("class,split\nn\xe9e,train\n".encode("latin-1"), "is not a CSV file in UTF-8"),
+    "UTF-16": ("class,split\ncat,train\n".encode("utf-16"), "is not a CSV file in UTF-8"),
 }
 
 

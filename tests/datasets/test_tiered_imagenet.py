@@ -233,7 +233,7 @@ REFUSED = {
     ),
     "another split": (
         changed(lambda held: held["val"].update(label_specific_str=[WORDS["n00000004"]])),
-        "1 of 5 classes are missing (n00000003); 1 classes stand in another split (n00000004 in val, not test)",
+        "1 of 5 classes are missing (n00000003); 1 classes are in another split (n00000004 in val, not test)",
     ),
     "fewer labels": (
         changed(lambda held: held["train"].update(label_specific=held["train"]["label_specific"][:-1])),
@@ -246,7 +246,7 @@ REFUSED = {
     "no labels in it": (changed(lambda held: held["train"].pop("label_specific")), "KeyError: 'label_specific'"),
     "a class folder less": (without("n00000005", class_folders), "1 of 5 classes are missing (n00000005)"),
     "an image less": (without("n00000003/n00000003_6.JPEG", class_folders), "2 val images, not 3"),
-    "a class in another split": (moved, "1 classes stand in another split (n00000003 in test, not val)"),
+    "a class in another split": (moved, "1 classes are in another split (n00000003 in test, not val)"),
 }
 
 

@@ -80,5 +80,5 @@ def test_what_is_wrong_with_ways_and_images_is_said_at_once(place: Place, words:
 
 def test_a_class_of_one_image_has_no_remedy() -> None:
     """A shot and a query are two images."""
-    with pytest.raises(UsageError, match="class 'class1' has 1; a shot and a query are two: leave that class out"):
+    with pytest.raises(UsageError, match="class 'class1' has 1; one shot and one query need two: leave that class out"):
         enough_images.check([make_bank([20, 1, 9])], EpisodeSize(2, 1, 1))

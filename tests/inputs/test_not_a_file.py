@@ -70,7 +70,7 @@ def test_a_member_of_a_class_that_is_no_file_is_named(tmp_path: Path) -> None:
     root = write(tmp_path / "photos", PHOTOS)
     os.mkfifo(root / "a" / "pipe.png")
     (root / "a" / "zero.png").symlink_to("/dev/zero")
-    with pytest.raises(DataError, match=r"2 in place of images or of folders.*pipe\.png.*zero\.png"):
+    with pytest.raises(DataError, match=r"2 where images or folders should be.*pipe\.png.*zero\.png"):
         _ = Folder(root=root).members
     (root / "a" / "pipe.png").unlink()
     (root / "a" / "zero.png").unlink()

@@ -124,7 +124,7 @@ def unwritable_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 Obstacle = Callable[[Path, pytest.MonkeyPatch], None]
 OBSTACLES: dict[Obstacle, str] = {
-    no_linux: "built on Linux alone",
+    no_linux: "built on Linux only",
     no_compiler: "there is no C[+][+] compiler",
     missing_compiler: "no-such-compiler cannot be run: .*No such file",
     failing_compiler: "failing fails: no such flag$",

@@ -185,7 +185,7 @@ def test_a_declaration_that_contradicts_itself_is_refused() -> None:
     """A default that its bounds refuse, and bounds that its type has not."""
     with pytest.raises(ValueError, match=r"a default is wrong: rate must be a number > 0, got 0\.0"):
         check_defaults(WrongDefault)
-    with pytest.raises(ValueError, match="name has bounds and is no number"):
+    with pytest.raises(ValueError, match="name has bounds but is not a number"):
         check_defaults(WrongBounds)
 
 

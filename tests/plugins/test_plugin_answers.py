@@ -35,11 +35,11 @@ DECLARED, EMBED = "features, channels = 784, {}", "x.flatten(2) * self.weight, {
 SOUND_NET = NET.format(declared=DECLARED, embed=EMBED)
 HEAD = "from torch import nn\n"
 BACKBONES = {
-    "an instance of a module": (HEAD + "net = nn.Linear(784, 8)", 2, "built already (Linear)", "(input_shape)"),
+    "an instance of a module": (HEAD + "net = nn.Linear(784, 8)", 2, "already built (Linear)", "(input_shape)"),
     "a plain module": (HEAD + "def net(shape): return nn.Linear(784, 8)", 2, "a Linear", "embed(x"),
     "a class without arguments": (HEAD + "class net(nn.Module):\n def __init__(self): ...", 2, "input_shape"),
-    "a number": ("net = 4", 2, "no callable but int"),
-    "zero": ("net = 0", 2, "no callable but int"),
+    "a number": ("net = 4", 2, "cannot be called, it is int"),
+    "zero": ("net = 0", 2, "cannot be called, it is int"),
     "nothing": ("def net(shape): return None", 2, "made None"),
     "a class": (HEAD + "def net(shape): return nn.Linear", 2, "made a type"),
     "an abstract class": ("from fewshot_bench import Backbone\nclass net(Backbone): ...", 2, "must define embed"),
@@ -123,12 +123,12 @@ ANSWERS: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
     "bounds of a text": (
         {"declared": BOUNDED + HPARAMS.format("Annotated[str, Gt(0)]", "")},
         2,
-        ("R: a has bounds and is no number",),
+        ("R: a has bounds but is not a number",),
     ),
     "a flag that is none": ({"declared": "trained = 'no'"}, 2, ("trained must be True or False", "'no'")),
     "kinds in a text": ({"declared": "kinds = 'classification'"}, 2, ("kinds must be a set",)),
     "modes of its own": ({"declared": "modes = {'batch'}"}, 2, ("modes must be a set", "running", "'batch'")),
-    "a default of no mode": ({"declared": "default_mode = 'joint'"}, 2, ("default_mode 'joint' is none of its modes",)),
+    "a default of no mode": ({"declared": "default_mode = 'joint'"}, 2, ("default_mode 'joint' is not one of its modes",)),
     "another way of training": ({"declared": "trains_on = 'images'"}, 2, ("'episodes' or 'classes'", "'images'")),
     "steps that are a number": ({"declared": "inner_steps = 3"}, 2, ("inner_steps must be a method, got 3",)),
 }

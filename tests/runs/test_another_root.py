@@ -208,7 +208,7 @@ def test_a_seed_for_images_of_the_test_alone_is_refused(tmp_path: Path) -> None:
         *("--data-root", root, "--set", "test_data.split_seed=1", "--out", tmp_path / "runs"),
     )
     assert said.code == 2
-    assert "data.split_seed applies only to a split that is drawn; all of these images are for the test" in said.complaint
+    assert "data.split_seed applies only to a split that is drawn; all these images are for the test" in said.complaint
 
 
 def test_the_test_classes_of_a_folder_are_tested_where_it_is_one_of_several(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_augmentations_are_a_word_or_a_list(setting: str, expected: tuple[str, .
     ("dataset", "setting", "said"),
     [
         ("glyphs", "augment=crp", "'crop', 'resized-crop', 'flip', 'jitter' or 'rotate', got 'crp'"),
-        ("glyphs", "augment=[crop,crop]", "each augmentation is carried out once"),
+        ("glyphs", "augment=[crop,crop]", "each augmentation may be named only once"),
         ("glyphs", "augment=3", "augment: .* got 3"),
         ("sinusoid", "augment=crop", "crop applies only to images"),
     ],

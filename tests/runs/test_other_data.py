@@ -138,9 +138,9 @@ def test_a_data_set_that_does_not_fit_is_refused(name: str, other: str, tmp_path
         ("glyphs+glyphs", ["--test-dataset", "omniglot"], ["twice"]),
         ("glyphs+sinusoid", ["--test-dataset", "glyphs"], ["functions"]),
         ("glyphs+glyph", [], ["'glyph'", "'glyphs'"]),
-        ("glyphs+omniglot", [], ["tested on which?", "--test-dataset glyphs"]),
+        ("glyphs+omniglot", [], ["A test uses one of the data sets glyphs+omniglot", "--test-dataset glyphs"]),
         ("glyphs+cifar-fs", ["--test-dataset", "glyphs"], ["1×28×28", "3×32×32"]),
-        ("glyphs+omniglot", ["--test-dataset", "glyphs+omniglot"], ["tested on which?"]),
+        ("glyphs+omniglot", ["--test-dataset", "glyphs+omniglot"], ["A test uses one of the data sets glyphs+omniglot"]),
     ],
 )
 def test_several_data_sets_that_do_not_go_together_are_refused(dataset: str, more: list[str], words: list[str]) -> None:

@@ -54,13 +54,16 @@ def test_a_recipe_may_have_no_validation(command: list[str], written: str, tmp_p
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (["validation=none", "validation.ways=3"], "--set validation=none leaves nothing to validation.ways: keep one."),
+        (
+            ["validation=none", "validation.ways=3"],
+            "--set validation=none and validation.ways contradict each other: keep one.",
+        ),
         (
             ["validation=none", "selection=best"],
             "without validation there is nothing to select on: add --set selection=last",
         ),
         (["validation=5"], "--set validation=5: validation is a section."),
-        (["validation=false"], "--set validation=none for a training without."),
+        (["validation=false"], "--set validation=none to train without validation."),
     ],
 )
 def test_what_contradicts_a_training_without_validation_is_refused(

@@ -1,7 +1,7 @@
-"""CIFAR-100, which CIFAR-FS and FC100 split anew: 100 classes of 600 colour photographs of 32 x 32 pixels.
+"""CIFAR-100, which CIFAR-FS and FC100 split in their own ways: 100 classes of 600 colour photographs of 32 x 32 pixels.
 
-Krizhevsky, "Learning multiple layers of features from tiny images", 2009. A class's images, those of the original
-training and test sets together, are sorted by the names of their files.
+Krizhevsky, "Learning multiple layers of features from tiny images", 2009. The images of a class, from the original training
+and test sets together, are sorted by the names of their files.
 
 Legend: I images of a class (600), S the side of an image (32).
 """
@@ -80,7 +80,7 @@ class Cifar100(Dataset):
         return source.path if source else None
 
     def variant(self) -> str:
-        """Which archive is read; "" where there is none, as once its images were prepared."""
+        """Which archive is read; "" if there is none, which can be once its images are prepared."""
         source = self._source()
         return source.variant if source else ""
 
@@ -88,7 +88,7 @@ class Cifar100(Dataset):
         """One block [I, 3, S, S] a class.
 
         Raises `DataError` where the source is not found, its archive is damaged or another one, or images are missing,
-        unreadable or altered; the last are known by class alone.
+        unreadable or altered. For altered images only the class is known.
         """
         source = self._source()
         if source is None:
@@ -116,9 +116,9 @@ class Cifar100(Dataset):
             self.title,
             self.root,
             self.places(),
-            f"it is made of {DOWNLOAD.name}, which `fsbench data get {self.folder}` downloads,\n"
-            "or of the CIFAR-FS authors' cifar100.zip, whose address stands at https://github.com/bertinetto/r2d2.\n"
-            "Put either, or the folder that it extracts to, into a folder and give that by --data-root or FSBENCH_DATA.",
+            f"it is made from {DOWNLOAD.name}, which `fsbench data get {self.folder}` downloads,\n"
+            "or from the CIFAR-FS authors' cifar100.zip, linked at https://github.com/bertinetto/r2d2.\n"
+            "Put either, or its extracted folder, into a folder and name that with --data-root or FSBENCH_DATA.",
         )
 
     def _listed(self) -> dict[str, list[Listed]]:

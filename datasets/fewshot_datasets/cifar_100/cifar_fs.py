@@ -1,4 +1,4 @@
-"""CIFAR-FS: the 100 classes of CIFAR-100, 600 images each, split anew for few-shot learning.
+"""CIFAR-FS: the 100 classes of CIFAR-100, 600 images each, in a split for few-shot learning.
 
 Bertinetto, Henriques, Torr & Vedaldi, "Meta-learning with differentiable closed-form solvers", ICLR 2019. 64, 16 and 20
 classes, drawn at random, in the order of the authors' lists.

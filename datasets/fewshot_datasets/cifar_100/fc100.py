@@ -1,8 +1,8 @@
 """FC100: the 100 classes of CIFAR-100, 600 images each, split by superclass.
 
 Oreshkin, Rodríguez López & Lacoste, "TADAM: Task dependent adaptive metric for improved few-shot learning", NeurIPS 2018.
-CIFAR-100's 20 superclasses have five classes each; 12, 4 and 4 of them are 60, 20 and 20 classes, so that a test class has
-no near kin in training.
+CIFAR-100's 20 superclasses have five classes each; 12, 4 and 4 of them give 60, 20 and 20 classes. So no test class
+has a close relative in training.
 """
 
 from fewshot_datasets.cifar_100.cifar_100 import Cifar100
@@ -22,6 +22,7 @@ class Fc100(Cifar100):
         return split_names("fc100", split)
 
     def class_names(self, split: str) -> list[str]:
-        """The classes of a split's superclasses. Which are whose stands in the lists of CIFAR-FS, which have all 100."""
+        """The classes of a split's superclasses. CIFAR-FS's lists, which have all 100 classes, say which class is in
+        which."""
         members = [pair for other in self.splits for pair in published(other)]
         return [name for one in self.superclasses(split) for name in sorted(name for kin, name in members if kin == one)]

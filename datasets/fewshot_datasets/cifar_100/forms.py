@@ -1,4 +1,5 @@
-"""The two forms in which CIFAR-100 goes round: the CIFAR-FS authors' archive of PNGs, and its own archive of pickled arrays.
+"""The two forms in which CIFAR-100 is passed on: the CIFAR-FS authors' archive of PNGs, and its own archive of pickled
+arrays.
 
 Both have each image under its class and the name of its file, so either gives the images that the manifest lists.
 
@@ -25,7 +26,7 @@ class Source:
     """Where the images lie."""
 
     path: Path
-    """The archive; or the folder that `cifar100` lies in, or the one with the three pickles."""
+    """The archive, or the folder that holds `cifar100` or the three pickles."""
     pickled: bool
 
     @property

@@ -2,7 +2,7 @@
 
 A class is a line `apple 8e5232b6f8085457`, with the hash of its pixels in the order of its files. The files stand in
 indented lines below, a line each series of names: `apple_s_###### 22-23 27` is apple_s_000022.png, apple_s_000023.png and
-apple_s_000027.png. Pixels are hashed and not files, because archives are packed anew. Made by
+apple_s_000027.png. The pixels are hashed and not the files, because archives are repacked. Made by
 `python -m fewshot_datasets.cifar_100.manifest PATH/cifar100.zip`.
 """
 

@@ -2,7 +2,8 @@
 
 Wah, Branson, Welinder, Perona & Belongie, "The Caltech-UCSD Birds-200-2011 dataset", CNS-TR-2011-001. The split is that of
 Chen et al., "A closer look at few-shot classification", ICLR 2019, after the 100, 50 and 50 classes of Hilliard et al.
-(2018): every second class trains, and of the others every second tests. (Another list in circulation has 140, 30 and 30.)
+(2018): every second class is for training, and every second of the others for the test. (Another list in circulation has
+140, 30 and 30.)
 
 Legend: n images of a class, S the side of a prepared image (84).
 """
@@ -37,7 +38,7 @@ LARGEST_SIDE = 1024
 
 @dataclass(frozen=True)
 class Centre:
-    """As Chen et al. evaluate: squashed to a square of 1.15 times the side, of which the middle is kept. (Theirs is
+    """As Chen et al. evaluate: an image is squashed to a square of 1.15 times the side, and the middle is kept. (They use
     Pillow's bilinear filter.)"""
 
     side: int
@@ -54,9 +55,9 @@ class Cub200(Dataset):
     """CUB-200-2011 at 84 x 84 RGB; classes in the order of the committed lists, the images of each sorted by name.
 
     Reads Caltech's `CUB_200_2011.tgz`, or the folder that it extracts to, in `root`, which may be the archive itself, in
-    `root`/cub-200, where `fsbench data import` was pointed, or among the downloads. No hash of the photographs is
-    published: their number is checked, and their names where the authors' list lies beside them. Raises `DataError` where
-    `root` does not exist, `UsageError` for an impossible side.
+    `root`/cub-200, where `fsbench data import` was pointed, or among the downloads. No hash of the photographs is published,
+    so only their number is checked, and their names if the authors' list lies beside them. Raises `DataError` where `root`
+    does not exist, `UsageError` for an impossible side.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"side": 84}  # pixels
@@ -86,13 +87,13 @@ class Cub200(Dataset):
         return f"cub-200-v1-{short_hash(lists)}-{sizes}"
 
     def identified(self) -> bool:
-        """Not where the archive is still to be read through for the names in it."""
+        """False if the archive must still be read through for the names in it."""
         return self._source is None or self._source.listed()
 
     def classes(self) -> dict[str, list[ImageClass]]:
         """An image's id is class and file: `001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111`.
 
-        Raises `DataError` where there is no source, or it lacks classes or photographs: their names stand there alone.
+        Raises `DataError` where there is no source, or it lacks classes or photographs: only the source has their names.
         """
         return {
             split: [ImageClass(name, tuple(file.removesuffix(".jpg") for file in self._named[name])) for name in names]
@@ -130,7 +131,7 @@ class Cub200(Dataset):
                 self.root,
                 self.places(),
                 f"it is Caltech's {ARCHIVE}, which `fsbench data get {self.folder}` downloads (1.1 GB).\n"
-                f"Or put it, or the folder {FOLDER} that it extracts to, into a folder and give that by --data-root or "
+                f"Or put it, or its extracted folder {FOLDER}, into a folder and name that with --data-root or "
                 "FSBENCH_DATA.",
             )
         return self._source
@@ -142,7 +143,7 @@ class Cub200(Dataset):
         named = {name: list(group) for name, group in groupby(source.sizes, lambda file: file.partition("/")[0])}
         wanted = {name for split in self.splits for name in self.class_names(split)}
         faults = [f"{name} (class missing)" for name in sorted(wanted - named.keys())]
-        faults += [f"{name} (no class of CUB-200-2011)" for name in sorted(named.keys() - wanted)]
+        faults += [f"{name} (not a class of CUB-200-2011)" for name in sorted(named.keys() - wanted)]
         faults += [f"{name} (missing)" for name in source.published() if name not in source.sizes]
         if faults or len(source.sizes) != self.photographs:
             raise DataError(

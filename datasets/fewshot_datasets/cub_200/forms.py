@@ -1,7 +1,7 @@
 """Where the photographs of CUB-200-2011 lie: Caltech's archive, the folder that it extracts to, or that folder's `images`.
 
-The archive is a compressed tar, which cannot be read out of order: it is unpacked for as long as it is prepared. The names
-in it are listed by a pass over its 1.1 GB, once; the list is kept in the cache.
+The archive is a compressed tar, which cannot be read out of order, so it is unpacked while it is prepared. The names in it
+are listed by one pass over its 1.1 GB; the list is kept in the cache.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -74,7 +74,8 @@ def _listed(archive: Path) -> dict[str, int]:
 
 
 def _made_of(archive: Path) -> list[object]:
-    """What the list is kept under: the archive's size and its end, the CRC-32 of all that is packed. Raises `DataError`."""
+    """What identifies the list that is kept: the archive's size, and its end, which is the CRC-32 of its content. Raises
+    `DataError`."""
     try:
         size = archive.stat().st_size
         with archive.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Whole numbers at random, of a stream that can be entered anywhere."""
+"""Random whole numbers from a stream that can be entered anywhere."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Glyphs: handwritten characters of invented alphabets, drawn by this program in the manner of Omniglot.
+"""Glyphs: handwritten characters of invented alphabets, drawn by this program in the style of Omniglot.
 
 An alphabet has a repertoire of a few strokes. A character joins two to four of them; each of twenty hands draws it
 with a slant, a size, a place, a pen and a tremor of its own. An alphabet is a pure function of the seed and its number,
@@ -28,11 +28,11 @@ class Glyphs(Dataset):
     """1,350 characters of 50 invented alphabets, 20 drawings each, 28 x 28 grey; the splits share no alphabet. Options:
 
     - `classes`: 0, as built; or how many there are in all, up to 10,000,000: drawn on demand, nothing is stored.
-    - `drawings`: how many a class has, of those on demand; the first 20 are those that the built classes have.
+    - `drawings`: how many a class on demand has. The first 20 are those of the built classes.
 
-    Of N classes on demand N * 4 // 25 validate and N * 6 // 25 test, as many as built for 1,350. More classes go on with
-    more alphabets, fifty by fifty dealt out to the splits as the first fifty are: so no alphabet that trains under one
-    number of classes tests under another.
+    Of N classes on demand, N * 4 // 25 are for validation and N * 6 // 25 for the test, which for 1,350 are as many as
+    built. More classes come from more alphabets. Each further fifty are dealt out to the splits as the first fifty are, so
+    no alphabet trains under one number of classes and tests under another.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"classes": 0, "drawings": HANDS}
@@ -42,7 +42,7 @@ class Glyphs(Dataset):
         self.on_demand = self.options["classes"] != 0
         if not self.on_demand and self.options["drawings"] != HANDS:
             raise UsageError(
-                f"data.drawings applies only to glyphs on demand: add --set data.classes=1350. Else a class has {HANDS}."
+                f"data.drawings applies only to glyphs on demand: add --set data.classes=1350, or leave it at {HANDS}."
             )
         for name, (low, high) in LIMITS.items() if self.on_demand else ():
             if not low <= self.options[name] <= high:
@@ -59,7 +59,7 @@ class Glyphs(Dataset):
         return f"{VERSION}-{self.options['classes']}x{self.options['drawings']}" if self.on_demand else VERSION
 
     def classes(self) -> Mapping[str, Sequence[ImageClass]]:
-        """The characters of each split, alphabet by alphabet; on demand they are made as they are looked at."""
+        """The characters of each split, alphabet by alphabet; on demand they are made when they are accessed."""
         if self.on_demand:
             return {split: self.bank(split).classes() for split in self.splits}
         return {

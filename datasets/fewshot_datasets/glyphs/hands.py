@@ -14,8 +14,8 @@ from fewshot_datasets.glyphs.strokes import PIXEL, Ints
 
 HANDS = 20  # drawings of a character, of one part of its alphabet's dice
 
-# What tells one hand from another: the bounds of bell-shaped draws. They are set so that in 5-way 1-shot episodes the
-# nearest class mean on pixels is right about half of the time, a trained prototypical network almost always.
+# The bounds of the bell-shaped draws by which hands differ. They are set so that in 5-way 1-shot episodes the nearest class
+# mean on pixels is right about half of the time, and a trained prototypical network almost always.
 TREMOR = 3 * PIXEL  # of each control point
 SHIFT = PIXEL * 15 // 4
 PEN, PEN_SPREAD = PIXEL * 5 // 4, PIXEL // 4  # outer radius

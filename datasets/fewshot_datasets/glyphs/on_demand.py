@@ -1,6 +1,6 @@
 """Any number of glyphs, drawn when they are asked for: nothing is stored, and a drawing costs the same among millions.
 
-The alphabets of a split go on as its first ones do: of each fifty, thirty train, eight validate and twelve test. A pixel is
+Further alphabets are dealt out as the first are: of each fifty, thirty train, eight validate and twelve test. A pixel is
 a pure function of the seed and the numbers of alphabet, character and hand, whatever was asked for before.
 
 Legend: n images, C classes of a split, S strokes a character.
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Lazy(Sequence[T], Generic[T]):
-    """A sequence whose members are made as they are looked at."""
+    """A sequence whose members are made when they are accessed."""
 
     def __init__(self, size: int, make: Callable[[int], T]) -> None:
         self._numbers, self._make = range(size), make
@@ -76,7 +76,7 @@ class GlyphBank:
 
 
 def classes_of(split: str, total: int) -> int:
-    """How many of all classes a split has: what the splits of the built glyphs have, of 1,350."""
+    """How many of all classes a split has, in the proportions of the built glyphs."""
     val, test = total * 4 // 25, total * 6 // 25
     return {"train": total - val - test, "val": val, "test": test}[split]
 
@@ -96,7 +96,7 @@ def image_class(alphabet: int, character: int, drawings: int) -> ImageClass:
 def drawn(alphabets: Ints, characters: Ints, hands: Ints) -> npt.NDArray[np.uint8]:
     """The drawings [n, SIDE, SIDE] of some characters, each by one hand; `alphabets`, `characters` and `hands` are [n].
 
-    An alphabet's dice draw it and its first twenty hands as a whole, in part 0, as for the built glyphs. Each further twenty
+    An alphabet's dice draw the alphabet and its first twenty hands in part 0, as for the built glyphs. Each further twenty
     hands of a character have a part of their own.
     """
     curves = np.empty((len(hands), STROKES, 4, 2), np.int64)
@@ -117,7 +117,7 @@ def drawn(alphabets: Ints, characters: Ints, hands: Ints) -> npt.NDArray[np.uint
 
 
 class _Alphabet(NamedTuple):
-    """An invented alphabet, and where its dice stand after that: there its first twenty hands begin."""
+    """An invented alphabet, and the place in its dice where its first twenty hands begin."""
 
     curves: npt.NDArray[np.int32]  # [CHARACTERS, S, 4, 2]
     present: Bools  # [CHARACTERS, S]

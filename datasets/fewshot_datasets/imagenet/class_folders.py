@@ -1,4 +1,4 @@
-"""The class folders of ImageNet and of what is made of it: `train/n01532829/n01532829_62.JPEG`.
+"""The class folders of ImageNet and of data sets made from it: `train/n01532829/n01532829_62.JPEG`.
 
 A class is a noun of WordNet, called by its number there (`n01532829`). Its folder may lie in a folder of its split, deep in
 an archive, or, as ILSVRC2012 unpacks, in `ILSVRC/Data/CLS-LOC/train`.
@@ -19,7 +19,7 @@ from fewshot_bench.errors import DataError, few
 
 CLASS = re.compile(r"n\d{8}")
 SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
-"""The splits by the names that others give them."""
+"""Other names of the splits."""
 ABOVE = ("", *(f"{name}/" for name in SPLITS), "ILSVRC/Data/CLS-LOC/train/", "Data/CLS-LOC/train/")
 """Where class folders are looked for below a folder; in an archive they are found anywhere."""
 
@@ -33,12 +33,13 @@ class Listing:
 
     sizes: Sizes
     folders: Mapping[str, Mapping[str, Sequence[str]]]
-    """By the name of the split's folder ("" without one) and of the class. Of classes that were not asked for: none."""
+    """The image files, by the name of the split's folder ("" without one) and of the class. Only classes that were asked
+    for."""
 
 
 def list_files(files: Files, wanted: Collection[str], *, all_of_it: bool) -> Listing:
-    """All that lies in an archive (`all_of_it`), or what a folder holds itself and in the class folders of `wanted`: it may
-    be a data root that holds much else.
+    """All that an archive holds (`all_of_it`), or what a folder holds itself and in the class folders of `wanted`: the
+    folder may be a data root that holds much else.
 
     Raises `DataError` naming an archive or a folder that cannot be read.
     """
@@ -55,7 +56,7 @@ def list_files(files: Files, wanted: Collection[str], *, all_of_it: bool) -> Lis
 
 @lru_cache(maxsize=1)  # the files of a folder come one after the other
 def _class_folder(folder: str) -> tuple[str, str] | None:
-    """The split and the class that a folder is of: `train/n01532829` is ("train", "n01532829")."""
+    """The split and the class of a folder: `train/n01532829` is ("train", "n01532829")."""
     above = folder.split("/")
     for i in reversed(range(len(above))):
         if CLASS.fullmatch(above[i]):
@@ -78,7 +79,7 @@ def _listed(folder: Path, wanted: Collection[str]) -> Sizes:
 
 
 def _class_folders(folder: Path) -> Iterator[tuple[str, str]]:
-    """The class folders of a folder: what stands above each, and its name."""
+    """The class folders of a folder: the folder above each, and its name."""
     for above in ABOVE:
         if (folder / above).is_dir():
             names = sorted(path.name for path in (folder / above).iterdir() if CLASS.fullmatch(path.name))
@@ -105,7 +106,7 @@ def from_class(wnid: str, name: str) -> str:
 def differences(
     listed: Mapping[str, Sequence[ImageClass]], found: Mapping[str, Mapping[str, int]], *, counted: bool = True
 ) -> list[str]:
-    """In what the classes of a source differ from those of a list, in words.
+    """How the classes of a source differ from those of a list, in words.
 
     `found` has the number of images by split ("" where the source has none) and class; it is not compared unless `counted`.
     """
@@ -121,7 +122,7 @@ def differences(
     return [
         *([f"{len(missing)} of {len(home)} classes are missing ({few(missing)})"] if missing else []),
         *([f"{len(other)} other classes are there ({few(other)})"] if other else []),
-        *([f"{len(moved)} classes stand in another split ({few(moved)})"] if moved else []),
-        *([f"{len(twice)} classes stand there twice ({few(twice)})"] if twice else []),
+        *([f"{len(moved)} classes are in another split ({few(moved)})"] if moved else []),
+        *([f"{len(twice)} classes are there twice ({few(twice)})"] if twice else []),
         *([f"{len(wrong)} classes have another number of images ({few(wrong)})"] if wrong else []),
     ]

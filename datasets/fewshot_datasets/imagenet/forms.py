@@ -1,4 +1,4 @@
-"""A source of a part of ImageNet, found: photographs that are files each, or a source that is refused.
+"""A source that was found for a part of ImageNet: photographs as single files, or a source that is refused.
 
 Legend: S the side of a prepared image (84), n images.
 """
@@ -19,7 +19,7 @@ from fewshot_datasets.imagenet.class_folders import Sizes, from_class
 SIDE = 84
 BLOCK = 100  # images at once
 WHOLE = Photo(SIDE, "squash", upright=False)
-"""As Finn et al. prepare the photographs: the whole image, whatever its aspect ratio, Lanczos; EXIF is not asked."""
+"""Photographs as Finn et al. prepare them: the whole image, whatever its aspect ratio, by Lanczos; EXIF is ignored."""
 
 Classes = Mapping[str, Sequence[ImageClass]]
 """The classes of each split."""
@@ -65,7 +65,7 @@ class ImageFiles:
         return self.key
 
     def variant(self) -> str:
-        """As what it was found."""
+        """The form that was found."""
         return self.form
 
     def classes(self) -> Classes:
@@ -81,7 +81,7 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class Refused:
-    """A source that is there, but damaged or of another data set: all but its identity raises."""
+    """A source that is there, but damaged or of another data set: everything except its identity raises."""
 
     error: DataError
 
@@ -103,8 +103,8 @@ class Refused:
 
 
 def another(path: Path, title: str, faults: Sequence[str]) -> DataError:
-    """The error for a source whose classes are not those of the published lists."""
-    return DataError(f"{path} is not {title} in its published split, or not all of it:\n{'; '.join(faults)}.")
+    """The error for a source whose classes differ from the published lists."""
+    return DataError(f"{path} is not {title} in its published split, or is incomplete:\n{'; '.join(faults)}.")
 
 
 def short(text: str) -> str:
@@ -125,7 +125,8 @@ def class_folders(
 
 
 def key_of(named: Classes, names: Sequence[str], sizes: Sizes) -> str:
-    """A hash of files' names, from the folders of their classes on, and sizes; not of where these folders lie."""
+    """A hash of files' names, from the folders of their classes on, and sizes. It does not depend on where these folders
+    lie."""
     wnids = (one.name for members in named.values() for one in members for _ in one.image_ids)
     return short_of({from_class(wnid, name): sizes[name] for wnid, name in zip(wnids, names, strict=True)})
 

@@ -24,8 +24,8 @@ class MiniImagenet(ImagenetSubset):
     become RGB. `mini_imagenet_forms` says which forms are read, and in which order images come; `variant` says which form
     was found. Nothing is downloaded.
 
-    Archives in circulation hold the same photographs in other sizes, by other filters. None is the official one, so pixels
-    are not checked; a record has the fingerprint of what was prepared.
+    Archives in circulation hold the same photographs in other sizes, made with other filters. None is the official one, so
+    pixels are not checked; a record has the fingerprint of the prepared pixels.
     """
 
     folder = "mini-imagenet"
@@ -47,7 +47,7 @@ class MiniImagenet(ImagenetSubset):
         "n04612504": 1206,
         "n07584110": 1207,
     }
-    """How many training images ILSVRC2012 has of the classes of which it has not 1,300, by its development kit
+    """The number of training images in ILSVRC2012 of the classes that have fewer than 1,300, by its development kit
     (`num_train_images`). The kit's numbers sum to the published ones of each split of tiered-ImageNet; Meta-Dataset's own
     counts, with the duplicates that it leaves out, are the same."""
 
@@ -56,7 +56,8 @@ class MiniImagenet(ImagenetSubset):
         return {split: [_class(line) for line in self.split_list(split).splitlines()] for split in self.splits}
 
     def classes(self) -> Classes:
-        """Those of the source; where there is none, those of the lists. Raises `DataError` for another data set."""
+        """The classes of the source, or those of the lists if there is no source. Raises `DataError` for another data
+        set."""
         return super().classes() if self.source or self.imported else self.listed()
 
     def recognise(self, files: Files, place: Path, *, pickles: bool) -> Source | None:

@@ -8,10 +8,10 @@ In this order, where several could be meant:
 
 The number in a name of the lists counts the images of the class in ILSVRC2012's training set: they are 1 to 1,300, and no
 class has more images. Ravi & Larochelle do not say in which order. The public generators (Liu's mini-imagenet-tools and
-others) go by the number in ILSVRC2012's file names (`n01532829_62.JPEG`), from 1, and so do we; the first of them
-(Berenguel, 2017) notes that the names as text might be meant, and no answer of the authors was found (issue 2 of
-twitter-research/meta-learning-lstm). A photograph that is missing from such a folder shifts all after it, so each class must
-have as many images as ILSVRC2012 does.
+others) count by the number in ILSVRC2012's file names (`n01532829_62.JPEG`), from 1, and so do we. The first of them
+(Berenguel, 2017) notes that the order of the names as text might be meant; no answer of the authors was found (issue 2 of
+twitter-research/meta-learning-lstm). A photograph that is missing from such a folder shifts all that follow, so each class
+must have as many images as in ILSVRC2012.
 """
 
 import re
@@ -27,7 +27,7 @@ from fewshot_datasets.imagenet.mini_imagenet_pickles import find_pickles
 
 TITLE = "mini-ImageNet"
 MOST = 1300
-"""Training images of a class in ILSVRC2012, of most classes."""
+"""The number of training images in ILSVRC2012 of most classes."""
 RAVI = re.compile(r"(n\d{8})(\d{8})")
 """A name of the lists: the class and the image's number in it."""
 
@@ -35,7 +35,7 @@ RAVI = re.compile(r"(n\d{8})(\d{8})")
 def recognise(files: Files, place: Path, listed: Classes, fewer: Mapping[str, int], *, pickles: bool) -> Source | None:
     """The first form that a folder or an archive has, or its pickles; raises `DataError` for damage or another data set.
 
-    `fewer`: how many images those classes have in ILSVRC2012 that have not `MOST`.
+    `fewer`: the number of images in ILSVRC2012 of the classes that have fewer than `MOST`.
     """
     wanted = {one.name for members in listed.values() for one in members}
     listing = list_files(files, wanted, all_of_it=not place.is_dir())
@@ -49,7 +49,7 @@ def recognise(files: Files, place: Path, listed: Classes, fewer: Mapping[str, in
 
 
 def _named(files: Files, place: Path, sizes: Sizes, listed: Classes) -> ImageFiles | None:
-    """Images named as in the lists, those that are missing with the others."""
+    """Images named as in the lists, including those that are missing."""
     stems = {own_name(name).rpartition(".")[0]: name for name in sorted(filter(is_image, sizes), reverse=True)}
     wanted = [image for members in listed.values() for one in members for image in one.image_ids]
     names = [stems.get(image, f"{image}.jpg") for image in wanted]
@@ -88,8 +88,8 @@ def _of_each_class(files: Files, place: Path, listing: Listing, listed: Classes)
         raise another(place, TITLE, faults)
     names = {name: own for members in listing.folders.values() for name, own in members.items()}
     form = (
-        f"a folder for each of {len(names)} classes; the classes are those of Ravi & Larochelle's lists, the names of the "
-        "images are not: which photographs these are cannot be checked"
+        f"a folder for each of {len(names)} classes; the classes are those of Ravi & Larochelle's lists, but the names of "
+        "the images are not, so it cannot be checked which photographs these are"
     )
     return class_folders(files, place, form, "folders", listed, names, listing.sizes)
 
@@ -111,7 +111,7 @@ def _ilsvrc(files: Files, place: Path, ilsvrc: Mapping[str, Sequence[str]], list
     ordered = [
         ilsvrc[one.name][_number(image) - 1] for members in listed.values() for one in members for image in one.image_ids
     ]
-    form = "ILSVRC2012's own class folders; a number of Ravi & Larochelle's lists counts a class's images, sorted by number"
+    form = "ILSVRC2012's own class folders; a number in Ravi & Larochelle's lists counts a class's images, sorted by number"
     return ImageFiles(files, place, form, listed, ordered, f"ilsvrc-{key_of(listed, ordered, listing.sizes)}")
 
 

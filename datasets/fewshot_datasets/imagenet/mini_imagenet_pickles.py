@@ -1,8 +1,8 @@
 """mini-ImageNet as pickled arrays, in the two forms that are passed around. They are read and never executed.
 
-- `mini-imagenet-cache-{train,val,test}.pkl` of Ren et al. (2018), which torchmeta and learn2learn use (which says
+- `mini-imagenet-cache-{train,val,test}.pkl` of Ren et al. (2018), which torchmeta and learn2learn use (learn2learn says
   `validation`): `image_data` [n, 84, 84, 3], and `class_dict`, the places of the images of each class (`n01532829`).
-  Their own code, as published, writes the validation classes as `test` and the reverse; such a pair is refused.
+  Their published code writes the validation classes as `test` and the test classes as `val`; such a pair is refused.
 - `miniImageNet_category_split_{train_phase_train,val,test}.pickle` of Gidaris & Komodakis (2018), which MetaOptNet and
   others use: `data` [n, 84, 84, 3], `labels`, and in some copies the names of the labels, `catname2label` or
   `label2catname`.
@@ -42,13 +42,13 @@ FORMS: Sequence[Mapping[str, Sequence[str]]] = (
         "test": ["miniImageNet_category_split_test.pickle"],
     },
 )
-"""What the pickle of each split is called in each form."""
+"""The name of each split's pickle in each form."""
 SUFFIXES = (".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """One pickle: its images, and the places in it of those of each class, in stored order."""
+    """One pickle: its images, and the places of each class's images in it, in stored order."""
 
     images: Images  # [n, H, W, 3]
     places: Mapping[str, Sequence[int]]
@@ -63,7 +63,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Pickles(StoredPickles):
-    """The pickles of the three splits, by these. One at a time is in memory: the largest has 0.8 GB."""
+    """The pickles of the three splits. Only one at a time is in memory: the largest has 0.8 GB."""
 
     listed: Classes
 
@@ -71,10 +71,10 @@ class Pickles(StoredPickles):
         """Which form it is, and whether the classes could be compared; raises `DataError` where they differ."""
         self.classes()
         checked = (
-            "by their names the classes are those of Ravi & Larochelle's lists"
+            "the names of its classes are those of Ravi & Larochelle's lists"
             if self._named
-            else "without the names of classes: only the numbers of classes and images could be checked, and tests "
-            "between this and other data of ImageNet's are refused"
+            else "it has no names of classes, so only the numbers of classes and images could be checked, and tests "
+            "between this and other data from ImageNet are refused"
         )
         return f"pickled arrays ({', '.join(own_name(name) for name in self.names.values())}); {checked}"
 
@@ -125,8 +125,8 @@ class Pickles(StoredPickles):
             return _arrays({text(key): value for key, value in held.items()}, split)
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(
-                f"{self.called(split)} holds no mini-ImageNet: expected image_data [n, 84, 84, 3] uint8 and class_dict, or "
-                f"data and labels.\n{type(error).__name__}: {error}"
+                f"{self.called(split)} does not hold mini-ImageNet: expected image_data [n, 84, 84, 3] uint8 and "
+                f"class_dict, or data and labels.\n{type(error).__name__}: {error}"
             ) from error
 
 
@@ -145,7 +145,7 @@ def find_pickles(files: Files, place: Path, sizes: Sizes, listed: Classes) -> Pi
 
 
 def _arrays(held: Mapping[str, Any], split: str) -> Arrays:
-    """What a pickle of either form holds; raises what wrong types raise."""
+    """The content of a pickle of either form; wrong types raise their own errors."""
     if "class_dict" in held:
         images = held["image_data"]
         places = {text(name): [int(i) for i in own] for name, own in held["class_dict"].items()}
@@ -177,10 +177,10 @@ def _names(held: Mapping[str, Any], labels: set[int]) -> dict[int, str]:
 
 
 def _different_numbers(listed: Classes, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """In what the numbers of classes and images differ from those of the lists."""
+    """How the numbers of classes and images differ from those of the lists."""
     faults = []
     for split, members in listed.items():
-        each = len(members[0].image_ids)  # of all classes as many
+        each = len(members[0].image_ids)  # all classes have as many
         wrong = [f"{name}: {n:,} of {each:,}" for name, n in counts[split].items() if n != each]
         if len(counts[split]) != len(members):
             faults.append(f"{len(counts[split])} {split} classes, not {len(members)}")

@@ -1,7 +1,7 @@
-"""What mini-ImageNet and tiered-ImageNet are: parts of ILSVRC2012's training images, in whatever form people have them.
+"""The base of mini-ImageNet and tiered-ImageNet: parts of ILSVRC2012's training images, in whatever form people have them.
 
-Their images are under ImageNet's terms, so nothing is downloaded: a source is found by its content, below a data root or
-where `fsbench data import` was pointed, and what is found is compared with the published list of classes.
+Their images fall under ImageNet's terms, so nothing is downloaded. A source is found by its content, below a data root or
+where `fsbench data import` was pointed, and is compared with the published list of classes.
 
 Legend: S the side of a prepared image (84), n images.
 """
@@ -25,21 +25,21 @@ from fewshot_datasets.sources.places import check_root, not_found
 
 PICKLES = (".pkl", ".pickle")
 VERSION = "v1"
-"""Of what identities are made of: another makes those anew that are kept."""
+"""The version of how identities are made: another one makes kept identities anew."""
 
 
 class ImagenetSubset(Dataset):
     """A part of ILSVRC2012's training images at 84 x 84 RGB, in a published split.
 
     `root` may be the source itself (a folder, an archive, one of the pickles) or a folder that holds it, or its own folder
-    below that. Where no source is, the one that was imported serves. Raises `DataError` where `root` is nothing of these.
+    below that. Without a source there, the imported one is used. Raises `DataError` where `root` is none of these.
     """
 
     title: ClassVar[str]
     lists: ClassVar[str]
     """The folder of its published lists."""
     wanted: ClassVar[str]
-    """The forms that are read, for who has none."""
+    """The forms that are read, for an error where none was found."""
 
     def __init__(self, options: Mapping[str, Any] | None = None, root: Path | None = None) -> None:
         super().__init__(options, root)
@@ -48,7 +48,7 @@ class ImagenetSubset(Dataset):
             check_root(root)  # what does not exist holds nothing, and the images may lie elsewhere
         elif root is not None and not (root.is_dir() or (root.is_file() and (is_archive(root) or root.suffix in PICKLES))):
             raise DataError(
-                f"{root} does not exist or is no folder, archive or pickle.\n"
+                f"{root} does not exist or is not a folder, archive or pickle.\n"
                 f"Expected as the data root, or the path of an import: {self.wanted}."
             )
 
@@ -63,9 +63,10 @@ class ImagenetSubset(Dataset):
 
     @abstractmethod
     def recognise(self, files: Files, place: Path, *, pickles: bool) -> Source | None:
-        """What a folder or an archive, which the user has at `place`, holds of this data set, or its `pickles` alone.
+        """The source that a folder or an archive, which the user has at `place`, holds of this data set; with `pickles` only
+        pickles are looked for.
 
-        Raises `DataError` where that is damaged, or another data set.
+        Raises `DataError` where it is damaged, or another data set.
         """
 
     def split_list(self, split: str) -> str:
@@ -73,18 +74,18 @@ class ImagenetSubset(Dataset):
         return split_text(self.lists, f"{split}.txt")
 
     def places(self) -> list[Path]:
-        """Where a source may lie; beside one pickle lie the others."""
+        """Where a source may lie. The other pickles lie beside a pickle."""
         if self.root and self.root.is_file():
             return [self.root if is_archive(self.root) else self.root.parent]
         return super().places()
 
     @cached_property
     def source(self) -> Source | None:
-        """The first source in its places; pickles, where the root is one."""
+        """The first source in its places; the pickles, if the root is one."""
         return next(filter(None, map(self._recognised, self._candidates())), None)
 
     def _recognised(self, path: Path) -> Source | None:
-        """What a candidate holds, looked at once."""
+        """What a candidate holds. It is looked at only once."""
         if path not in self._looked_at:
             try:
                 self._looked_at[path] = self.recognise(self._open(path), path, pickles=self._pickles_alone)
@@ -122,7 +123,7 @@ class ImagenetSubset(Dataset):
 
     @cached_property
     def _from_import(self) -> Source:
-        """What was imported; raises `DataError` where nothing was, or it is gone or another by now."""
+        """The imported source; raises `DataError` where nothing was imported, or it is gone or has changed."""
         if self.imported is None:
             raise self._absent()
         path, again = self.imported.path, f"Import it again: fsbench data import {self.folder} PATH"
@@ -134,7 +135,8 @@ class ImagenetSubset(Dataset):
         return self._imported.source
 
     def found(self) -> Path | None:
-        """Where its source lies, a compressed tar by its name alone; raises `DataError` for one that is refused."""
+        """Where its source lies; a compressed tar is known by its name only. Raises `DataError` for a source that is
+        refused."""
         if self._packed:
             return self._packed
         if isinstance(self.source, Refused):
@@ -146,18 +148,18 @@ class ImagenetSubset(Dataset):
         return self._identity
 
     def identified(self) -> bool:
-        """Not where a compressed tar is to be unpacked for it."""
+        """False if a compressed tar must be unpacked for it."""
         return self._packed is None or find_kept("identities", self._made_of(self._packed)) is not None
 
     @cached_property
-    def _identity(self) -> str:  # asked for several times in a run, and so many files take a moment
+    def _identity(self) -> str:  # asked for several times in a run, and so many files take time
         first = next(self._candidates(), None)
         if first is None or (first == self.root and first.is_dir()):  # all that lies in a data root takes longer to look at
             return self._found_identity()
         return kept("identities", self._made_of(first), self._found_identity, worth=lambda: self._is_whole(first))
 
     def _made_of(self, source: Path) -> list[object]:
-        """What the identity is made of where the first candidate is the source."""
+        """The parts of the identity, if the first candidate is the source."""
         return [self._form, self._pickles_alone, stamp(source)]
 
     def _is_whole(self, path: Path) -> bool:
@@ -187,12 +189,12 @@ class ImagenetSubset(Dataset):
         return (self.source or self._from_import).images(progress)
 
     def _absent(self) -> DataError:
-        """What to get and where to put it."""
+        """The error that says what to get and where to put it."""
         return not_found(
             self.title,
             self.root,
             self.places(),
-            f"{self.wanted}.\nImageNet's terms allow no download from here; "
-            f"fsbench data import {self.folder} PATH takes what you have.\n"
-            f"Or put it into DIR/{self.folder} and give DIR by --data-root or FSBENCH_DATA.",
+            f"{self.wanted}.\nImageNet's terms allow no download from here. "
+            f"Import the files that you have: fsbench data import {self.folder} PATH.\n"
+            f"Or put them into DIR/{self.folder} and name DIR with --data-root or FSBENCH_DATA.",
         )

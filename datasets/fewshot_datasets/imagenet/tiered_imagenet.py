@@ -20,8 +20,8 @@ class TieredImagenet(ImagenetSubset):
     """tiered-ImageNet at 84 x 84 RGB; classes in the order of the published lists.
 
     All of a class's training images in ILSVRC2012 belong to it, 732 to 1,300. The published archive has them at 84 x 84 (by
-    OpenCV's cubic filter), and so they stay; ILSVRC2012's own are resized as wholes, with Pillow's Lanczos filter: other
-    pixels, which a record's fingerprint tells apart. `tiered_imagenet_forms` says which forms are read, and in which order
+    OpenCV's cubic filter), and they are kept so. ILSVRC2012's own are resized whole, with Pillow's Lanczos filter. Their
+    pixels differ, and so does a record's fingerprint. `tiered_imagenet_forms` says which forms are read, and in which order
     images come. Nothing is downloaded.
     """
 
@@ -30,7 +30,7 @@ class TieredImagenet(ImagenetSubset):
     lists = "tiered-imagenet"
     wanted = "its published archive (train_images_png.pkl, train_labels.pkl and so on), or ILSVRC2012's class folders"
     published: ClassVar[Mapping[str, int]] = {"train": 448_695, "val": 124_261, "test": 206_209}
-    """Images of each split."""
+    """The number of images of each split."""
 
     def listed(self) -> Classes:
         """The classes; the lists do not name images."""

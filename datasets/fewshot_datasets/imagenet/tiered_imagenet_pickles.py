@@ -2,7 +2,7 @@
 
 For each split `train_images_png.pkl`, a list of PNG files as arrays of bytes, and `train_labels.pkl`: `label_specific` [n],
 the number of each image's class, and `label_specific_str`, the names of these numbers in words ("ruddy turnstone, Arenaria
-interpres"). Line by line `class_names.txt` has such names and `synsets.txt` their numbers in WordNet. Two classes of
+interpres"). `class_names.txt` has such names line by line, and `synsets.txt` their numbers in WordNet. Two classes of
 ImageNet share a name (crane), but none of one split do. learn2learn's copies are called `tiered-imagenet-train_labels.pkl`
 and so on.
 
@@ -43,12 +43,12 @@ class Pickles(StoredPickles):
 
     listed: Classes
     published: Mapping[str, int]
-    """Images of each split."""
+    """The number of images of each split."""
 
     def variant(self) -> str:
-        """That it is the published archive; raises `DataError` where its classes are others."""
+        """Says that it is the published archive; raises `DataError` where its classes differ."""
         self.classes()
-        return "the published archive's pickles; by their names the classes are those of the published lists"
+        return "the published archive's pickles; the names of its classes are those of the published lists"
 
     def classes(self) -> Classes:
         """An image's id is its class and its place in the pickle; raises `DataError` for another data set."""
@@ -125,7 +125,7 @@ class Pickles(StoredPickles):
 
     def _lines(self, name: str) -> list[str]:
         if name not in self.names:
-            raise DataError(f"{self.place} lacks {name} of the published archive, which says which classes the labels are.")
+            raise DataError(f"{self.place} lacks {name} of the published archive, which gives the classes of the labels.")
         try:
             return [line.strip() for line in self.files.read(self.names[name]).decode("utf-8").splitlines() if line.strip()]
         except BROKEN as error:
@@ -155,7 +155,7 @@ def find_pickles(files: Files, place: Path, sizes: Sizes, listed: Classes, publi
 
 
 def different_totals(totals: Mapping[str, int], published: Mapping[str, int]) -> list[str]:
-    """In what the numbers of images differ from the published ones, in words."""
+    """How the numbers of images differ from the published ones, in words."""
     return [f"{n:,} {split} images, not {published[split]:,}" for split, n in totals.items() if n != published[split]]
 
 
@@ -170,5 +170,5 @@ def _decode(name: str, pngs: Sequence[tuple[int, Png]]) -> tuple[Images, list[st
 
 
 def _png(held: object) -> Png:
-    """A file that a pickle holds; none where it holds something else, which must not go to other processes."""
+    """A file that a pickle holds; empty if it holds something else, which must not go to other processes."""
     return held if isinstance(held, bytes | np.ndarray) else b""

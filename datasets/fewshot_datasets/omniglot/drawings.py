@@ -16,7 +16,8 @@ from fewshot_datasets.omniglot.manifest import Character, pixel_hash
 
 
 def read(halves: Halves, side: int, character: Character) -> tuple[Images, list[str]]:
-    """A character's drawings, checked against their hashes and prepared [D, S, S], and what is wrong with which."""
+    """A character's drawings, checked against their hashes and prepared [D, S, S], and what is wrong with each damaged
+    one."""
     drawings = np.zeros((len(character.hashes), side, side), np.uint8)
     damaged: list[str] = []
     for d, (stem, expected) in enumerate(zip(character.stems, character.hashes, strict=True)):
@@ -29,7 +30,7 @@ def read(halves: Halves, side: int, character: Character) -> tuple[Images, list[
 
 
 def prepare(grey: Image.Image, side: int) -> Images:
-    """A drawing of any size, paper high, as ink-high pixels [S, S]."""
+    """A drawing of any size, on light paper (high values), as pixels [S, S] in which ink is high."""
     return np.asarray(ImageOps.invert(grey.resize((side, side), Image.Resampling.LANCZOS)), np.uint8)
 
 

@@ -13,8 +13,8 @@ from fewshot_bench.errors import DataError
 from fewshot_datasets.sources.downloads import Download
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/{part}.zip"
-# The authors' own archives, as torchvision pins them. They serve only to fetch a broken download again:
-# mirrors pack other archives of the same drawings, so what is trusted in the end is the manifest of decoded pixels.
+# The authors' own archives, with the hashes that torchvision pins. The hashes serve only to fetch a broken download again:
+# mirrors pack other archives of the same drawings, so only the manifest of decoded pixels is trusted in the end.
 MD5 = {
     "images_background": "68d2efa1b9178cc56df9314c21c6e718",
     "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811",
@@ -45,7 +45,7 @@ class Halves:
 
 
 def folders_of(given: Path) -> list[Path]:
-    """Where to look for what was given: a data root, a folder of Omniglot alone, or one of the two archives."""
+    """The folders to search for what was given: a data root, a folder of Omniglot alone, or one of the two archives."""
     return [given.parent] if given.is_file() and given.stem in MD5 else [given / "omniglot", given]
 
 

@@ -1,7 +1,7 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people.
 
 Lake, Salakhutdinov & Tenenbaum, "Human-level concept learning through probabilistic program induction", Science 2015.
-As most papers since Vinyals et al. (2016) have it, each character turned by 0, 90, 180 and 270 degrees is four classes.
+As in most papers since Vinyals et al. (2016), each character gives four classes: turned by 0, 90, 180 and 270 degrees.
 
 Legend: D drawings of a character (20), S the side of a prepared image (28).
 """
@@ -33,16 +33,16 @@ class Omniglot(Dataset):
     """Omniglot, ink high (paper 0, ink 255), 20 images a class. Options:
 
     - `split`: `vinyals`, `lake` or `alphabets` (`splits` says which is which).
-    - `rotations`: `classes`, four of each character, in every split; `none`, upright characters alone; `augment`, upright
-      characters, and training turns each class of an episode by a multiple of 90 degrees of its own.
+    - `rotations`: `classes`, four classes from each character, in every split; `none`, upright characters only; `augment`,
+      upright characters, while training turns each class of an episode by its own multiple of 90 degrees.
     - `side`: 28, or up to the 105 pixels of the drawings.
 
-    The drawings become grey, are shrunk with Pillow's Lanczos filter and inverted, as in learn2learn. (Finn et al. and
-    Snell et al. resize the 1-bit images: there Pillow takes the nearest pixel, whatever filter is named.) `rotDDD` is the
+    The drawings become grey, are shrunk with Pillow's Lanczos filter and inverted, as in learn2learn. (Finn et al. and Snell
+    et al. resize the 1-bit images; for these Pillow takes the nearest pixel, whatever filter is named.) `rotDDD` is the
     prepared image turned counter-clockwise by DDD degrees, as Snell et al.'s `Image.rotate` turns it.
 
-    Reads the two archives, or the folders they extract to, in `root` or `root`/omniglot; where they are not there, those
-    that were imported or downloaded. Where nothing is and `root` is None they are downloaded.
+    Reads the two archives, or the folders they extract to, in `root` or `root`/omniglot, else those that were imported or
+    downloaded. If there are none and `root` is None, they are downloaded.
     Raises `UsageError` for another option, `DataError` where `root` does not exist.
     """
 
@@ -131,12 +131,12 @@ class Omniglot(Dataset):
         return next(iter(found.values())).parent if len(found) == len(ARCHIVES) else None
 
     def _given(self) -> list[list[Path]]:
-        """Where to look for both halves, of the data root and of the import."""
+        """Where to look for both halves: in the data root, and where the import lies."""
         imported = self.imported.path if self.imported else None
         return [folders_of(given) for given in (self.root, imported) if given]
 
     def _found(self) -> dict[str, Path]:
-        """What is there of both halves: given, or else downloaded."""
+        """The halves that are there: given, or else downloaded."""
         fetched = [archive.place() for archive in ARCHIVES.values()]
         return next(filter(None, map(find_halves, [*self._given(), fetched])), {})
 

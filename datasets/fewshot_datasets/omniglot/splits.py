@@ -7,7 +7,7 @@
 - `alphabets`: no alphabet in two splits: of all 50, in the order below, 30 train (959 characters), 8 validate (265) and 12
   test (399).
 
-The order is that of the sha256 of the alphabets' names: it favours no script, and anyone can draw it again. The lists that
+The alphabets are ordered by the sha256 of their names: this favours no script, and anyone can repeat it. The lists that
 it gave are committed (`splits/omniglot/`, a line `alphabet,split`).
 """
 

@@ -1,1 +1,1 @@
-"""Images of a user's own: a folder or an archive of images, or arrays of one .npz file. Imports `sources` and the core."""
+"""A user's own images: a folder or an archive of images, or the arrays of one .npz file. Imports `sources` and the core."""

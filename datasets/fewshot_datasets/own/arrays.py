@@ -26,9 +26,9 @@ AT_ONCE = 256
 class Arrays(OwnImages):
     """`root` is an .npz file, or a folder that holds just one: images [n, H, W], [n, H, W, C] or [n, C, H, W] in uint8.
 
-    Labels [n] are integers or texts; `names`, if there, has the class name of each integer. The split is the file's that
-    option `split` names, else that of `split.csv` in a folder `root`, else that of an array `splits` [n] with the split
-    of each image's class, else drawn. Classes are sorted by label; an image's id is class and place, `cat/1203`.
+    Labels [n] are integers or texts; `names`, if there, has the class name of each integer. The split comes from the file
+    that option `split` names, else from `split.csv` in a folder `root`, else from an array `splits` [n] with the split of
+    each image's class. Otherwise it is drawn. Classes are sorted by label; an image's id is class and place, `cat/1203`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -39,13 +39,13 @@ class Arrays(OwnImages):
         "names": "names",
         "splits": "splits",
         "split": "",  # a file `class,split`
-        "split_seed": 0,  # of a split that is drawn
+        "split_seed": 0,  # the seed of a drawn split
     }
     smallest_side = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """That of the array's images, or resized to a square."""
+        """The shape of the array's images, or of a square to which they are resized."""
         c, h, w = self._layout.shape
         return (c, self.options["side"], self.options["side"]) if self.options["side"] else (c, h, w)
 
@@ -55,7 +55,7 @@ class Arrays(OwnImages):
         return [ImageClass(name, tuple(f"{name}/{row}" for row in rows)) for name, rows in self._rows.items()]
 
     def stated_split(self) -> Split | None:
-        """That of a split file, else of the array `splits`; raises `DataError` for one that cannot be used."""
+        """The split of a split file, else of the array `splits`; raises `DataError` for one that cannot be used."""
         assert self.root is not None, "the classes were found"
         if beside := split_beside(self.root, self.options["split"]):
             return beside

@@ -1,4 +1,4 @@
-"""Which folders are classes: the first level below what wraps them, or below the folders of a split.
+"""Which folders are classes: the first level below any folders that wrap them all, or below the folders of splits.
 
 photos/cat/1.jpg, photos/dog/indoor/2.jpg               cat, dog
 photos/train/cat/1.jpg, photos/validation/dog/2.jpg     cat of train, dog of val; `folder_levels` says when
@@ -15,7 +15,7 @@ from fewshot_datasets.own.folder_levels import Parts, class_level
 from fewshot_datasets.own.own_split import composed, few, split_of
 
 NOT_READ = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
-"""Images all the same: left out without a word, they would make a class smaller or missing."""
+"""These are images too. If they were left out silently, a class would be smaller or missing."""
 SUFFIXES = ", ".join(IMAGE_SUFFIXES)
 EXPECTED = f"Expected of --data-root: a folder of images ({SUFFIXES}) for each class, as cat/1.jpg and dog/2.jpg."
 
@@ -25,7 +25,7 @@ class ClassFolders:
     """The classes among some files, and how they lie."""
 
     members: list[ImageClass]
-    """Sorted by name, and so are their images."""
+    """The classes, sorted by name, and so are their images."""
     files: dict[str, str]
     """The file of each image id."""
     level: int
@@ -33,9 +33,9 @@ class ClassFolders:
     wrapped: str
     """What wraps the classes: `photos/`; "" for nothing."""
     splits: dict[str, list[str]]
-    """The folders of splits that each class stands in; {} where there are none."""
+    """The folders of splits in which each class stands; {} if there are none."""
     without_images: list[str]
-    """Folders that lie as those of the classes do, and hold files, but none that is an image by its suffix."""
+    """Folders at the level of the class folders that hold files, but none with the suffix of an image."""
 
 
 def find_classes(names: Iterable[str], where: str, named: Collection[str] = ()) -> ClassFolders:
@@ -87,7 +87,7 @@ def _is_not_read(name: str) -> bool:
 
 
 def _wrapping(paths: list[Parts]) -> Parts:
-    """The single folders, one in another, that lead to the class folders. A split's folder is none of them."""
+    """The single folders, one in another, that lead to the class folders, without a split's folder."""
     shortest, longest = min(map(len, paths)), max(map(len, paths))
     depth = 0
     while (
@@ -112,20 +112,20 @@ def _without_images(names: list[str], wrapped: Parts, folders: int, classes: set
 def _check_places(inside: dict[str, Parts], folders: int, where: str) -> None:
     """Refuse images that are in no class folder, and those of a kind that is not read; raises `DataError`."""
     if outside := [name for name, parts in inside.items() if len(parts) <= folders]:
-        hint = " Take them away, or put them into a class's folder."
+        hint = " Remove them, or put them into a class's folder."
         if len(outside) == len(inside):  # there are no classes
             hint = ""
         if "\\" in outside[0]:
-            hint = " Their zip was made on Windows: give that itself, not what it was unpacked to."
+            hint = " Their zip was made on Windows: name the zip itself, not the folder it was unpacked to."
         raise DataError(f"{where} holds images outside every class folder: {few(outside)}.{hint}\n{EXPECTED}")
     if unread := [name for name in inside if _is_not_read(name)]:
         raise DataError(
-            f"{where} holds images in a format that is not read: {few(unread)}.\nConvert them ({SUFFIXES}), or remove them."
+            f"{where} holds images in a format that cannot be read: {few(unread)}.\nConvert ({SUFFIXES}) or remove them."
         )
 
 
 def _check_names(by_class: dict[str, dict[Parts, list[str]]], inside: dict[str, Parts], where: str) -> None:
-    """Refuse folders and images whose names are one once composed, and classes whose names are no text."""
+    """Refuse folders and images whose names are equal once composed, and classes whose names are not text."""
     alike = [name for name, found in by_class.items() if len({folder[-1] for folder in found}) > 1]
     alike += [name for name, times in Counter(composed("/".join(parts)) for parts in inside.values()).items() if times > 1]
     if alike:

@@ -26,7 +26,7 @@ AT_ONCE = 64
 """Images that one process decodes at a time."""
 POOL = (
     f"To pool a class's folders, put a file {SPLIT_FILE} beside train and test: a line class,split, then a line for each "
-    "class,\nas cat,train. It decides. Or name such a file: --set data.split=FILE."
+    "class,\nsuch as cat,train. This file decides. Or name such a file: --set data.split=FILE."
 )
 """What to do where a class stands in the folders of several splits."""
 
@@ -34,21 +34,21 @@ POOL = (
 class Folder(OwnImages):
     """Class folders of images: `root` holds them, or is an archive that does, or holds just such an archive.
 
-    Single folders that wrap the classes are passed through, and images in folders of a class folder are the class's. The
-    split is the file's that option `split` names (from `root`, or absolute), else that of `split.csv` in the root, else
-    that of folders `train`, `val` and `test` around the classes (`own_split.WRITTEN` has their other names), else drawn; or
-    all of it is for the test, where it is given for nothing else. Hidden files and
-    those that are no images by their suffix are left out. An image's id is `class/path/in/it.jpg`.
+    Single folders that wrap the classes are passed through, and images in folders of a class folder belong to the class. The
+    split comes from the file that option `split` names (from `root`, or absolute), else from `split.csv` in the root, else
+    from folders `train`, `val` and `test` around the classes (`own_split.WRITTEN` has their other names). Otherwise it is
+    drawn, or all classes are for the test, if the images are given for nothing else. Hidden files and those without the
+    suffix of an image are left out. An image's id is `class/path/in/it.jpg`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "side": 84,  # pixels
         "resize": "crop",  # crop: the square in the middle; squash: all of the image
         "channels": 3,  # 3: RGB; 1: grey
-        "depth": 0,  # bits of the values in images of 16 bits, 8 to 16; 0: as many as the largest among them needs
-        "background": "white",  # white or black: what shows through images that are see-through
+        "depth": 0,  # bits of the values in 16-bit images, 8 to 16; 0: as many as their largest value needs
+        "background": "white",  # white or black: what shows through see-through images
         "split": "",  # a file `class,split`
-        "split_seed": 0,  # of a split that is drawn
+        "split_seed": 0,  # the seed of a drawn split
     }
     making = 2  # since prepared images tell the depth that they were read with
 
@@ -73,7 +73,7 @@ class Folder(OwnImages):
         return self._found.members
 
     def stated_split(self) -> Split | None:
-        """That of a split file, else of folders of splits; raises `DataError` for one that cannot be used."""
+        """The split of a split file, else of folders of splits; raises `DataError` for one that cannot be used."""
         found = self._found
         if self._split_file or not found.splits:
             return self._split_file
@@ -106,7 +106,7 @@ class Folder(OwnImages):
         return UNREAD not in self._sums
 
     def variant(self) -> str:
-        """How many classes and images, whose split, and what lies where classes do and is none: folders that have no images,
+        """How many classes and images, whose split, and what lies beside the classes but is none: folders without images,
         archives."""
         without = sorted({*self._found.without_images, *self._empty()})
         packed, wrapped = sorted(self._packed()), self._found.wrapped
@@ -114,7 +114,7 @@ class Folder(OwnImages):
         alone = wrapped and not all(name.startswith(wrapped) for name in beside)
         return (
             super().variant()
-            + (f"; read from {wrapped} alone" if alone else "")
+            + (f"; only {wrapped} is read" if alone else "")
             + (f"; folders without images: {few(without)}" if without else "")
             + (f"; archives, which are not read: {few(packed)}" if packed else "")
         )
@@ -129,11 +129,11 @@ class Folder(OwnImages):
         )
         photo = Photo(side, resize, channels, depth=depth, background=background)
         with opened(self._files.path, cache_folder()) as readable:
-            where = f"Read from {self._files.path}: replace them, or take them away."  # not from where that was unpacked
+            where = f"Read from {self._files.path}: replace or remove them."  # not from where that was unpacked
             yield from decoded_photos(readable, groups, photo, progress, where)
 
     def _empty(self) -> Iterator[str]:
-        """Folders that lie as those of the classes do, and hold nothing; an archive need not list such ones."""
+        """Empty folders at the level of the class folders. An archive need not list them."""
         top = self._files.path / self._found.wrapped
         for path in top.glob("*/*" if self._found.splits else "*"):
             name = path.relative_to(top)
@@ -142,7 +142,7 @@ class Folder(OwnImages):
                 yield name.as_posix()
 
     def _packed(self) -> Iterator[str]:
-        """Archives that lie as the folders of classes do."""
+        """Archives at the level of the class folders."""
         for name in self._stamps:
             inside = name.removeprefix(self._found.wrapped)
             if is_archive(Path(name)) and inside.count("/") < self._found.level and not HIDDEN.search(name):
@@ -180,7 +180,7 @@ class Folder(OwnImages):
 
     @cached_property
     def _sums(self) -> list[int]:
-        """Of each image."""
+        """The CRC-32 of each image."""
         return checksums(self._files, list(self._found.files.values()), self._stamps)
 
     def _read(self, name: str) -> bytes:

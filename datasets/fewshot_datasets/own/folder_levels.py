@@ -20,7 +20,7 @@ from fewshot_datasets.own.own_split import SPLIT_FILE, SPLITS, few, split_of
 
 Parts = tuple[str, ...]
 """A path, folder by folder."""
-LIST = f"list the classes in a file {SPLIT_FILE} there (class,split), which decides"
+LIST = f"list the classes in a file {SPLIT_FILE} there (class,split): this file decides"
 
 
 @dataclass
@@ -39,7 +39,8 @@ class Top:
 
 
 def class_level(images: Iterable[Parts], where: str, named: Collection[str]) -> int:
-    """1 or 2, of images by their paths below what wraps them; `named` are the classes of a split file, if there is one.
+    """1 or 2, for images by their paths below the wrapping folders; `named` are the classes of a split file, if there is
+    one.
 
     Raises `DataError` where the level cannot be told.
     """
@@ -48,7 +49,7 @@ def class_level(images: Iterable[Parts], where: str, named: Collection[str]) -> 
         return 1
     if (level := _named_level(tops, named)) is not None:
         return level
-    hint = f"make {SPLIT_FILE} name all of those that are classes, which decides" if named else LIST
+    hint = f"name all folders that are classes in {SPLIT_FILE}, which decides" if named else LIST
     splits = {name for name in tops if split_of(name)}
     nested = {name for name in splits if tops[name].holds_folders}
     if len(splits) == len(tops):
@@ -61,7 +62,7 @@ def class_level(images: Iterable[Parts], where: str, named: Collection[str]) -> 
 
 
 def recognised(splits: Iterable[str]) -> str:
-    """Which split each folder is taken for, in words; "" where their names say it."""
+    """For which split each folder is taken, in words; "" if their names say it."""
     others = [f"{printable(name)} is {split_of(name)}" for name in sorted(set(splits)) if name not in SPLITS]
     return f" ({', '.join(others)})" if others else ""
 
@@ -78,7 +79,7 @@ def _tops(images: Iterable[Parts]) -> dict[str, Top]:
 
 
 def _named_level(tops: dict[str, Top], named: Collection[str]) -> int | None:
-    """The level all of whose folders a split file names as classes."""
+    """The level whose folders a split file all names as classes."""
     known = set(map(seen_as, named))
     if known.issuperset(map(seen_as, tops)):
         return 1
@@ -103,7 +104,8 @@ def _mixed(tops: dict[str, Top], splits: Collection[str], where: str, hint: str)
     told = all(tops[name].holds_folders for name in others) or not any(tops[name].holds_folders for name in splits)
     return DataError(
         f"{where} holds folders of splits, {few(sorted(splits))}, and other folders with images: {few(others)}.\n"
-        "Move the others out of it, or rename those that are splits (train, val, test)" + (f";\nor {hint}." if told else ".")
+        "Move these others out of it, or rename those that are splits (train, val, test)"
+        + (f";\nor {hint}." if told else ".")
     )
 
 
@@ -111,7 +113,7 @@ def _check_flat(tops: dict[str, Top], where: str, hint: str) -> None:
     """Refuse folders that may each be a data set of its own; raises `DataError`."""
     if whole := [name for name, top in tops.items() if len(set(map(split_of, top.inner)) - {None}) > 1]:
         raise DataError(
-            f"{where} holds folders that contain folders of splits, as whole data sets do: {few(whole)}.\n"
+            f"{where} holds folders that look like whole data sets, with folders of splits: {few(whole)}.\n"
             f"Name one of them with --data-root. If they are classes, {hint}."
         )
     nested = [name for name, top in tops.items() if top.holds_folders]

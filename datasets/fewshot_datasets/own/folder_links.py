@@ -1,4 +1,4 @@
-"""Links in a folder of one's own images: none may take images away, or give a class two names, without a word."""
+"""Links in a folder of one's own images: none may silently remove images or give a class two names."""
 
 from fewshot_bench import errors
 from fewshot_bench.data.files.source_files import Walked
@@ -13,7 +13,7 @@ def check_lost(walked: Walked, where: str) -> None:
     lost = sorted(name for name in walked.nowhere if not HIDDEN.search(name) and (is_image(name) or "." not in name))
     if lost:
         raise DataError(
-            f"{where} has links that lead to no file ({len(lost):,} in place of images or of folders): {few(lost)}.\n"
+            f"{where} has links that lead to no file ({len(lost):,} where images or folders should be): {few(lost)}.\n"
             "Repair or remove them."
         )
 
@@ -28,8 +28,8 @@ def check_twice(walked: Walked, found: ClassFolders, where: str) -> None:
     ]
     if twice:
         raise DataError(
-            f"{where} holds folders of images twice, by links: {errors.few(twice)}.\n"
-            "The two would have the same images. A class has one folder, in one split: remove the links."
+            f"{where} holds folders of images twice, through links: {errors.few(twice)}.\n"
+            "Two classes would have the same images. A class has one folder, in one split: remove the links."
         )
 
 
@@ -38,7 +38,7 @@ def _holds_images(folder: str, holding: set[str]) -> bool:
 
 
 def _of_one_class(one: str, other: str, found: ClassFolders) -> bool:
-    """Whether two folders lie in the folder of one class, whose images are then there once."""
+    """Whether two folders lie in the folder of one class. Then their images count once."""
     depth = found.wrapped.count("/") + found.level
     first = one.split("/")[:depth]
     return len(first) == depth and first == other.split("/")[:depth]

@@ -1,4 +1,4 @@
-"""The arrays of an .npz file: what they are is known before they are read, and a pickle among them is never loaded.
+"""The arrays of an .npz file. Shape and type are known before an array is read, and a pickle among them is never loaded.
 
 Legend: n images, C channels (1 or 3), H x W pixels.
 """
@@ -41,17 +41,17 @@ ON_WHITE = (
     "If the last channel is the opacity, lay them on white: a = images[..., -1:] / 255; "
     "(a * images[..., :-1] + 255 * (1 - a)).round().astype('uint8')"
 )
-"""What makes images of those that are see-through."""
+"""How see-through images can be made opaque."""
 SURELY_FITS = 2**30
-"""Bytes that every machine has."""
+"""Bytes of memory that every machine has."""
 AT_ONCE = 2**20
-"""Values that are looked at together."""
+"""Values that are read at once."""
 
 
 @dataclass(frozen=True)
 class Npz:
-    """The arrays of a file. All raise `DataError`: for a file that is damaged or no .npz, an array that is not there or is
-    of another kind."""
+    """The arrays of a file. All members raise `DataError` for a file that is damaged or not an .npz, and for an array that
+    is missing or of another kind."""
 
     path: Path
 
@@ -75,13 +75,14 @@ class Npz:
             raise DataError(f"{self.path} has no array {key!r}, but {there}: --set data.{option}=NAME.\n{EXPECTED}")
         if self.headers[key].dtype.hasobject:
             raise DataError(
-                f"Array {key!r} of {self.path} is pickled Python objects, which are not loaded. Save it as plain values: "
+                f"Array {key!r} of {self.path} holds pickled Python objects, which are not loaded. Save it as plain values: "
                 f"np.array(list({key})), of one shape and type."
             )
         return self.headers[key]
 
     def read(self, key: str) -> npt.NDArray[Any]:
-        """An array; raises `DataError` too where the memory cannot hold it: zeros pack well, and no error would come."""
+        """An array; raises `DataError` also if it is larger than the memory. (Zeros pack well, and no other error would
+        come.)"""
         size = math.prod(self.headers[key].shape) * self.headers[key].dtype.itemsize
         if size > SURELY_FITS:
             from fewshot_bench.memory import memory_bytes  # torch, which a list of data sets does without
@@ -138,7 +139,8 @@ class Npz:
 
 
 def refuse_other_kind(path: Path) -> None:
-    """Refuse a file that is whole, but no .npz, with what it is and what to do; raises `OSError` for one that is no file."""
+    """Refuse a file that is whole but not an .npz, saying what it is and what to do; raises `OSError` if it is not a
+    file."""
     with open_regular(path) as file:
         kind = kind_of(file.read(LONGEST))
     if kind is None or kind == "a zip archive":
@@ -173,9 +175,9 @@ def _header(file: IO[bytes], crc: int, size: int | None) -> Header:
 
 
 def to_uint8(least: float, largest: float) -> str:
-    """How images of such values are saved anew in uint8."""
+    """How images with such values can be saved as uint8."""
     if math.isnan(least) or math.isinf(least) or math.isinf(largest):
-        return "Some of their values are not finite numbers: find out why before you save them again."
+        return "Some of their values are not finite: find out why before you save them again."
     span = f"Their values go from {least:.5g} to {largest:.5g}"
     if least >= 0 and largest <= 1:
         how = "(255 * images).round().astype('uint8')"
@@ -191,7 +193,7 @@ def to_uint8(least: float, largest: float) -> str:
 
 
 def to_labels(given: npt.NDArray[Any]) -> str:
-    """What makes labels [n] of an array that has another shape or type, in a line of its own; "" where nothing does."""
+    """How to make labels [n] from an array of another shape or type, in a line of its own; "" if it cannot be done."""
     if given.dtype.kind not in "fiub":
         return ""
     if given.ndim == 1:

@@ -30,16 +30,16 @@ from fewshot_datasets.sources.options import check_side
 LARGEST_SIDE = 1024
 """Pixels: beyond it a block of images fills the memory."""
 VERSION = "v1"
-"""Of what identities are made of: another makes those anew that are kept."""
+"""The version of how identities are made: another one makes kept identities anew."""
 RULES = 2
-"""Raised where data that were accepted are refused: an identity that is kept would let them pass."""
+"""The version of what is refused. Raise it when data that were accepted are refused: a kept identity would let them pass."""
 NAMED = "\nFSBENCH_DATA is for published data sets and is not read for yours. For images of the test only: --test-data-root."
 STATE_ONE = f"to state one: {SPLIT_FILE} in the folder, or --set data.split=FILE"
 
 
 @dataclass(frozen=True)
 class Split:
-    """The split of each class, and `where` it is from, in words."""
+    """The split of each class, and `where` it comes from, in words."""
 
     of: Mapping[str, str]
     where: str
@@ -69,15 +69,15 @@ class OwnImages(Dataset):
 
     @abstractmethod
     def contents(self) -> list[Any]:
-        """What the pixels are made of, for the identity: another where any of them is, the same wherever they lie."""
+        """What the pixels are made from, for the identity: it changes with any of them, but not with where they lie."""
 
     def readable(self) -> bool:
-        """Whether all could be read that `contents` tells of."""
+        """Whether everything in `contents` could be read."""
         return True
 
     @cached_property
     def split(self) -> Split:
-        """The split of each class; raises `DataError` for one that does not name just the classes that there are."""
+        """The split of each class; raises `DataError` if it does not name exactly the classes that there are."""
         split = self._stated() or self._alone() or self._drawn()
         check_apart(split.of, split.where)
         return split
@@ -87,7 +87,7 @@ class OwnImages(Dataset):
         return [one.name for one in self.members]
 
     def _stated(self) -> Split | None:
-        """The split that the images come with, of just the classes that there are."""
+        """The split that the images come with, for exactly the classes that there are."""
         if (stated := self.stated_split()) is None:
             return None
         of = renamed(stated.of, self._names, stated.where)
@@ -96,11 +96,14 @@ class OwnImages(Dataset):
         return Split(of, stated.where)
 
     def _alone(self) -> Split | None:
-        """All classes for the test, where the images are given for nothing else."""
+        """All classes for the test, if the images are given for nothing else."""
         if not self.tests_alone:
             return None
-        self._refuse_seed("all of these images are for the test")
-        return Split(dict.fromkeys(self._names, "test"), f"all for the test, given for nothing else ({STATE_ONE})")
+        self._refuse_seed("all these images are for the test")
+        return Split(
+            dict.fromkeys(self._names, "test"),
+            f"all for the test, for which alone the images are given ({STATE_ONE})",
+        )
 
     def _drawn(self) -> Split:
         seed = self.options["split_seed"]
@@ -126,7 +129,7 @@ class OwnImages(Dataset):
         return self._identity
 
     @cached_property
-    def _identity(self) -> str:  # asked for several times in a run, and to look at all files takes a moment
+    def _identity(self) -> str:  # asked for several times in a run, and looking at all files takes time
         if self.root is None or not self.root.exists():
             return self._made_identity()  # raises
         split = (self.root if self.root.is_dir() else self.root.parent) / self.options["split"]
@@ -165,7 +168,7 @@ def split_beside(root: Path, option: str) -> Split | None:
 
 
 def only_one(folder: Path, suffixes: tuple[str, ...]) -> Path | None:
-    """The file of a folder that is named so, if there is one; raises `DataError` where there are several."""
+    """The file of a folder with one of these suffixes, if there is one; raises `DataError` where there are several."""
     found = sorted(path for path in folder.iterdir() if path.name.lower().endswith(suffixes) and path.name[0] != ".")
     if len(found) > 1:
         named = few(path.name for path in found)

@@ -1,6 +1,6 @@
 """Splits of a user's own classes: read from a file `class,split`, or drawn with a seed.
 
-A drawn split depends on nothing but the names of the classes and the seed. Of n classes
+A drawn split depends only on the names of the classes and the seed. Of n classes
 
     test  = (20 n + 50) // 100    val = (16 n + 50) // 100    train = the rest,
 
@@ -49,11 +49,11 @@ def few(names: Iterable[str]) -> str:
 
 
 def read_split(content: bytes, where: str) -> dict[str, str]:
-    """The split of each class as a file says, in its order; raises `DataError` that names `where` for one that does not."""
+    """The split of each class that a file states, in its order; raises `DataError` that names `where` if it does not."""
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where} is no CSV file in UTF-8 ({error}). Save it as CSV UTF-8.") from None
+        raise DataError(f"{where} is not a CSV file in UTF-8 ({error}). Save it as CSV UTF-8.") from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if not {"class", "split"} <= set(header):
         found = ",".join(header)
@@ -70,12 +70,12 @@ def read_split(content: bytes, where: str) -> dict[str, str]:
     return to_splits(named, where)
 
 
-ONCE = "Each class stands in one split, once."
+ONCE = "Name each class once, in one split."
 
 
 def to_splits(named: Mapping[str, Sequence[str]], where: str, once: str = ONCE) -> dict[str, str]:
-    """The one split of each class, of all that `where` names for it; raises `DataError` for none that exists, or several,
-    where `once` says what to do."""
+    """The split of each class, from all that `where` names for it; raises `DataError` if it does not exist or there are
+    several, with `once` as what to do."""
     if wrong := [f"{name}: {split}" for name, splits in named.items() for split in splits if split_of(split) is None]:
         raise DataError(f"{where} puts classes into splits that do not exist: {few(wrong)}.\nSplits: {', '.join(SPLITS)}.")
     if twice := [f"{name}: {', '.join(splits)}" for name, splits in named.items() if len(splits) > 1]:
@@ -84,8 +84,8 @@ def to_splits(named: Mapping[str, Sequence[str]], where: str, once: str = ONCE) 
 
 
 def renamed(split: Mapping[str, str], classes: Iterable[str], where: str) -> dict[str, str]:
-    """A split by the names that the classes have, where it writes them otherwise (`Cat ` for `cat`) and but one can be
-    meant; raises `DataError` where it names one of them twice by that."""
+    """A split with the names that the classes have, if it writes them otherwise (`Cat ` for `cat`) and only one can be
+    meant. Raises `DataError` if one class is then named twice."""
     known, by_look = set(classes), {}
     for name in known:
         by_look[seen_as(name)] = None if seen_as(name) in by_look else name
@@ -96,7 +96,7 @@ def renamed(split: Mapping[str, str], classes: Iterable[str], where: str) -> dic
 
 
 def check_apart(split: Mapping[str, str], where: str) -> None:
-    """Refuse a split with classes in several splits that a reader takes for one; raises `DataError`."""
+    """Refuse classes in different splits that a reader takes for one; raises `DataError`."""
     split_up = (group for group in alike(split) if len({split[name] for name in group}) > 1)
     both = [" and ".join(f"{name!r} ({split[name]})" for name in group) for group in split_up]
     if both:

@@ -1,8 +1,7 @@
 """CRC-32 of the files of a folder or an archive: a zip lists them, others are read once.
 
-Those that were read are kept in the cache, and hold until a file's name, size or time of change is another. So the same
-images have one identity in a folder, a zip and a tar, wherever they lie, and an image is known to be another even where
-its size is the same.
+Those that were read are kept in the cache until a file's name, size or time of change differs. So the same images have one
+identity in a folder, a zip and a tar, wherever they lie, and a changed image is noticed even if its size is the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from fewshot_bench.data.files.source_files import BROKEN, Files, opened
 from fewshot_datasets.sources.kept import kept
 
 UNREAD = -1
-"""In place of the CRC-32 of a file that cannot be read: preparation names it."""
+"""Stands for the CRC-32 of a file that cannot be read. Preparation then names the file."""
 
 
 def checksums(files: Files, names: Sequence[str], stamps: Mapping[str, tuple[int, int]]) -> list[int]:

@@ -1,7 +1,7 @@
 """A hash of the content of large files.
 
-Reading gigabytes takes seconds, and every run asks: a hash is kept in the cache, by the file's place, size and time of
-change.
+Reading gigabytes takes seconds, and every run needs the hash. So it is kept in the cache, by the file's place, size and time
+of change.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Archives at their authors' addresses, which `fsbench data get` fetches into the cache.
 
-No run fetches one by itself but Omniglot's, which does where there is no data root and it was not imported.
+Only Omniglot is also fetched by a run itself, if there is no data root and it was not imported.
 """
 
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ class Download:
         return cache_folder() / "downloads" / self.folder
 
     def fetch(self) -> Path:
-        """Its path, after it was fetched unless it is there whole; raises `DataError` where that fails."""
+        """Its path. It is fetched unless it is there whole; raises `DataError` where that fails."""
         import pooch  # here, because it takes a moment and every run imports this module
 
-        place = self.place().absolute()  # in one that begins with `~` pooch would read a home
+        place = self.place().absolute()  # pooch would take a path that begins with `~` for a home
         try:
             kept = pooch.retrieve(self.url, f"md5:{self.md5}", self.name, place, progressbar=True)
         except (OSError, ValueError) as error:  # no network, a full disk; another file than expected
             reason = " ".join(str(error).split())[:160]
             raise DataError(
                 f"{self.name} could not be downloaded: {self.url}\n{type(error).__name__}: {reason}\n"
-                f"Try again, or fetch it by other means and put it into {self.place()}."
+                f"Try again, or download it yourself and put it into {self.place()}."
             ) from error
         return Path(kept)

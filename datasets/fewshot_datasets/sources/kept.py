@@ -1,4 +1,4 @@
-"""What takes a while to make and every run asks for, kept in the cache until what it was made of changes."""
+"""Results that take long to make and that every run needs, kept in the cache until what they were made from changes."""
 
 import json
 from collections.abc import Callable
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 def kept(kind: str, made_of: object, make: Callable[[], T], worth: Callable[[], bool] = lambda: True) -> T:
-    """`make()`, or what it was when it was last made of the same; JSON can say both this and `made_of`.
+    """`make()`, or its result when it was last made from the same. JSON must be able to hold both the result and `made_of`.
 
-    What is not `worth` it, asked once it is made, is not kept.
+    A result that is not `worth` it, which is asked once it is made, is not kept.
     """
     if (held := find_kept(kind, made_of)) is not None:
         there: T = held
@@ -35,8 +35,8 @@ def kept(kind: str, made_of: object, make: Callable[[], T], worth: Callable[[], 
 
 
 def find_kept(kind: str, made_of: object) -> Any:
-    """What is kept, or None; a file that is damaged or cannot be read is none."""
-    with suppress(OSError, ValueError):  # no UTF-8 and no JSON are both a ValueError
+    """What is kept, or None, also for a file that is damaged or cannot be read."""
+    with suppress(OSError, ValueError):  # ValueError: not UTF-8, or not JSON
         return json.loads(_file(kind, made_of).read_text("utf-8"))
     return None
 

@@ -1,4 +1,4 @@
-"""What options of several data sets have in common."""
+"""Checks of options that several data sets have."""
 
 from fewshot_bench.errors import UsageError
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 
 def split_text(folder: str, file: str) -> str:
-    """The text of a split's list, of `splits/FOLDER/FILE`."""
+    """The text of a split's list, `splits/FOLDER/FILE`."""
     return (files("fewshot_datasets") / "splits" / folder / file).read_text("utf-8")
 
 
@@ -15,5 +15,5 @@ def split_names(folder: str, split: str) -> list[str]:
 
 
 def manifest_of(file: str) -> str:
-    """The text of a manifest, of `manifests/FILE`."""
+    """The text of a manifest, `manifests/FILE`."""
     return (files("fewshot_datasets") / "manifests" / file).read_text("utf-8")

@@ -2,7 +2,7 @@
 
 A pickle is a program: it names callables by module and name, and has them called. This reader looks none of them up. Each
 name that an array, a number of numpy's, bytes or an ordered dictionary needs stands here for a function of this module,
-which checks its arguments and makes the value itself; every other name is refused. What is admitted, and why that is safe:
+which checks its arguments and makes the value itself. Every other name is refused. What is admitted, and why that is safe:
 
 - `numpy.core.multiarray._reconstruct`, `numpy.core.numeric._frombuffer`, `numpy.ndarray` (also under `numpy._core`): an
   array of numbers, booleans or text whose declared shape and type need exactly the bytes that are there. It is a view of
@@ -10,11 +10,11 @@ which checks its arguments and makes the value itself; every other name is refus
 - `numpy.dtype`: a plain number, boolean or text type. Types of objects and of records, whose memory a forged state would
   reinterpret as pointers, are refused.
 - `numpy.core.multiarray.scalar`: one such number, as Python's own.
-- `_codecs.encode`: text to bytes by Latin-1, as Python 3 pickles bytes for Python 2; no other codec. `bytes`: none at all.
+- `_codecs.encode`: text to bytes by Latin-1, as Python 3 pickles bytes for Python 2; no other codec. `bytes`: empty bytes.
 - `collections.OrderedDict`: a plain dictionary.
 
-Lists, tuples, dictionaries, text, bytes and numbers need no name; `unpickling` makes them. A forged file can waste memory in
-proportion to its size, and no more.
+Lists, tuples, dictionaries, text, bytes and numbers need no name; `unpickling` makes them. A forged file can waste
+memory only in proportion to its size.
 """
 
 import math
@@ -44,20 +44,20 @@ PLAIN = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248]|[SU][1-9]\d{0,5})")
 MOST_DIMENSIONS = 32
 LAST_CHARACTER = 0x10FFFF
 DEFLATED = 2**16
-"""Bytes that are read ahead of a file whose single bytes are slow to get."""
+"""The number of bytes that are read ahead, from a file whose single bytes are slow to get."""
 
 
 def read_pickle(content: bytes | IO[bytes], name: str = "the pickle") -> Any:
-    """What a pickle of Python 2 or 3 holds; text of Python 2 comes as bytes, arrays as `numpy.ndarray`, read-only.
+    """What a pickle of Python 2 or 3 holds. Text of Python 2 comes as bytes, arrays as read-only `numpy.ndarray`.
 
-    Raises `DataError` that calls it `name` where it is truncated, no pickle, or asks for anything but data.
+    Raises `DataError` that calls it `name` if it is truncated, is not a pickle, or asks for anything but data.
     """
 
     def find(module: str, asked: str) -> Admitted:
         if (admitted := ADMITTED.get((module, asked))) is None:
             raise DataError(
                 f"{name} is not read: it asks for {f'{module}.{asked}'[:80]!a}, which no pickle of arrays needs.\n"
-                "It may be meant to run a program; it was not executed."
+                "It may be meant to run a program. It was not executed."
             )
         return admitted
 
@@ -119,7 +119,7 @@ def _array(shape: object, kind: object, content: object, order: Literal["C", "F"
         raise ValueError("an array of an impossible shape")
     if math.prod(shape) * kind.dtype.itemsize != len(content):
         raise ValueError(f"an array {kind.dtype} {shape} of {len(content):,} bytes")
-    if kind.dtype.kind == "b" and content.strip(b"\0\1"):  # numpy counts on it where it looks for those that are true
+    if kind.dtype.kind == "b" and content.strip(b"\0\1"):  # numpy relies on this when it looks for true ones
         raise ValueError("booleans that are neither true nor false")
     if not content:
         return np.empty(shape, kind.dtype)
@@ -134,7 +134,7 @@ def _refuse(*_values: object) -> Any:
 
 
 ARRAY = Admitted(_refuse)
-"""Stands for the class of arrays, which a pickle names and does not call."""
+"""Stands for the class of arrays, which a pickle names but does not call."""
 
 
 def _reconstruct(kind: object, shape: object, _type: object) -> tuple[_Unbuilt, int]:

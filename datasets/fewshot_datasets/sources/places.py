@@ -1,4 +1,4 @@
-"""Where the files of a data set may lie below a data root, and what is said where they do not."""
+"""Where the files of a data set may lie below a data root, and the error if they do not."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,12 +8,14 @@ from fewshot_bench.errors import DataError
 
 
 def check_root(root: Path | None) -> None:
-    """Raises `DataError` where a data root does not exist, or cannot be read. One of FSBENCH_DATA that does not exist is one
-    without files: the data set may lie elsewhere, or be prepared."""
+    """Raises `DataError` where a data root does not exist or cannot be read. If FSBENCH_DATA names one that does not exist,
+    it counts as a root without files: the data set may lie elsewhere, or be prepared."""
     if root is None or (wrong := not_there(root)) is None:
         return
     if root != data_root(None):
-        raise DataError(f"The data root {root} does not exist, or is none ({wrong.strerror}).\nIt was given by --data-root.")
+        raise DataError(
+            f"The data root {root} does not exist or cannot be read ({wrong.strerror}).\nIt was given by --data-root."
+        )
     if not isinstance(wrong, FileNotFoundError | NotADirectoryError):
         raise absent(root, "")
 

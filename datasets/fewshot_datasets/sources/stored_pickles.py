@@ -19,7 +19,7 @@ class StoredPickles:
     place: Path
     """Where the user has them."""
     names: Mapping[str, str]
-    """Of each file, by its key; their order counts for the identity."""
+    """The name of each file, by its key. Their order counts for the identity."""
 
     def identity(self) -> str:
         """A hash of their content."""
@@ -34,5 +34,5 @@ class StoredPickles:
             raise DataError(f"{self.called(key)} cannot be read ({error}). Copy or download it again.") from error
 
     def called(self, key: str) -> str:
-        """What an error calls a file."""
+        """The name of a file in an error."""
         return str(self.place / self.names[key]) if self.place.is_dir() else f"{self.names[key]} in {self.place}"

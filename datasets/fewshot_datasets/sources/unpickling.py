@@ -1,13 +1,13 @@
-"""A small machine for pickles, whose every instruction is here: what they make is Python's own lists, tuples, dictionaries,
-text, bytes and numbers, and what admitted functions return.
+"""A small machine for pickles. All its instructions are here. They make only Python's own lists, tuples, dictionaries, text,
+bytes and numbers, and what admitted functions return.
 
-Python's own machine has instructions that data do not need, and that call, alter or extend what they find: they are unknown
-here (persistent and extension objects, INST, OBJ, NEWOBJ, out-of-band buffers, sets, DUP, POP). Of the others
+Python's own machine has instructions that data do not need, and that call, alter or extend what they find. They are unknown
+here (persistent and extension objects, INST, OBJ, NEWOBJ, out-of-band buffers, sets, DUP, POP). For the others:
 
-- lists and dictionaries that the pickle made are all that it can change: BYTEARRAY8 makes bytes;
+- a pickle can change only lists and dictionaries that it made itself: BYTEARRAY8 makes bytes;
 - a dictionary's key is text, bytes or a number: the hash of a tuple in a tuple in a tuple ... needs a stack without end;
-- memory stays in proportion to the file: the memo holds what was put there whatever the number, nesting and the number of
-  instructions are bounded, and functions may not make more than twice what was read.
+- memory stays in proportion to the file: the memo grows only with what was put there, whatever its number; nesting and the
+  number of instructions are bounded; functions may not make more than twice what was read.
 """
 
 import codecs
@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 LARGEST = 2**34
-"""Bytes that a pickle may hold."""
+"""The most bytes of a pickle."""
 LONGEST_LINE = 2**30
-"""Bytes; Python 2 wrote a whole array in one."""
+"""The most bytes of a line: Python 2 wrote a whole array in one."""
 MOST_STEPS = 2**27
-"""Instructions: tiered-ImageNet's half million images take a tenth of them."""
+"""The most instructions. tiered-ImageNet's half million images take a tenth of them."""
 MOST_NESTED = 256
 LONGEST_NUMBER = 1000
 """Bytes."""
 SLACK = 2**20
-"""Bytes that functions may make in any case."""
+"""The bytes that functions may always make."""
 KEYS = (str, bytes, int, float, type(None))
 
 
@@ -39,10 +39,11 @@ class Admitted:
 
 
 class Buildable:
-    """A value that a pickle may make in two steps: what `build` returns, and how many bytes that took, takes its place."""
+    """A value that a pickle may make in two steps. `build` returns the value that takes its place, and how many bytes it
+    took."""
 
     needed: ClassVar[bool] = False
-    """True where it is incomplete before the second step: a pickle that ends before is refused."""
+    """True if it is incomplete before the second step: a pickle that ends earlier is refused."""
 
     def build(self, state: tuple[Any, ...]) -> tuple[Any, int]:
         """The value with its state."""
@@ -50,18 +51,18 @@ class Buildable:
 
 
 class Machine:
-    """Runs one pickle; `find` gives what a name of a module stands for, or raises."""
+    """Runs one pickle; `find` returns what a module's name stands for, or raises."""
 
     def __init__(self, file: IO[bytes], find: Callable[[str, str], Admitted]) -> None:
         self.file, self.find = file, find
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks under each mark
         self.memo: dict[int, Any] = {}
-        self.places: dict[int, list[int]] = {}  # of the memo that hold a value which may yet be built, by its id
+        self.places: dict[int, list[int]] = {}  # places of the memo that hold a value which may still be built, by its id
         self.taken = self.made = self.unbuilt = 0
 
     def run(self) -> Any:
-        """What the pickle holds; raises `pickle.UnpicklingError`, and other errors for what does not fit together."""
+        """What the pickle holds; raises `pickle.UnpicklingError`, and other errors for parts that do not fit together."""
         for _ in range(MOST_STEPS):
             code = self.file.read(1)
             if code == b".":
@@ -153,7 +154,7 @@ class Machine:
         """Call an admitted function."""
         function, values = self.popped(2)
         if not isinstance(function, Admitted) or type(values) is not tuple:
-            raise pickle.UnpicklingError("a call of what is no function")
+            raise pickle.UnpicklingError("a call of something that is not a function")
         value = self._counted(function.function(*values))
         self.unbuilt += isinstance(value, Buildable) and value.needed
         self.push(value)
@@ -220,7 +221,7 @@ def _dictionary(machine: Machine) -> None:
 def _stack_name(machine: Machine) -> None:
     module, name = machine.popped(2)
     if type(module) is not str or type(name) is not str:
-        raise pickle.UnpicklingError("a name that is no text")
+        raise pickle.UnpicklingError("a name that is not text")
     machine.named(module, name)
 
 
@@ -304,4 +305,4 @@ INSTRUCTIONS: Mapping[bytes, Instruction] = {
     pickle.REDUCE: Machine.call,
     pickle.BUILD: Machine.build,
 }
-"""All instructions that there are here, by their codes; STOP ends a run."""
+"""All instructions of this machine, by their codes; STOP ends a run."""

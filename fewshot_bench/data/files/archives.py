@@ -1,7 +1,7 @@
-"""What a zip or a tar archive holds, listed only where it is whole, harmless and can be read.
+"""The files in a zip or tar archive, listed only if the archive is whole, harmless and readable.
 
-A format says where an archive ends: a tar in blocks of zeros, a zip in its list of files. One that was cut, joined to
-another or packed in a way that is not read must not pass for a smaller one.
+The format says where an archive ends: a tar ends in blocks of zeros, a zip in its list of files. An archive that was cut,
+joined to another or packed in an unknown way must not pass for a smaller one.
 """
 
 import re
@@ -19,7 +19,7 @@ from fewshot_bench.errors import DataError, few
 from fewshot_bench.inputs.plain_files import open_regular
 
 LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
-"""A path from the root, of a drive, or that goes up, on any system; a `PurePath` for each of many would take longer."""
+"""A path that starts at the root or a drive, or goes up, on any system. A `PurePath` for each of many names is slower."""
 READ = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, getattr(zipfile, "ZIP_ZSTANDARD", -1)}
 """The ways to pack a file of a zip that Python reads."""
 OTHER_WAYS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 97: "WavPack", 98: "PPMd", 99: "AES"}
@@ -49,7 +49,7 @@ MOST_ZEROS = LARGEST_RECORD + (END_BLOCKS - 1) * tarfile.BLOCKSIZE
 
 def unsafe(path: Path, name: str) -> DataError:
     """The error for an archive with a file that would not stay inside."""
-    return DataError(f"{path} is not read: {name!r} is a link or leads out of the folder.")
+    return DataError(f"{path} is refused: its file {name!r} is a link or leads out of the folder.")
 
 
 def zip_members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
@@ -70,7 +70,9 @@ def zip_members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
             raise DataError(f"{path} is encrypted ({name!r}). Unpack it with its password, and name the folder instead.")
         if info.compress_type not in READ:
             how = OTHER_WAYS.get(info.compress_type, f"method {info.compress_type}")
-            raise DataError(f"{path} is packed in a way that is not read ({how}: {name!r}). Unpack it, and name the folder.")
+            raise DataError(
+                f"{path} is packed in a way that cannot be read ({how}: {name!r}). Unpack it, and name the folder."
+            )
         if info.volume:
             raise DataError(f"{path} is one part of a split archive. Join the parts (zip -s 0), or unpack them together.")
     _check_front(archive, path)
@@ -80,23 +82,25 @@ def zip_members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
 
 
 def _with_slashes(info: ZipInfo, slashes: bool) -> str:
-    """A file's name, where tools of Windows write `\\` between folders against the format; `slashes`: others have `/`."""
+    """A file's name with `/` between folders. Some Windows tools write `\\`, against the format; `slashes`: other names have
+    `/`."""
     windows = info.create_system in WINDOWS or not slashes
     return info.filename.replace("\\", "/") if windows else info.filename
 
 
 def _check_front(archive: ZipFile, path: Path) -> None:
-    """Refuse a zip behind another one, whose files are not in its list. (Before a zip may stand a program.)"""
+    """Refuse a zip that follows another one in the same file: its list lacks the other's files. (A program may come
+    first.)"""
     infos = archive.infolist()
     if archive.fp is None or not infos or not min(info.header_offset for info in infos):
         return
     archive.fp.seek(0)
     if archive.fp.read(4) == b"PK\3\4":
-        raise DataError(f"{path} is several zip archives in one file: only the last would be read. Take them apart.")
+        raise DataError(f"{path} holds several zip archives, and only the last would be read. Take them apart.")
 
 
 class _Member(tarfile.TarInfo):
-    """An entry; of what is none the archive remembers why, for `tarfile` takes damage for the end."""
+    """An entry. If one cannot be read, the archive remembers why, because `tarfile` takes damage for the end."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
@@ -114,11 +118,11 @@ class Tar(tarfile.TarFile):
     ended: Exception | None = None
 
     def check_end(self) -> None:
-        """Raises `ReadError` unless the entries, all of which were read, end in the blocks of zeros that the format has, no
-        more of them follow than fill the last record, and nothing else does.
+        """Check how the archive ends, once all entries were read: in the format's blocks of zeros, followed by no more than
+        fill the last record, and by nothing else. Raises `ReadError` otherwise.
 
-        A file that was made as long as its download will be, and broke off, is zeros from there on: it may look like a
-        smaller archive. Of a compressed archive this also reads, and so checks, the end of the compression.
+        Some programs reserve a file's full length before its download. If that breaks off, the rest is zeros and the file
+        may look like a smaller archive. For a compressed archive this also reads, and so checks, the end of the compression.
         """
         if isinstance(self.ended, CUT):
             raise tarfile.ReadError("the blocks that end an archive are missing: it was cut")
@@ -128,14 +132,14 @@ class Tar(tarfile.TarFile):
         zeros = tarfile.BLOCKSIZE
         while zeros <= MOST_ZEROS and (block := self.fileobj.read(AT_ONCE)):  # a sparse file has terabytes of them
             if block.count(0) < len(block):
-                raise tarfile.ReadError("more follows its end, as where archives are joined: tar --ignore-zeros unpacks it")
+                raise tarfile.ReadError("more data follow its end, as in joined archives: tar --ignore-zeros unpacks it")
             zeros += len(block)
         if zeros < END_BLOCKS * tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("of the two blocks that end an archive one is missing: it was cut")
+            raise tarfile.ReadError("one of the two blocks that end an archive is missing: it was cut")
         if zeros > MOST_ZEROS or zeros > _most_zeros(self.offset + zeros):
             raise tarfile.ReadError(
-                f"at least {zeros:,} bytes of zeros follow its last entry, as where a download broke off; if it is whole, "
-                "unpack it and name the folder"
+                f"at least {zeros:,} bytes of zeros follow its last entry, as after a download that broke off; "
+                "if it is whole, unpack it and name the folder"
             )
 
 
@@ -151,7 +155,7 @@ def tar(path: Path) -> Iterator[Tar]:
     """A tar archive of any compression, open; raises `OSError` where it is no regular file."""
     with open_regular(path) as file:
         begins = file.read(max(map(len, COMPRESSIONS)))
-        file.seek(0)  # told here, for a decompressor that is tried on a sparse file of zeros reads them all
+        file.seek(0)  # told here, because a decompressor that is tried on a sparse file of zeros reads them all
         mode = next((mode for first, mode in COMPRESSIONS.items() if begins.startswith(first)), "r:")
         with Tar.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
             yield archive
@@ -168,6 +172,6 @@ def tar_members(archive: Tar, path: Path, limit: int) -> Iterator[tarfile.TarInf
             raise unsafe(path, member.name)
         total += member.size
         if total > limit:
-            raise DataError(f"{path} is not read: it unpacks to more than {limit:,} bytes.")
+            raise DataError(f"{path} is refused: it unpacks to more than {limit:,} bytes.")
         yield member
     archive.check_end()

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where it is none that is read: a name may lie, and a hint should lead to what works."""
+"""What a file that cannot be read is, by its first bytes. A name may lie, and a hint should lead to what works."""
 
 KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF"),
@@ -17,7 +17,7 @@ KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"<?xml", "XML, perhaps an SVG"),
     (0, b"<!doctype html", "a web page, as of a download that failed"),
     (0, b"<html", "a web page, as of a download that failed"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS: git lfs pull"),
+    (0, b"version https://git-lfs", "a Git LFS pointer: run git lfs pull"),
     (0, b"\x93NUMPY", "one array (.npy)"),
     (0, b"\x89HDF", "an HDF5 file"),
     (0, b"MATLAB", "a file of MATLAB"),
@@ -31,15 +31,15 @@ KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (257, b"ustar", "a tar archive"),
 )
-"""Where which bytes stand, and what that is."""
+"""Bytes, where they stand, and the kind of file that they mark."""
 LONGEST = 32
-"""Bytes that tell of a text."""
+"""Bytes that are enough to know a text."""
 FIRST = 512
-"""Bytes that tell of anything."""
+"""Bytes that are enough to know any kind."""
 
 
 def kind_of(content: bytes) -> str | None:
-    """What a file is that begins so, in words; None where that is not known."""
+    """The kind of a file that begins so, in words; None if it is not known."""
     head = content[:LONGEST].lstrip(b"\xef\xbb\xbf \r\n\t")
     return next((kind for at, mark, kind in KINDS if _stands(mark, at, content, head)), None)
 

@@ -41,9 +41,9 @@ READ_AS = {
 }
 """How an archive is to be named, by what its first bytes tell (`kind_of`)."""
 LARGEST_FILE = 2**28
-"""Bytes that one file may have which is read as a whole."""
+"""The most bytes of a file that is read as a whole."""
 LARGEST_ARCHIVE = 2**38
-"""Bytes that an archive may unpack to."""
+"""The most bytes to which an archive may unpack."""
 BROKEN = (
     OSError,
     ValueError,
@@ -61,7 +61,7 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Walked:
-    """What there is in a folder or an archive, which has no links."""
+    """What a folder or an archive holds. (An archive has no links.)"""
 
     stamps: dict[str, tuple[int, int]]
     """Size [bytes] and time of change [ns] of each file, by name, in no order."""
@@ -152,8 +152,8 @@ def damaged_archive(path: Path, error: Exception) -> DataError:
 
 
 def _another_kind(path: Path) -> str | None:
-    """What a file is instead that is named as an archive, and what to do, in words; None where it begins as it is named, or
-    as nothing known."""
+    """What a file that is named as an archive really is, and what to do about it, in words. None if it begins as its name
+    says, or is of no known kind."""
     try:
         with open_regular(path) as file:
             kind = kind_of(file.read(FIRST))
@@ -287,8 +287,8 @@ def _one_at_a_time(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
 
 
 def _walk(folder: Path) -> Walked:
-    """All below a folder. Links are followed, but into no folder twice: many that lead to each other would have no end, and
-    one that leads back to where it lies is passed over."""
+    """All below a folder. Links are followed, but into no folder twice, because links that lead to each other have no end. A
+    link that leads back to a folder around it is passed over."""
     found = Walked({})
     seen: dict[tuple[int, int], str] = {}
     around: set[tuple[int, int]] = set()  # the folder that is looked at, and those that it lies in
@@ -315,7 +315,7 @@ def _walk(folder: Path) -> Walked:
                     folders.append((entry.name, entry.path, status))
                 else:
                     found.nowhere.append(prefix + entry.name)
-        for name, inner, status in sorted(folders, key=_hidden_last):  # of two ways to a folder always the same one
+        for name, inner, status in sorted(folders, key=_hidden_last):  # of two ways to a folder the same one is always taken
             below(inner, f"{prefix}{name}/", status)
         around.discard(here)
 
@@ -324,5 +324,5 @@ def _walk(folder: Path) -> Walked:
 
 
 def _hidden_last(folder: tuple[str, str, os.stat_result]) -> tuple[bool, str]:
-    """The order of folders: what a hidden one holds may be linked to, and is seen where that is done."""
+    """The order of folders, hidden ones last: a folder inside a hidden one is listed where a link leads to it."""
     return folder[0].startswith("."), folder[0]

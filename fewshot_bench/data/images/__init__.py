@@ -1,3 +1,3 @@
-"""Image files decoded into arrays, and what is said where that loses something. Imports `data.files`, `data.dataset`,
+"""Image files decoded into arrays, and what is reported where that loses something. Imports `data.files`, `data.dataset`,
 `threads` and `errors`.
 """

@@ -1,4 +1,4 @@
-"""Photographs decoded with one depth for all of those that have 16 bits, where nobody said which."""
+"""Photographs decoded with one depth for all 16-bit images, if the user stated none."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -14,8 +14,8 @@ from fewshot_bench.data.images.depth import SHALLOWEST, DepthNeeded, bits_of, is
 def decoded_photos(
     files: Files, groups: Iterable[Sequence[str]], photo: Photo, progress: Progress, where: str = ""
 ) -> Iterator[Images]:
-    """As `decoded`; where the photo's depth is not known (0), it becomes the least that holds every value of all images of
-    16 bits. Where there are none, that costs nothing."""
+    """As `decoded`. If the photo's depth is not known (0), it becomes the least that holds every value of all 16-bit images.
+    Without such images that costs nothing."""
     groups = [list(group) for group in groups]
     made = 0
     try:
@@ -28,14 +28,14 @@ def decoded_photos(
 
 
 def common_depth(files: Files, groups: Sequence[Sequence[str]]) -> int:
-    """The least number of bits that holds every value of all images of 16 bits, at least 8."""
+    """The least number of bits that holds every value of all 16-bit images, at least 8."""
     alone = sum(map(len, groups)) <= IN_THIS_PROCESS
     depth: int = max(SHALLOWEST, *in_parallel(partial(_most_bits, files), groups, alone=alone))
     return depth
 
 
 def _most_bits(files: Files, names: Sequence[str]) -> int:
-    """The most bits that the values of some images need which have 16; 0 where there are none."""
+    """The most bits that the values of the 16-bit images among these need; 0 if there are none."""
     most = 0
     for name in names:
         with suppress(*UNREADABLE):  # decoding it names it

@@ -34,13 +34,13 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 LARGEST = 100_000_000
 """Pixels that an image may have: three times ImageNet's largest, and 300 MB decoded."""
 IN_THIS_PROCESS = 500
-"""So few images are decoded before other processes would have started."""
+"""Up to this many images are decoded before other processes would have started."""
 AHEAD = 3
-"""Items a process that are given out before the first of them is taken: so many results are held, and so many are ended
-before an interrupted process ends."""
+"""Items per process that are given out before the first result is taken. So many results are held, and an
+interrupted process finishes so many before it ends."""
 KILLED = (
-    "A process that decodes images was killed, perhaps for want of memory.\n"
-    "Fewer of them need less: LOKY_MAX_CPU_COUNT=1 decodes in this process alone."
+    "A process that decodes images was killed, perhaps because memory ran out.\n"
+    "Fewer processes need less: with LOKY_MAX_CPU_COUNT=1 this process decodes alone."
 )
 UNREADABLE = (*BROKEN, Image.DecompressionBombError, SyntaxError)
 """What reading and decoding a damaged file raises."""
@@ -64,7 +64,7 @@ TURNS = {
 
 
 class OtherKind(ValueError):
-    """A file is no image that is read, whatever its name says, but what the text says."""
+    """A file is not an image that can be read, whatever its name says. The text says what it is."""
 
 
 Decode = Callable[[bytes], Images]
@@ -75,8 +75,8 @@ Decode = Callable[[bytes], Images]
 class Photo:
     """How a photograph becomes pixels: a `Decode` that can be sent to other processes.
 
-    Turned as its EXIF says, transparency on a background, 16 bits to 8, of several pictures the first, then resized with
-    Pillow's Lanczos filter. Colour profiles and gamma are left alone.
+    It is turned as its EXIF says, transparency is laid on a background, 16 bits become 8, and of several pictures the first
+    is taken. Then it is resized with Pillow's Lanczos filter. Colour profiles and gamma are left alone.
     """
 
     side: int
@@ -86,10 +86,9 @@ class Photo:
     upright: bool = True
     """Whether EXIF's rotation is carried out. The papers' own preparations of ImageNet do not."""
     depth: int = DEEPEST
-    """How many bits the values have of images that are stored in 16: 8 to 16; 0: not known, so that one of these raises
-    `DepthNeeded`."""
+    """How many bits the values of 16-bit images have, 8 to 16. 0: not known; such an image then raises `DepthNeeded`."""
     background: Background = "white"
-    """What shows through an image."""
+    """What shows through a see-through image."""
 
     def __call__(self, content: bytes) -> Images:
         """The pixels [C, S, S]; raises an error of `UNREADABLE`."""
@@ -155,11 +154,11 @@ def is_image(name: str) -> bool:
 def decoded(
     files: Files, groups: Iterable[Sequence[str]], decode: Decode, progress: Progress, where: str = "", made: int = 0
 ) -> Iterator[Images]:
-    """The images of each group of files as one block [n, C, S, S], in order, decoded by a process for each core; those of
+    """The images of each group of files as one block [n, C, S, S], in order, decoded by a process for each core. Those of
     the first `made` groups are there already.
 
-    Raises `DataError` that names every file which is missing or unreadable, and says `where` ("": in `files`), once all
-    have been tried; from the first of them on no block is yielded.
+    Once all have been tried, raises `DataError` that names every missing or unreadable file and says `where` they were read
+    ("": in `files`). After the first such file no block is yielded.
     """
     where = where or f"Read from {files.path}."
     groups = [list(group) for group in groups]
@@ -173,7 +172,7 @@ def decoded(
 
 
 def _passing_on(blocks: Iterable[tuple[Images, list[str], Remarks]]) -> Iterator[tuple[Images, list[str]]]:
-    """The blocks of other processes, whose remarks are heard here."""
+    """The blocks of other processes, whose remarks are added to those of this one."""
     for block, damaged, remarks in blocks:
         pass_on(remarks)
         yield block, damaged
@@ -223,8 +222,8 @@ def damage(damaged: Sequence[str], total: int, where: str) -> DataError:
 
 
 def _decode(files: Files, decode: Decode, names: Sequence[str]) -> tuple[Images, list[str], Remarks]:
-    """The images of some files [n, C, S, S], without pixels if any is damaged, what is wrong with them, and what else is to
-    be said of them."""
+    """The images of some files [n, C, S, S], without pixels if any is damaged, what is wrong with them, and the remarks on
+    them."""
     pixels: list[Images] = []
     damaged: list[str] = []
     with heard() as remarks:
@@ -265,7 +264,7 @@ def in_parallel(function: Callable[[Any], Any], items: Sequence[Any], *, alone: 
 
 
 def _end_with_parent(parent: int) -> None:
-    """Have this process end within a second of its parent: one that is killed (SIGKILL, want of memory) cannot end it."""
+    """Have this process end within a second of its parent: a killed parent (SIGKILL, out of memory) cannot end it."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -284,8 +283,8 @@ def _cores() -> int:
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block, and processes that are started in it never see one: it goes to all of a
-    terminal, and is for this process, which ends them."""
+    """Ctrl-C waits for the end of the block, and processes that are started in it never see it. A terminal sends it to all
+    processes, but only this one handles it, and ends the others."""
     from multiprocessing.resource_tracker import ensure_running
 
     if not hasattr(signal, "pthread_sigmask"):

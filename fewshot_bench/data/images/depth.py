@@ -1,9 +1,9 @@
-"""Images of 16 bits a channel, of which fewer may be used: PNG files of cameras, microscopes and scanners.
+"""Images of 16 bits a channel whose values may need fewer bits: PNG files of cameras, microscopes and scanners.
 
 Cameras of 10, 12 and 14 bits put their values into 16 as they are, so that the upper 8 of these are (nearly) black. A value
-v of a depth of d bits becomes v >> (d - 8), its upper 8 bits. The depth is one for all images of a data set, for with a
-depth of its own each image would have a brightness of its own. PNG's chunk sBIT does not tell: it says how many bits were
-meaningful before the values were scaled to 16.
+v of a depth of d bits becomes v >> (d - 8), its upper 8 bits. All images of a data set have one depth, because images of
+different depths would differ in brightness. PNG's chunk sBIT does not help: it says how many bits were meaningful before the
+values were scaled to 16.
 
 Legend: H x W pixels, C channels.
 """
@@ -29,7 +29,7 @@ GREY, COLOUR, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6
 
 
 class DepthNeeded(Exception):
-    """An image has 16 bits, and of how many bits its values are is not known yet."""
+    """An image has 16 bits a channel, and it is not known yet how many of them its values use."""
 
 
 def is_deep(content: bytes) -> bool:
@@ -59,7 +59,7 @@ def shallow(content: bytes, image: Image.Image, depth: int) -> Image.Image:
 
 
 def scale_clear(content: bytes, image: Image.Image) -> None:
-    """Have the one value of a grey PNG of 2 or 4 bits that is see-through be of 8 bits, as Pillow makes the others."""
+    """Scale the see-through value of a grey PNG of 2 or 4 bits to 8 bits, as Pillow scales the others."""
     clear = image.info.get("transparency")
     if isinstance(clear, int) and content.startswith(SIGNATURE) and content[24] in (2, 4) and content[25] == GREY:
         image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
@@ -92,7 +92,7 @@ def _values(content: bytes, image: Image.Image) -> Deep:
 
 
 def _pixels(content: bytes, lower: bool = False) -> Bytes:
-    """A PNG's pixels [H, W, C]: of 16 bits the lower byte, if so wished."""
+    """A PNG's pixels [H, W, C]; the lower byte of 16 bits if `lower`."""
     with Image.open(BytesIO(content), formats=["PNG"]) as image:
         if lower:  # read as if the byte that comes second were the upper one
             image.tile = [(*tile[:3], f"{image.mode};16L") for tile in image.tile]  # type: ignore[misc]

@@ -1,14 +1,14 @@
-"""Conv4: four blocks of 3x3 convolution, batch normalisation and ReLU, the field's standard embedding network.
+"""Conv4, the standard embedding network of few-shot learning: four blocks of 3x3 convolution, batch normalisation and ReLU.
 
 - `conv4-64` (Vinyals et al. 2016; Snell et al. 2017): 64 filters, 2x2 max-pooling after each block, scale and shift,
   eps 1e-5. 28x28 -> 64 features, 84x84 -> 1,600.
 - `conv4-64-strided` (Finn et al. 2017, Omniglot; code cbfinn/maml): stride 2 in place of pooling, mean over the last map,
   a shift but no scale, eps 1e-3. 28x28 -> 64 features.
-- `conv4-32` (Finn et al. 2017, mini-ImageNet; Ravi & Larochelle 2017, whose learner has a scale, too): as conv4-64 with 32
+- `conv4-32` (Finn et al. 2017, mini-ImageNet; Ravi & Larochelle 2017, whose learner has a scale too): as conv4-64 with 32
   filters, shift only, eps 1e-3.
 
-Deviations: the convolutions have no bias, because the normalisation after them subtracts it again. They start by Xavier's
-rule, as Finn et al.'s, for every method; the authors of others start them otherwise or do not say.
+Deviations: the convolutions have no bias, because the normalisation after them subtracts it again. For every method
+they start by Xavier's rule, as in Finn et al.; the authors of other methods start them differently or do not say.
 
 Legend: T tasks, n images a task, C channels, H x W a map, D features.
 """
@@ -22,7 +22,7 @@ from fewshot_bench import Backbone, Parameters, Statistics, conv_block
 
 
 class Conv4(Backbone):
-    """Conv4, the field's standard: four blocks of convolution, normalisation and ReLU, each halving the image.
+    """Conv4, the standard network: four blocks of convolution, normalisation and ReLU, each halving the image.
 
     A block has `filters` maps. It halves by `strided` convolution or by max-pooling. Its normalisation has a learned shift
     and, with `scale`, a learned scale.

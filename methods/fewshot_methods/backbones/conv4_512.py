@@ -5,9 +5,9 @@ Four blocks of 3x3 convolution, batch normalisation, max-pooling, leaky ReLU (0.
 block's maps, pooled once more 2x2 with stride 1, and the fourth's, side by side: 28x28 -> 3,584 features (1,536 and 2,048),
 32x32 -> 8,064, 84x84 -> 72,576.
 
-Dropout acts in training alone and is part of the authors' setting for each data set: none for Omniglot (28x28), 0.4 for
-CIFAR-FS (32x32), 0.1 for mini-ImageNet (84x84); images of another size get 0.1. It draws from the generator of the run and
-not from a task's key, so where it acts, the chunks of an update matter to its draws (R2-D2 has one task an update).
+Dropout acts only in training. The authors set it for each data set: none for Omniglot (28x28), 0.4 for CIFAR-FS (32x32), 0.1
+for mini-ImageNet (84x84); images of another size get 0.1. It draws from the generator of the run and not from a task's key,
+so its draws depend on the chunks of an update (R2-D2 has one task an update).
 
 Deviations: the convolutions have no bias, because the normalisation after them subtracts it again. The scale of the
 normalisation starts at 1 (torch of their day drew it from U(0, 1)).
@@ -66,8 +66,8 @@ class Conv4_512(Backbone):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Maps [T, n, C, H, W] -> [T, n, O, h, w] and the moments that normalised them.
 
-        Pooling goes before the normalisation, on a quarter of the values: where the scale is negative, the filter is turned
-        over, so that the largest value is the right one to keep either way.
+        Pooling goes before the normalisation, which then has a quarter of the values. Where the scale is negative, the
+        filter's sign is turned, so that the largest value is the right one in both cases.
         """
         weight, scale, shift = (params[f"{name}_{part}"] for part in ("weight", "scale", "shift"))
         turn = torch.where(scale.detach() < 0, -1.0, 1.0).to(scale.dtype)  # [O] or [T, O]

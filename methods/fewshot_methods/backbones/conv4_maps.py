@@ -1,9 +1,9 @@
 """Conv4 whose maps stay large: `conv4-64-maps`, the embedding network of relation networks (Sung et al. 2018).
 
 Four blocks of 3x3 convolution with 64 filters, batch normalisation and ReLU; the first two pool 2x2, the last two keep their
-maps, for a learned comparison to look at. As in the authors' code (floodsung/LearningToCompare_FSL) the first two blocks do
-not pad: 28x28 -> 64 maps of 5x5, 32x32 -> 6x6, 84x84 -> 19x19. An embedding is these maps, flattened; `map_shape` says
-which they are.
+maps, which a learned comparison reads. As in the authors' code (floodsung/LearningToCompare_FSL) the first two blocks do not
+pad: 28x28 -> 64 maps of 5x5, 32x32 -> 6x6, 84x84 -> 19x19. An embedding is these maps, flattened; `map_shape` says which
+they are.
 
 Deviation: the convolutions have no bias, because the normalisation after them subtracts it again.
 
@@ -79,7 +79,7 @@ def unpadded(x: Tensor, weight: Tensor) -> Tensor:
 def normalised(maps: Tensor, scale: Tensor, shift: Tensor, given: Moments | None, window: int) -> tuple[Tensor, Moments]:
     """A block after its convolution: maps [T, n, O, H, W] -> [T, n, O, h, w], and the moments used.
 
-    The `given` moments normalise where there are some, else those of each task's own maps.
+    The `given` moments normalise, if there are any, else those of each task's own maps.
     """
     scale, shift, last = torch.atleast_2d(scale), torch.atleast_2d(shift), maps.permute(0, 1, 3, 4, 2)
     by_kernels = kernels.serve(maps, maps.new_empty(FILTERS, FILTERS, 3, 3))

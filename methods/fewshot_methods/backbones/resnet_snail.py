@@ -3,13 +3,14 @@
     Res(x; F) = dropout(pool(h + conv1x1(x))),   h = three times conv3x3 of F filters, batch normalisation, leaky ReLU
     Res(64), Res(96), Res(128), Res(256), conv1x1 to 2048, mean over the map, ReLU, dropout, linear to 384
 
-Pooling is 2x2, and the odd row and column count (84 -> 42 -> 21 -> 11 -> 6, the paper's 6x6 mean).
+Pooling is 2x2 and includes an odd last row and column (84 -> 42 -> 21 -> 11 -> 6, the paper's 6x6 mean).
 
 What the paper does not say, and what is done here:
-- "Dropout 0.9" is read as the probability to keep; it acts in training alone.
+- "Dropout 0.9" is read as the probability to keep; it acts only in training.
 - The slope of the leaky ReLU is 0.1, as in the networks derived from this one (Oreshkin et al. 2018; Lee et al. 2019); eps
   1e-5; the shortcut is not normalised. The 3x3 convolutions have no bias, because the normalisation subtracts it again.
-- The mean goes before the layer to 2048, which is linear and has no neighbours: the same result for 1/36 of the work.
+- The mean is taken before the layer to 2048. That layer is linear and 1x1, so this gives the same result for 1/36 of the
+  work.
 
 Legend: T tasks, n images a task, C channels, H x W a map, h x w after pooling, F filters.
 """
