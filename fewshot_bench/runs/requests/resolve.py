@@ -24,13 +24,13 @@ from fewshot_bench.learning.base import Method, MethodInfo
 from fewshot_bench.learning.hparams import build_hparams
 from fewshot_bench.plugins import registry
 from fewshot_bench.recipes import DEFAULTS, apply_settings, merge, recipe_sections
+from fewshot_bench.request import Request, TestRequest
 from fewshot_bench.runs.plan import resolve_device
 from fewshot_bench.runs.requests.accepted import check_accepted
 from fewshot_bench.runs.requests.backbone_choice import BackboneChoice
 from fewshot_bench.runs.requests.budget import budget_text, within_budget
 from fewshot_bench.runs.requests.expansion import expand_test, expand_train, train_mode
 from fewshot_bench.runs.requests.initial_values import found_elsewhere
-from fewshot_bench.runs.requests.request import Request, TestRequest
 from fewshot_bench.source.source_hash import source_of
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec
 from fewshot_bench.threads import told
@@ -174,18 +174,18 @@ def resolve_again(
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:
     """The run with another test, where its own was `made`, on the data set `made_on` (a reference; None: as trained)."""
-    if made_on == run.test_reference and request.dataset is None and request.test_data_root is None:
+    if made_on == run.test_reference and request.test_dataset is None and request.test_data_root is None:
         raise UsageError(
             f"The run was tested on {made_on} from another place, which a record does not name: say --test-data-root,\n"
             f"or --test-dataset {shlex.quote(made_on)} for the data that it was trained on."
         )
     trained = DataChoice.of(run.test_reference)
-    other = other_data(request.dataset or made_on, trained, elsewhere=request.test_data_root is not None)
+    other = other_data(request.test_dataset or made_on, trained, elsewhere=request.test_data_root is not None)
     options = {key: getattr(request, key) for key in ("protocol", "ways", "shots", "queries", "episodes")}
     sections = apply_settings(merge(), request.settings, {"test_data": other.options} if other else {}, options)
     if others := [name for name in sections if sections[name] and not name.startswith("test")]:
         raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
-    if other and request.dataset is None:
+    if other and request.test_dataset is None:
         sections["test_data"] = {**made.data, **sections["test_data"]}
     roots = request.data_root, request.test_data_root
     tested = other.build_like(run.dataset, sections["test_data"], *roots) if other else run.dataset
