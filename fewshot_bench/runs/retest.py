@@ -84,7 +84,7 @@ def resolve_test(folder: Path, request: TestRequest, on_existing: str = "reuse")
         raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
     more = {} if on_existing == "reuse" else {"on_existing": on_existing}
     names = names_of(record, train, request, words(request, [str(folder)], **more))
-    resolved = resolve_again(names.method, names.backbone, names.dataset, train, made, request.device, request.data_root)
+    resolved = resolve_again(names, train, made, request.device, request.data_root)
     if names.tested_on is not None:  # by whom it is named makes no other test of it
         request = replace(request, test_dataset=None)
     asked = another_test(resolved, request, made, names.tested_on)
