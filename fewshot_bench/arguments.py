@@ -4,7 +4,7 @@ A value that makes no sense raises `UsageError`, which names the argument.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from operator import index
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from fewshot_bench.errors import UsageError
 from fewshot_bench.inputs import plain_yaml
+from fewshot_bench.plugins import registry
 
 DEEPEST = plain_yaml.DEEPEST
 
@@ -52,6 +53,27 @@ def word(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise UsageError(f"{name} must be a name, as a text, got {shown(value)}.")
     return str.__str__(value)  # an Enum's own is its name
+
+
+def device(name: str, value: Any) -> str:
+    """The name of a device, of a text or torch's; there is one CPU, whatever number torch gives it."""
+    if type(value).__module__ == "torch" and type(value).__name__ == "device":
+        return str(value) if value.type == "cuda" else str(value.type)
+    return word(name, value)
+
+
+def reference(group: registry.Group) -> Callable[[str, Any], str]:
+    """A reader of plugins: how a record names one that is given by its name, by `file.py:Class` or as a class."""
+
+    def read(name: str, value: Any) -> str:
+        if isinstance(value, type):
+            plugin = registry.find(group, value)
+            return plugin.reference if ":" in plugin.name else plugin.name
+        if not isinstance(value, str | os.PathLike):
+            raise UsageError(f"{name} must be a name or a class, got {shown(value)}.")
+        return word(name, value) if isinstance(value, str) else str(value)
+
+    return read
 
 
 def settings(value: Any) -> tuple[str, ...]:

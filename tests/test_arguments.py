@@ -19,7 +19,7 @@ from linear_method import Linear
 import fewshot_bench
 from fewshot_bench import FewshotError, Method, UsageError, arguments, find_records, load_record
 from fewshot_bench.inputs import plain_yaml
-from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_datasets.glyphs.glyphs import Glyphs
 from fewshot_methods.maml import Maml

@@ -19,6 +19,7 @@ FLOORS = (
     ("plugins", "identity"),
     ("recipes", "kernels"),
     ("arguments",),
+    ("request",),
     ("data",),
     ("episodes",),
     ("learning", "results"),

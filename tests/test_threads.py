@@ -15,9 +15,9 @@ from heard import Heard
 import fewshot_bench
 from fewshot_bench import threads
 from fewshot_bench.errors import FewshotError, UsageError
+from fewshot_bench.request import Request
 from fewshot_bench.runs.execution import execute
 from fewshot_bench.runs.plan import Plan
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.training import Interrupted
 

@@ -34,9 +34,9 @@ from fewshot_bench.episodes.sampling import EpisodeSampler
 from fewshot_bench.episodes.sources import TaskSource, to_float
 from fewshot_bench.episodes.varying import VaryingSampler
 from fewshot_bench.learning.base import Conditions
+from fewshot_bench.request import Request
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.metrics import accuracies
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.session import Session
 from fewshot_bench.runs.testing import COMPARE_AT_ONCE, evaluated

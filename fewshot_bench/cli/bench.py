@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fewshot_bench.cli.options import DataRoot, Device, Json
 from fewshot_bench.cli.paths import PATH
-from fewshot_bench.cli.run import DataRoot, Device, Json
 from fewshot_bench.errors import FewshotError, UsageError
 
 

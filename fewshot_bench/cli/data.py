@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from fewshot_bench.cli.help import Command
+from fewshot_bench.cli.numbers import NUMBER
+from fewshot_bench.cli.options import DataRoot, Json
 from fewshot_bench.cli.paths import PATH
-from fewshot_bench.cli.run import NUMBER, DataRoot, Json
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.plugins import registry
 

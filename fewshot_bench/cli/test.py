@@ -8,56 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fewshot_bench.cli.options import ADVANCED, Json, Out, asks
 from fewshot_bench.cli.paths import is_folder
-from fewshot_bench.cli.run import (
-    ADVANCED,
-    NUMBER,
-    DataRoot,
-    Device,
-    Episodes,
-    Json,
-    Out,
-    Protocol,
-    Queries,
-    Settings,
-    TestDataRoot,
-    TestDataset,
-    Threads,
-)
 from fewshot_bench.errors import UsageError
+from fewshot_bench.request import TestRequest
 
 if TYPE_CHECKING:
     from fewshot_bench.results.records import Record
-    from fewshot_bench.runs.requests.request import TestRequest
     from fewshot_bench.runs.shards import Shard, Standing
 
 
-Method = Annotated[str | None, typer.Option(help="The run's method, if a file or module.", rich_help_panel=ADVANCED)]
-Backbone = Annotated[str | None, typer.Option(help="Its backbone, if a file or module.", rich_help_panel=ADVANCED)]
-TrainedOn = Annotated[
-    str | None, typer.Option("--dataset", help="What it trained on, if a file or module.", rich_help_panel=ADVANCED)
-]
-
-
+@asks(TestRequest)
 def test(
+    asked: TestRequest,
     run: Annotated[str, typer.Argument(help="A run: its folder, its name, or the start of its id.")],
-    protocol: Protocol = None,
-    ways: Annotated[int | None, typer.Option(help="Classes in a test episode.", **NUMBER)] = None,
-    shots: Annotated[int | None, typer.Option(help="Support images a class.", **NUMBER)] = None,
-    settings: Settings = None,
-    shard: Annotated[str | None, typer.Option(metavar="I/K", help="One part of K, in any order; the last merges.")] = None,
-    data_root: DataRoot = None,
     out: Out = Path("runs"),
     as_json: Json = False,
-    test_dataset: TestDataset = None,
-    test_data_root: TestDataRoot = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    queries: Queries = None,
-    episodes: Episodes = None,
-    method: Method = None,
-    backbone: Backbone = None,
-    dataset: TrainedOn = None,
     on_existing: Annotated[
         str, typer.Option(help="A result that is there: reuse, error or overwrite.", rich_help_panel=ADVANCED)
     ] = "reuse",
@@ -70,60 +36,44 @@ def test(
     """
     folder = find_run(run, out)
     from fewshot_bench.cli.progress import Bars
-    from fewshot_bench.runs.requests.request import TestRequest
     from fewshot_bench.runs.retest import test_run
 
-    request = TestRequest(
-        protocol=protocol,
-        ways=ways,
-        shots=shots,
-        queries=queries,
-        episodes=episodes,
-        settings=tuple(settings or ()),
-        dataset=test_dataset,
-        data_root=data_root,
-        test_data_root=test_data_root,
-        method=method,
-        backbone=backbone,
-        trained_on=dataset,
-        threads=threads,
-    )
-    if shard is not None:
+    if asked.shard is not None:
         if on_existing != "reuse":
             raise UsageError(
                 "--on-existing applies only to a whole test: parts of one that exists already are never merged."
             )
-        return _test_shard(shard, folder, request, device, as_json)
+        return _test_shard(folder, asked, as_json)
     with Bars(folder.name) as bars:
-        record, result = test_run(folder, request, device, bars, on_existing)  # type: ignore[arg-type]
+        record, result = test_run(folder, asked, bars, on_existing)  # type: ignore[arg-type]
     if as_json:
         print(json.dumps(record.content, indent=1))
     else:
-        print(_summary(record, result, request))
+        print(_summary(record, result, asked))
     return 0
 
 
-def _test_shard(text: str, folder: Path, request: "TestRequest", device: str, as_json: bool) -> int:
+def _test_shard(folder: Path, asked: TestRequest, as_json: bool) -> int:
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.runs.shards import Shard, test_shard
 
-    shard = Shard.parse(text)
+    shard = Shard.parse(str(asked.shard))
     with Bars(folder.name) as bars:
-        standing = test_shard(folder, request, shard, device, bars)
+        standing = test_shard(folder, asked, bars)
     if as_json:
         print(json.dumps(_standing_json(shard, standing), indent=1))
     elif (result := standing.record.find(standing.result_id)) is not None:
-        print(_summary(standing.record, result, request))
+        print(_summary(standing.record, result, asked))
     else:
         print(_standing_text(shard, standing))
     return 0
 
 
-def _summary(record: "Record", result: dict[str, Any], request: "TestRequest") -> str:
+def _summary(record: "Record", result: dict[str, Any], asked: TestRequest) -> str:
     from fewshot_bench.cli.summary import summary
     from fewshot_bench.results.rerun_command import Places
 
-    return summary([(record, result)], Places(request.data_root, request.test_data_root))
+    return summary([(record, result)], Places(asked.data_root, asked.test_data_root))
 
 
 def _standing_json(shard: "Shard", standing: "Standing") -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pydantic import (
 
 from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.inputs.strict_json import LARGEST_NUMBER
+from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.text.printable import printable
 
@@ -90,15 +91,6 @@ class MethodPart(Part):
     weights_file: Name = ABSENT
 
 
-class AskedPart(Part):
-    """By what a result was asked for: the recipe, and the keys that `--set` named, whose values the specs hold."""
-
-    by: Literal["run", "test"] = "run"
-    recipe: Name | None = None
-    settings: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]{0,199}$")]], Field(max_length=200)] = []
-    threads: Threads = ABSENT
-
-
 class StepPart(Part):
     """The error after an inner step."""
 
@@ -136,7 +128,7 @@ class ResultPart(Part):
     cost: TestCost = ABSENT
     data: DataPart = ABSENT
     by_step: Annotated[list[StepPart], Field(max_length=1000)] = []
-    asked: AskedPart = ABSENT
+    request: StoredRequest = ABSENT
     command: str = ABSENT
 
     @model_validator(mode="after")

@@ -1,75 +1,34 @@
-"""The command that makes a result again, built from what its record specifies.
+"""The request that a result was made by, and the command that makes it again, built from what its record specifies.
 
-The command that stands in a record is a stranger's text: it is never printed, and only where an older record has nothing
-else, the recipe's name and the names of the changed settings are taken from it. Values come from the specs.
+A record is a stranger's file: the command that stands in it is never read or printed. The stored request says which recipe
+and which keys were named; every value comes from the specifications.
 """
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
 from fewshot_bench.backbone_section import part_of
 from fewshot_bench.episodes.protocols import PROTOCOLS
+from fewshot_bench.errors import UsageError
 from fewshot_bench.hashing import canonical_json
 from fewshot_bench.plugins.registry import is_uninstalled
 from fewshot_bench.recipes import KEYS, VALIDATION
+from fewshot_bench.request import Request, TestRequest, line, words
+from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.specs import TestSpec, TrainSpec
-from fewshot_bench.text.printable import printable
 
 ELSEWHERE = "TEST-DATA-ROOT"
 """In the place of a folder that must be said, and that a record does not name."""
-_SETTING = re.compile(r"[A-Za-z_][\w.-]{0,199}")
+_NAME = re.compile(r"(?!.*[.]ya?ml$)[\w.@+-]+")
+"""A name that is no path, nor a recipe's file."""
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*")
 _OTHERWISE = {"true", "false", "yes", "no", "on", "off", "y", "n", "null", "none", "nan", "inf", "infinity"}
 """Words that YAML, or Python, reads as something else than text."""
 
 Content = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """By what a result was asked for: `run` or `test`, the recipe, the keys that `--set` named, the threads."""
-
-    by: str = "run"
-    recipe: str | None = None
-    settings: tuple[str, ...] = ()
-    threads: int | None = None
-
-    @classmethod
-    def of(cls, content: Content, result: Content) -> "Asked":
-        """What a record says."""
-        if (said := result.get("asked")) is not None:
-            return cls(said.get("by", "run"), said.get("recipe"), tuple(said.get("settings", ())), said.get("threads"))
-        return _told_by(result.get("command") or content["provenance"].get("command") or "")
-
-    @classmethod
-    def by_settings(cls, by: str, recipe: str | None, settings: tuple[str, ...], threads: int | None = None) -> "Asked":
-        """What a command line says: `settings` are `key=value`."""
-        names = (setting.partition("=")[0].strip() for setting in settings)
-        return cls(by, recipe, tuple(name for name in names if _SETTING.fullmatch(name)), threads)
-
-    def as_json(self) -> dict[str, Any]:
-        """As it stands in a record."""
-        recipe = {"recipe": self.recipe} if self.by == "run" else {}
-        threads = {} if self.threads is None else {"threads": self.threads}
-        return {"by": self.by, **recipe, "settings": list(self.settings), **threads}
-
-
-def _told_by(command: str) -> Asked:
-    """What the command in an older record tells."""
-    run, both, test = command.partition(" && ")
-    try:
-        words = shlex.split(test if both else run)
-    except ValueError:
-        return Asked()
-    pairs = list(pairwise(words))
-    settings = [value.partition("=")[0] for option, value in pairs if option == "--set"]
-    recipe = next((value for option, value in pairs if option == "--recipe"), None)
-    return Asked("test" if both else "run", recipe, tuple(one for one in settings if _SETTING.fullmatch(one)))
 
 
 @dataclass(frozen=True)
@@ -84,58 +43,61 @@ class Places:
 
 def again(content: Content, result: Content, places: Places | None = None) -> str:
     """The command that makes this result of a record again, on this machine where its `places` are given."""
-    first = content["results"][0]
-    root = ["--data-root", str(places.data_root)] if places and places.data_root else []
-    elsewhere = str(places.test_data_root) if places and places.test_data_root else ELSEWHERE
-    asked = Asked.of(content, result)
-    of_run = Asked.of(content, first) if asked.by == "test" else asked
-    made = result if asked.by == "run" else first
-    commands = [["fsbench", "run", *_words(run_options(content, made, of_run, places), elsewhere)]]
-    if asked.by == "test":
-        commands.append(
-            ["fsbench", "test", content["run_id"], *_words(_test_options(content, first, result, asked), elsewhere)]
-        )
-    return " && ".join(shlex.join(printable(word, 1000) for word in [*words, *root]) for words in commands)
+    here = places or Places()
+    if StoredRequest.in_result(result).by == "run":
+        return line(words(run_request(content, result, here)))
+    run = run_request(content, content["results"][0], here)
+    return f"{line(words(run))} && {line(words(test_request(content, result, here), [content['run_id']]))}"
 
 
-def _words(options: Mapping[str, Any], elsewhere: str) -> list[str]:
-    pairs = [(option, value) for option, value in options.items() if value is not None and option != "settings"]
-    words = [word for option, value in pairs for word in (f"--{option.replace('_', '-')}", str(value))]
-    words = [elsewhere if word == ELSEWHERE else word for word in words]
-    return words + [word for setting in options["settings"] for word in ("--set", setting)]
+def request_of(content: Content) -> Request:
+    """The request that a record's first result was made by, without places; raises `UsageError` where it names a file."""
+    result, train = content["results"][0], content["train"]
+    backbone = train["backbone"] and train["backbone"]["name"]
+    if any(name and is_uninstalled(name) for name in (train["method"], train["dataset"], backbone)):
+        raise UsageError("The record was made by what is not installed.")
+    request = run_request(content, result)
+    texts = [request.recipe, *train["data"].values(), *result["test"]["data"].values()]
+    if any(isinstance(text, str) and not _NAME.fullmatch(text) for text in texts):
+        raise UsageError("The record was asked for by a file.")
+    return request
 
 
-def run_options(content: Content, result: Content, asked: Asked, places: Places | None = None) -> dict[str, Any]:
-    """The options of `fsbench run` that ask for a result, and under `settings` what `--set` takes."""
-    train, test = content["train"], result["test"]
-    default = "standard-regression" if _is_regression(result) else "standard"
-    return {
-        "method": _method(content),
-        "dataset": _trained_on(content),
-        **_tested_on(content, result),
-        "ways": None if _is_regression(result) else test["ways"],
-        "shots": test["shots"],
-        "protocol": test["protocol"] if test["protocol"] != default or asked.recipe is not None else None,
+def run_request(content: Content, result: Content, places: Places = Places()) -> Request:
+    """What `fsbench run` is asked for to train a record's run and test it as in this result."""
+    train, test, stored = content["train"], result["test"], StoredRequest.in_result(result)
+    regression = result["metric"] == "mse"
+    default = "standard-regression" if regression else "standard"
+    return Request(
+        method=_method(content),
+        dataset=_trained_on(content),
+        ways=None if regression else test["ways"],
+        shots=test["shots"],
+        seed=train["seed"],
+        recipe=stored.recipe,
+        settings=_settings(content, result, stored, places),
+        protocol=test["protocol"] if test["protocol"] != default or stored.recipe is not None else None,
+        data_root=places.data_root,
+        device=train["device"],
+        threads=stored.threads,
+        **_tested_on(content, result, places),
         **_free(test),
-        "recipe": asked.recipe,
-        "seeds": train["seed"],
-        "device": train["device"],
-        "threads": asked.threads,
-        "settings": _settings(content, result, asked, places),
-    }
+    )
 
 
-def _test_options(content: Content, first: Content, result: Content, asked: Asked) -> dict[str, Any]:
-    before, test = first["test"], result["test"]
-    changed = {key: test[key] if test[key] != before[key] else None for key in ("ways", "shots", "protocol")}
-    return {
-        **_to_be_named(content),
-        **_tested_on(content, result),
+def test_request(content: Content, result: Content, places: Places = Places()) -> TestRequest:
+    """What `fsbench test` is asked for to add this result to a record's run."""
+    before, test, stored = content["results"][0]["test"], result["test"], StoredRequest.in_result(result)
+    changed = {key: test[key] for key in ("ways", "shots", "protocol") if test[key] != before[key]}
+    return TestRequest(
+        settings=_settings(content, result, stored, places),
+        data_root=places.data_root,
+        threads=stored.threads,
         **changed,
+        **_to_be_named(content),
+        **_tested_on(content, result, places),
         **_free(test),
-        "threads": asked.threads,
-        "settings": _settings(content, result, asked),
-    }
+    )
 
 
 def _to_be_named(content: Content) -> dict[str, Any]:
@@ -143,10 +105,6 @@ def _to_be_named(content: Content) -> dict[str, Any]:
     backbone = content["train"]["backbone"]
     named = {"method": _method(content), "backbone": backbone and backbone["name"], "dataset": _trained_on(content)}
     return {option: name for option, name in named.items() if name and is_uninstalled(name)}
-
-
-def _is_regression(result: Content) -> bool:
-    return bool(result["metric"] == "mse")
 
 
 def _free(test: Content) -> dict[str, Any]:
@@ -169,23 +127,24 @@ def _trained_on(content: Content) -> str:
     return _named(content["train"]["dataset"], content["data"].get("reference"))
 
 
-def _tested_on(content: Content, result: Content) -> dict[str, Any]:
+def _tested_on(content: Content, result: Content, places: Places) -> dict[str, Any]:
     """The data set of the test, where it is not the one that was trained on, be it one of that name which lies elsewhere."""
     data = result.get("data")
     if data is None:
         return {}
     name = _named(data["name"], data.get("reference"))
-    return {"test_data_root": ELSEWHERE} if name == _trained_on(content) else {"test_dataset": name}
+    same = name == _trained_on(content)
+    return {"test_data_root": places.test_data_root or Path(ELSEWHERE)} if same else {"test_dataset": name}
 
 
-def _settings(content: Content, result: Content, asked: Asked, places: Places | None = None) -> list[str]:
+def _settings(content: Content, result: Content, stored: StoredRequest, places: Places) -> tuple[str, ...]:
     """`key=value` for each key that was set and that the specs hold; of a test its own section alone."""
-    if not asked.settings:
-        return []
+    if not stored.settings:
+        return ()
     train = TrainSpec.model_validate(content["train"])
     test = TestSpec.model_validate(result["test"])
     held: dict[str, dict[str, Any]] = {"test": _fields(test), "test_data": test.data}
-    if asked.by == "run":
+    if stored.by == "run":
         of_train, rules = _fields(train), train.validation
         held |= {
             "train": of_train,
@@ -194,7 +153,7 @@ def _settings(content: Content, result: Content, asked: Asked, places: Places | 
             "data": train.data,
         }
     found = []
-    for given in asked.settings:
+    for given in stored.settings:
         if given == VALIDATION:
             found.append(f"{VALIDATION}=none")
             continue
@@ -210,7 +169,7 @@ def _settings(content: Content, result: Content, asked: Asked, places: Places | 
         owners = [section] if key and key in held.get(section, {}) else [name for name in held if given in held[name]]
         if owners:
             found.append(f"{given}={_value(held[owners[0]][key if owners == [section] else given])}")
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def _set_parts(train: TrainSpec) -> list[str]:
@@ -222,13 +181,13 @@ def _set_parts(train: TrainSpec) -> list[str]:
     return plain + [f"options.{key}" for key in train.backbone.options]
 
 
-def _of_backbone(content: Content, train: TrainSpec, part: str, places: Places | None) -> Any:
+def _of_backbone(content: Content, train: TrainSpec, part: str, places: Places) -> Any:
     """The value of a part of the backbone; of a file of weights its name, or where it lies here. None: it has none."""
     if train.backbone is None:
         return None
     if part == "weights":
         bare = content["method"].get("weights_file")
-        return str(places.weights) if places and places.weights else bare and PurePath(bare).name
+        return str(places.weights) if places.weights else bare and PurePath(bare).name
     _, _, option = part.partition("options.")
     return train.backbone.options.get(option) if option else getattr(train.backbone, part, None)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError, reason_of
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record, load_record
-from fewshot_bench.results.rerun_command import Asked
+from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import load_tensors, save_tensors
 from fewshot_bench.runs.checks.memory_need import check_image
 from fewshot_bench.runs.checks.rehearsal import rehearse
@@ -18,7 +19,6 @@ from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.provenance import now
 from fewshot_bench.runs.requests.budget import SCHEDULES
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved
 from fewshot_bench.runs.retest import OnExisting, check_on_existing, check_recordable, test_again, with_result
 from fewshot_bench.runs.session import Session, result_id
@@ -58,16 +58,17 @@ def execute(
     if record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
     else:
-        record = test_again(record, resolved, resolved.test, _asked(request), listener, request.threads)
+        record = test_again(record, resolved, resolved.test, _stored(request), listener, request.threads)
     return with_result(record, resolved)
 
 
-def _asked(request: Request) -> Asked:
-    """What a request changes of its recipe; a budget of images comes to a number of updates, and a schedule that follows."""
+def _stored(request: Request) -> StoredRequest:
+    """What a record stores of a request, with all that it changes of its recipe: a budget of images comes to a number of
+    updates, and a schedule that follows."""
     followed = [f"{section}.{key}=" for section, keys in SCHEDULES.items() for key in keys]
     updates = ("train.updates=", *followed) if request.images is not None else ()
     backbone = ("backbone.name=",) if request.backbone is not None else ()
-    return Asked.by_settings("run", request.recipe, (*backbone, *request.settings, *updates), request.threads)
+    return StoredRequest.of(request, (*backbone, *request.settings, *updates))
 
 
 def _is_finished(folder: Path, on_existing: OnExisting) -> bool:
@@ -109,7 +110,7 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
-    result["asked"] = _asked(request).as_json()
+    result["request"] = _stored(request).as_json()
     write_splits(folder, resolved)
     replace_record(folder, record_content(session, request, at, result, started), {result["id"]: scores})
     state.unlink(missing_ok=True)

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.request import TestRequest, words
 from fewshot_bench.results.record_models import MOST_EPISODES
 from fewshot_bench.results.records import Record, add_result, load_record
-from fewshot_bench.results.rerun_command import Asked, again
+from fewshot_bench.results.rerun_command import again
+from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import differences, listed, load_tensors, weights_sha256
 from fewshot_bench.runs.checks.memory_need import check_memory
 from fewshot_bench.runs.checks.run_time import long_test
 from fewshot_bench.runs.inputs import Data, check_data, open_data, write_splits
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
-from fewshot_bench.runs.requests.reproduce import test_command
-from fewshot_bench.runs.requests.request import TestRequest
 from fewshot_bench.runs.requests.resolve import Resolved, another_test, resolve_again
 from fewshot_bench.runs.requests.trusted_names import names_of
 from fewshot_bench.runs.session import Session, result_id
@@ -46,15 +46,14 @@ def check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> No
 
 @one_thread_at_a_time()
 def test_run(
-    folder: Path, request: TestRequest, device: str, listener: Listener, on_existing: OnExisting = "reuse"
+    folder: Path, request: TestRequest, listener: Listener, on_existing: OnExisting = "reuse"
 ) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
-    record, resolved, spec = resolve_test(folder, request, device, on_existing=on_existing)
+    record, resolved, spec = resolve_test(folder, request, on_existing)
     if is_tested(record, resolved, on_existing):
         listener.note(f"Already done: {folder} holds this result (--on-existing overwrite computes it again).")
     else:
-        asked = Asked.by_settings("test", None, request.settings, request.threads)
-        record = test_again(record, resolved, spec, asked, listener, request.threads)
+        record = test_again(record, resolved, spec, StoredRequest.of(request), listener, request.threads)
     return with_result(record, resolved)
 
 
@@ -73,9 +72,7 @@ def check_on_existing(given: str) -> None:
         raise UsageError(f"--on-existing must be reuse, error or overwrite, got {given!r}.")
 
 
-def resolve_test(
-    folder: Path, request: TestRequest, device: str, shard: str | None = None, on_existing: str = "reuse"
-) -> tuple[Record, Resolved, TestSpec]:
+def resolve_test(folder: Path, request: TestRequest, on_existing: str = "reuse") -> tuple[Record, Resolved, TestSpec]:
     """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
     first = record.results[0]
@@ -85,10 +82,11 @@ def resolve_test(
         record.scores(result["id"])
     if "plan" not in record.content:
         raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
-    names = names_of(record, train, request, test_command(folder, request, device, shard, on_existing))
-    resolved = resolve_again(names.method, names.backbone, names.dataset, train, made, device, request.data_root)
+    more = {} if on_existing == "reuse" else {"on_existing": on_existing}
+    names = names_of(record, train, request, words(request, [str(folder)], **more))
+    resolved = resolve_again(names, train, made, request.device, request.data_root)
     if names.tested_on is not None:  # by whom it is named makes no other test of it
-        request = replace(request, dataset=None)
+        request = replace(request, test_dataset=None)
     asked = another_test(resolved, request, made, names.tested_on)
     if request.data_root is not None and record.find(result_id(asked)) is not None:
         _check_same_images(record, asked)
@@ -165,18 +163,18 @@ def _check_unchanged(record: Record, prepared: Data) -> None:
 
 
 def test_again(
-    record: Record, resolved: Resolved, spec: TestSpec, asked: Asked, listener: Listener, threads: int | None
+    record: Record, resolved: Resolved, spec: TestSpec, stored: StoredRequest, listener: Listener, threads: int | None
 ) -> Record:
     session = reopen(record, resolved, spec, listener, threads)
     check_writable_test(record.folder, spec)
     result, scores = session.test(spec, listener)
     write_splits(record.folder, resolved)
-    return add_result(record, with_command(record.content, result, asked), scores, replace=True)
+    return add_result(record, with_command(record.content, result, stored), scores, replace=True)
 
 
-def with_command(content: Mapping[str, Any], result: dict[str, Any], asked: Asked) -> dict[str, Any]:
-    """A result that is added to a record, with what it was asked for by and the command that makes it again."""
-    result = result | {"asked": asked.as_json()}
+def with_command(content: Mapping[str, Any], result: dict[str, Any], stored: StoredRequest) -> dict[str, Any]:
+    """A result that is added to a record, with the request that it was made by and the command that makes it again."""
+    result = result | {"request": stored.as_json()}
     return result | {"command": again(content, result)}
 
 

@@ -21,14 +21,14 @@ from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.inputs.strict_json import parse_json
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import TestRequest
 from fewshot_bench.results.records import Record, add_result, load_record, part_files, remove_parts
-from fewshot_bench.results.rerun_command import Asked
 from fewshot_bench.results.score_files import Scores, read_columns
+from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.checks.inductive import is_inductive
 from fewshot_bench.runs.inputs import write_splits
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.requests.request import TestRequest
 from fewshot_bench.runs.retest import check_writable_test, reopen, resolve_test, with_command
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.specs import TestSpec
@@ -142,9 +142,10 @@ class Parts:
 
 
 @one_thread_at_a_time()
-def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, listener: Listener) -> Standing:
+def test_shard(folder: Path, request: TestRequest, listener: Listener) -> Standing:
     """Compute one shard of a test of a finished run, unless it is there, and merge the parts once none is missing."""
-    record, resolved, spec = resolve_test(folder, request, device, str(shard))
+    shard = Shard.parse(str(request.shard))
+    record, resolved, spec = resolve_test(folder, request)
     wanted = result_id(resolved)
     if record.find(wanted) is not None:
         listener.note(f"Already done: {folder} holds this result.")
@@ -159,10 +160,12 @@ def test_shard(folder: Path, request: TestRequest, shard: Shard, device: str, li
         listener.note(f"Already there: part {shard}.")
     else:
         parts.write(shard.index, Part(*session.score(spec, episodes, listener)))
-    return _merge(session, spec, parts, record, Asked.by_settings("test", None, request.settings, request.threads), listener)
+    return _merge(session, spec, parts, record, StoredRequest.of(request), listener)
 
 
-def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, asked: Asked, listener: Listener) -> Standing:
+def _merge(
+    session: Session, spec: TestSpec, parts: Parts, record: Record, stored: StoredRequest, listener: Listener
+) -> Standing:
     """Add the result to the record if every part is there; another process may do the same at this moment."""
     found = {i: _read(parts, i, lambda reason: listener.note(f"Ignored: {reason}.")) for i in range(1, parts.count + 1)}
     there = [part for part in found.values() if part is not None]
@@ -174,7 +177,7 @@ def _merge(session: Session, spec: TestSpec, parts: Parts, record: Record, asked
     scores = np.concatenate([part.scores for part in there])
     result = session.result(spec, scores, sum(part.test_s for part in there))
     write_splits(parts.folder, session.resolved)
-    return Standing(add_result(record, with_command(record.content, result, asked), scores), parts.result_id, [])
+    return Standing(add_result(record, with_command(record.content, result, stored), scores), parts.result_id, [])
 
 
 def _read(parts: Parts, index: int, note: Callable[[str], None]) -> Part | None:

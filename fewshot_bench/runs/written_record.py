@@ -6,12 +6,12 @@ from typing import Any
 
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import SCHEMA, load_record, locked
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.score_files import Scores, read_scores, write_scores
 from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.provenance import environment, now, peak_mib
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.retest import BYTES_AN_EPISODE
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.runs.training import STATE, Progressed

@@ -18,11 +18,11 @@ from fewshot_bench.episodes.size import MORE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.inputs import plain_yaml
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record
-from fewshot_bench.results.rerun_command import Asked
+from fewshot_bench.results.rerun_command import request_of
+from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.results.tables import boards
-from fewshot_bench.runs.requests.reproduce import request_of
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, TrainSpec
 from fewshot_bench.table import Cell, Column, Table
@@ -112,10 +112,10 @@ class Measured:
     def recipe(self) -> str:
         """Name of the recipe that the training was asked for by; whether a setting of it was changed, and whether this
         version's recipe or method is another by now."""
-        asked = Asked.of(self.content, self.content["results"][0])
-        settings = {name for name in asked.settings if (self.method, name) not in VARIANTS}
+        stored = StoredRequest.in_result(self.content["results"][0])
+        settings = {name for name in stored.settings if (self.method, name) not in VARIANTS}
         earlier = ", earlier version" if made_by_another_version(self.content) else ""
-        return (asked.recipe or "default") + (", changed" if settings else "") + earlier
+        return (stored.recipe or "default") + (", changed" if settings else "") + earlier
 
     @property
     def images(self) -> int:

@@ -12,8 +12,8 @@ from pathlib import Path
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.learning.base import Method
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.storage import atomic
 from fewshot_bench.table import Cell, Column, Table

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from fewshot_bench.plugins import registry
-from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 
 HERE = Path(__file__).parent

@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from fewshot_bench.bench.ours import Clock
 from fewshot_bench.data.prepare import prepare
+from fewshot_bench.request import Request
 from fewshot_bench.runs.plan import kept_bytes
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.session import Session
 from fewshot_bench.runs.training import Interrupted, Trainer

@@ -17,8 +17,8 @@ from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import Request
 from fewshot_bench.runs.plan import Plan, choose_plan, resolve_device
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.specs import TrainSpec
 

@@ -13,10 +13,10 @@ from fewshot_bench.episodes.function_tasks import FunctionSampler, FunctionSourc
 from fewshot_bench.episodes.sampling import EpisodeSampler
 from fewshot_bench.episodes.sources import TaskSource, VaryingShots
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import load_record
 from fewshot_bench.results.statistics import score_interval
 from fewshot_bench.results.tables import interval_text
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.training import Trainer
 from fewshot_datasets.sinusoid import Sinusoid

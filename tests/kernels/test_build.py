@@ -16,9 +16,9 @@ from heard import Heard
 from fewshot_bench import kernels
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.kernels import Unavailable, build, library
+from fewshot_bench.request import Request, TestRequest
 from fewshot_bench.results.records import Record
 from fewshot_bench.runs.execution import execute
-from fewshot_bench.runs.requests.request import Request, TestRequest
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.retest import test_run as run_test
 from fewshot_bench.runs.training import Interrupted
@@ -181,7 +181,7 @@ def test_a_run_with_kernels_is_tested_where_there_are_none(tmp_path: Path, monke
     no_compiler(tmp_path, monkeypatch)
     heard = Heard()
     with one_thread():
-        record, result = run_test(record.folder, TestRequest(episodes=3), "cpu", heard)
+        record, result = run_test(record.folder, TestRequest(episodes=3, device="cpu"), heard)
     (note,) = heard.notes
     assert "kernels cannot be had" in note
     assert record.content["plan"]["kernels"] is True

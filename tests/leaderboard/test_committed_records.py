@@ -1,7 +1,9 @@
 """The committed records are what the project promises of its methods, made by the recipes and the code that are here."""
 
 import json
+import shlex
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from fewshot_bench.errors import FewshotError
 from fewshot_bench.identity import run_id
 from fewshot_bench.plugins import registry
 from fewshot_bench.results.records import SCHEMA, Record, find_records
+from fewshot_bench.results.rerun_command import again
 from fewshot_bench.specs import TrainSpec
 from fewshot_leaderboard.comparison import comparison_tables, made_by_another_version
 from fewshot_leaderboard.published import published
@@ -75,6 +78,23 @@ def test_a_records_id_is_that_of_its_training(record: Record) -> None:
     spec = TrainSpec.model_validate_json(json.dumps(raw["train"]))
     assert run_id(spec, raw["method"]["source_sha256"], raw["data"]["identity"]) == raw["run_id"]
     assert raw["run_id"] in name_of(record)
+
+
+def named(command: str) -> tuple[int, list[str], list[str]]:
+    """How many commands a line has, and which recipe and which keys of `--set` the last one names."""
+    *before, last = command.split(" && ")
+    pairs = list(pairwise(shlex.split(last)))
+    keys = [value.partition("=")[0] for option, value in pairs if option == "--set"]
+    return len(before), [value for option, value in pairs if option == "--recipe"], keys
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=name_of)
+def test_a_result_holds_the_request_that_its_command_was_made_of(record: Record) -> None:
+    """The command that is made of it now names the same recipe and settings as the one that was printed then."""
+    for result in record.results:
+        assert "request" in result
+        printed = result.get("command") or record.content["provenance"]["command"]
+        assert named(again(record.content, result)) == named(printed)
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fewshot_bench.plugins import registry
-from fewshot_bench.runs.requests.request import Request, TestRequest
+from fewshot_bench.request import Request, TestRequest
 from fewshot_bench.runs.requests.resolve import Resolved, another_test, resolve
 from fewshot_leaderboard.published import published
 

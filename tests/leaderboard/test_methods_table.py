@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.plugins import registry
 from fewshot_bench.plugins.registry import Plugin
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record, find_records, load_record
 from fewshot_bench.results.statistics import score_interval
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_leaderboard import comparison
 from fewshot_leaderboard.commands import app
@@ -309,7 +309,7 @@ def test_a_record_that_this_version_would_not_make_is_marked(tmp_path: Path) -> 
         "train": content.train.model_dump(mode="json"),
         "method": {"source_sha256": content.source_sha256},
         "data": {"identity": "glyphs"},
-        "results": [{"test": content.test.model_dump(mode="json"), "metric": "accuracy", "asked": {}}],
+        "results": [{"test": content.test.model_dump(mode="json"), "metric": "accuracy", "request": {}}],
     }
     assert not made_by_another_version(made)
     assert made_by_another_version(made | {"method": {"source_sha256": "0"}})

@@ -25,9 +25,9 @@ from fewshot_bench.learning import layers
 from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.learning.layers import conv2d
 from fewshot_bench.learning.precision import products_in
+from fewshot_bench.request import Request
 from fewshot_bench.results.statistics import score_interval
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.testing import episode_scores
 from fewshot_bench.specs import Precision, TrainSpec

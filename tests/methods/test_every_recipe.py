@@ -14,8 +14,8 @@ from small_archive import pack
 from fewshot_bench import run
 from fewshot_bench.plugins import registry
 from fewshot_bench.recipes import describe_for
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 from fewshot_leaderboard.published import SAME, all_published
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fewshot_bench.plugins import registry
-from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 
 STATED = """

@@ -4,7 +4,7 @@ import pytest
 
 from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import MethodInfo, NoHparams
-from fewshot_bench.runs.requests.request import Request, TestRequest
+from fewshot_bench.request import Request, TestRequest
 from fewshot_bench.runs.requests.resolve import another_test, resolve
 from fewshot_methods.backbones.conv4_fc import conv4_64_fc64
 from fewshot_methods.backbones.resnet_snail import ResnetSnail

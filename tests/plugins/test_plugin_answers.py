@@ -12,8 +12,8 @@ import fewshot_bench
 from fewshot_bench.errors import PluginError
 from fewshot_bench.learning.backbone import Backbone
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import Request
 from fewshot_bench.runs.checks.rehearsal import check_normalisation, rehearse
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 
 NET = """

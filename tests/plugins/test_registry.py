@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from fewshot_bench.cli.main import _main
 from fewshot_bench.plugins import registry
-from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 
 PLUGIN = Path(__file__).parents[1] / "support" / "plugin"

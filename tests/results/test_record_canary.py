@@ -61,7 +61,7 @@ def with_everything() -> dict[str, Any]:
     content["train"]["backbone"] = "conv4-64"
     content["train"]["data"] = {"split": "x"}
     data = {key: content["data"][key] for key in ("name", "identity", "reference", "fingerprint")}
-    content["results"][0] |= {"data": data, "asked": {"recipe": "x", "settings": ["train.backbone"]}}
+    content["results"][0] |= {"data": data, "request": {"recipe": "x", "settings": ["train.backbone"]}}
     content["results"][0]["test"]["data"] = {"split": "x"}
     return content
 

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fewshot_bench.errors import DataError, FewshotError
+from fewshot_bench.request import TestRequest
 from fewshot_bench.results.pooling import conflicts_of
 from fewshot_bench.results.record_folders import Reading
 from fewshot_bench.results.record_models import DIRECTIONS
 from fewshot_bench.results.records import find_records, load_record
 from fewshot_bench.results.tables import boards
 from fewshot_bench.runs.metrics import METRICS
-from fewshot_bench.runs.requests.request import TestRequest
 from fewshot_bench.runs.retest import resolve_test
 from fewshot_bench.table import render
 from fewshot_leaderboard.comparison import comparison_tables
@@ -78,7 +78,7 @@ def read_by_all(folder: Path) -> str:
     page_of(found, conflicts).encode("utf-8")
     render(comparison_tables(records), "markdown")
     try:
-        resolve_test(folder, TestRequest(), "cpu")
+        resolve_test(folder, TestRequest(device="cpu"))
     except FewshotError as error:
         assert str(error)
     return "read"

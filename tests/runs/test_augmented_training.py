@@ -21,9 +21,9 @@ from fewshot_bench.episodes.sources import TaskSource
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.episodes.varying import VaryingSampler
 from fewshot_bench.errors import UsageError
+from fewshot_bench.request import Request
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.session import Session
 from fewshot_bench.runs.training import Interrupted, Trainer

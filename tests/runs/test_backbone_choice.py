@@ -14,9 +14,10 @@ from fewshot_bench.backbone_section import weights_in
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.plugins import registry
 from fewshot_bench.recipes import apply_settings, merge
-from fewshot_bench.results.rerun_command import Asked, Places, run_options
+from fewshot_bench.request import Request
+from fewshot_bench.results.rerun_command import Places, run_request
+from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.requests.backbone_choice import BackboneChoice
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 from fewshot_bench.specs import BackboneSpec, TrainSpec
 
@@ -239,11 +240,16 @@ def test_the_command_of_a_record_asks_for_the_same_backbone(settings: dict[str, 
         "train": resolved.train.model_dump(mode="json"),
         "method": {},
         "data": {},
-        "results": [{"test": resolved.test.model_dump(mode="json"), "metric": "accuracy"}],
+        "results": [made(resolved, asked_for)],
     }
-    asked_by = Asked.by_settings("run", None, asked_for.settings)
-    again = run_options(content, content["results"][0], asked_by)["settings"]
-    assert resolve(Request("r2d2", settings=tuple(again))).train == resolved.train
+    again = run_request(content, content["results"][0]).settings
+    assert resolve(Request("r2d2", settings=again)).train == resolved.train
+
+
+def made(resolved: Resolved, request: Request) -> dict[str, Any]:
+    """A result, as far as its command needs it."""
+    test, stored = resolved.test.model_dump(mode="json"), StoredRequest.of(request).as_json()
+    return {"test": test, "metric": "accuracy", "request": stored}
 
 
 def test_the_command_of_a_record_names_a_file_of_weights_without_its_folder(tmp_path: Path) -> None:
@@ -255,10 +261,9 @@ def test_the_command_of_a_record_names_a_file_of_weights_without_its_folder(tmp_
         "train": resolved.train.model_dump(mode="json"),
         "method": {"weights_file": "w.safetensors"},
         "data": {},
-        "results": [{"test": resolved.test.model_dump(mode="json"), "metric": "accuracy"}],
+        "results": [made(resolved, Request("prototypical-networks", settings=settings))],
     }
-    asked_by = Asked.by_settings("run", None, settings)
-    elsewhere = run_options(content, content["results"][0], asked_by)["settings"]
-    here = run_options(content, content["results"][0], asked_by, Places(weights=weights_in(settings)))["settings"]
+    elsewhere = run_request(content, content["results"][0]).settings
+    here = run_request(content, content["results"][0], Places(weights=weights_in(settings))).settings
     assert [one for one in elsewhere if "weights" in one] == ['backbone.weights="w.safetensors"']
     assert asked(*here).train == resolved.train

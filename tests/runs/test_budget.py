@@ -12,9 +12,9 @@ from example_records import draw_scores, make_record
 from plugin_file import refused
 
 import fewshot_bench
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import load_record
 from fewshot_bench.results.tables import results_tables
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_leaderboard.page import page
 

@@ -11,9 +11,9 @@ from large_task import Update
 from torch import Tensor
 
 from fewshot_bench.data.prepare import prepare
+from fewshot_bench.request import Request
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import ROOM_MIB, choose_plan
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.session import Session
 

@@ -20,8 +20,8 @@ from fewshot_bench.episodes.sources import MixedSource, TaskSource
 from fewshot_bench.plugins import registry
 from fewshot_bench.results.pooling import pool
 from fewshot_bench.results.records import load_record
+from fewshot_bench.results.rerun_command import request_of
 from fewshot_bench.results.tables import results_tables
-from fewshot_bench.runs.requests.reproduce import request_of
 
 OTHER = """
 import numpy as np

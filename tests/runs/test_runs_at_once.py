@@ -12,10 +12,10 @@ import pytest
 from command_line import TINY, environment, finished, only_run
 
 from fewshot_bench.errors import UsageError
+from fewshot_bench.request import Request
 from fewshot_bench.results.records import load_record
 from fewshot_bench.runs.execution import execute
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.requests.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.retest import OnExisting
 from fewshot_bench.storage import only_one

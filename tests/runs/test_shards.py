@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.identity import identify_result
 from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.request import TestRequest
 from fewshot_bench.results.records import add_result, load_record, locked, part_files
 from fewshot_bench.results.score_files import read_scores
 from fewshot_bench.runs import shards, testing
 from fewshot_bench.runs.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.requests.request import TestRequest
 from fewshot_bench.runs.retest import test_run as run_whole
 from fewshot_bench.runs.session import Session
 from fewshot_bench.runs.shards import Parts, Shard, Standing
@@ -47,10 +48,10 @@ SMALL = "updates=2 train.ways=5 train.queries=1 meta_batch_size=2 validation.eve
 RUN = ("--protocol", "custom", "--episodes", "4", "--queries", "2", *(f"--set={setting}" for setting in SMALL.split()))
 EPISODES, CHUNK = 13, 2
 REQUESTS = {
-    "prototypical-networks": TestRequest(episodes=EPISODES),
-    "maml": TestRequest(episodes=EPISODES),
-    "maml, transductive": TestRequest(episodes=EPISODES, settings=("test.normalisation=separate",)),
-    "nearest-centroid": TestRequest(episodes=EPISODES),
+    "prototypical-networks": TestRequest(device="cpu", episodes=EPISODES),
+    "maml": TestRequest(device="cpu", episodes=EPISODES),
+    "maml, transductive": TestRequest(device="cpu", episodes=EPISODES, settings=("test.normalisation=separate",)),
+    "nearest-centroid": TestRequest(device="cpu", episodes=EPISODES),
 }
 """Another test of a finished run: of what embeds each image once, of what adapts to each episode, of what learns nothing."""
 
@@ -84,7 +85,7 @@ def wholes(finished_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     class Made(dict[str, Path]):
         def __missing__(self, name: str) -> Path:
             folder = self[name] = copied(finished_runs, name, tmp_path_factory.mktemp("whole"))
-            run_whole(folder, REQUESTS[name], "cpu", Listener())
+            run_whole(folder, REQUESTS[name], Listener())
             return folder
 
     return Made()
@@ -105,7 +106,7 @@ def folder(finished_runs: dict[str, Path], tmp_path: Path) -> Path:
 def compute(folder: Path, shard: str, name: str = "prototypical-networks") -> tuple[Standing, list[str]]:
     """Compute one shard; what stands then, and the notes."""
     heard = Heard()
-    return run_shard(folder, REQUESTS[name], Shard.parse(shard), "cpu", heard), heard.notes
+    return run_shard(folder, replace(REQUESTS[name], shard=shard), heard), heard.notes
 
 
 def assert_as_whole(folder: Path, whole: Path) -> None:
@@ -240,7 +241,7 @@ def test_a_part_that_is_there_is_not_computed_again(folder: Path, monkeypatch: p
 def test_a_result_that_is_in_the_record_is_not_computed_again(folder: Path) -> None:
     """As by the unsharded command; parts of it that lie about are deleted."""
     compute(folder, "1/2")
-    run_whole(folder, REQUESTS["prototypical-networks"], "cpu", Listener())
+    run_whole(folder, REQUESTS["prototypical-networks"], Listener())
     assert part_files(folder, result_of(folder)) == []
     (folder / f"shard-{result_of(folder)}-1-of-2.parquet").touch()
     before = (folder / "record.json").read_bytes()

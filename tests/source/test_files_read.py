@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from fewshot_bench.errors import UsageError
 from fewshot_bench.plugins import registry
-from fewshot_bench.runs.requests.request import Request
+from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.source import files_read
 from fewshot_bench.source.source_hash import source_sha256

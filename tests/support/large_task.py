@@ -64,10 +64,10 @@ def measured(kernels: bool, room_mib: int | None = None) -> Update:
 def update(kernels: bool, room_mib: int) -> Update:
     """One update in this process, through what `fsbench run` stands on; a room of 0 is the plan's own."""
     from fewshot_bench.data.prepare import prepare
+    from fewshot_bench.request import Request
     from fewshot_bench.runs import plan as plans
     from fewshot_bench.runs.listener import Listener
     from fewshot_bench.runs.provenance import peak_mib
-    from fewshot_bench.runs.requests.request import Request
     from fewshot_bench.runs.requests.resolve import resolve
     from fewshot_bench.runs.session import Session
 

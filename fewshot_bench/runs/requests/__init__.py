@@ -1,3 +1,3 @@
-"""What is asked for, and what it comes to: requests, specs, what a method accepts, the command that asks for the same
-again. Imports `runs.plan` and whatever `runs` may import.
+"""What a request comes to: its specs, what a method accepts, whose code is imported. Imports `runs.plan` and whatever
+`runs` may import.
 """

@@ -23,17 +23,24 @@ from fewshot_bench.learning.answers import checked_backbone, checked_method
 from fewshot_bench.learning.base import Method, MethodInfo
 from fewshot_bench.learning.hparams import build_hparams
 from fewshot_bench.plugins import registry
-from fewshot_bench.recipes import DEFAULTS, apply_settings, merge, recipe_sections
+from fewshot_bench.recipes import DEFAULTS, Sections, apply_settings, merge, recipe_sections
+from fewshot_bench.request import Request, TestRequest
 from fewshot_bench.runs.plan import resolve_device
-from fewshot_bench.runs.requests.accepted import check_accepted
+from fewshot_bench.runs.requests.accepted import (
+    check_named,
+    check_numbers,
+    check_sections,
+    check_test_alone,
+    check_tested,
+    check_trained,
+)
 from fewshot_bench.runs.requests.backbone_choice import BackboneChoice
 from fewshot_bench.runs.requests.budget import budget_text, within_budget
-from fewshot_bench.runs.requests.expansion import expand_test, expand_train, train_mode
+from fewshot_bench.runs.requests.expansion import Learner, Named, expand_test, expand_train
 from fewshot_bench.runs.requests.initial_values import found_elsewhere
-from fewshot_bench.runs.requests.request import Request, TestRequest
+from fewshot_bench.runs.requests.trusted_names import Names
 from fewshot_bench.source.source_hash import source_of
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec
-from fewshot_bench.threads import told
 
 SOME_CLASSES = 64
 """So many training classes has a method that is built to hear what it reads."""
@@ -109,48 +116,56 @@ class Resolved:
 
 
 def resolve(request: Request) -> Resolved:
-    """Check a request and expand it; raises `UsageError` or `DataError` before any work is done."""
-    for name, given in (("ways", request.ways), ("shots", request.shots)):
-        if (given is not None or name == "shots") and (not isinstance(given, int) or given < 1):
-            raise UsageError(f"--{name} must be a whole number of at least 1, got {given!r}.")
-    told(request.threads)  # refused here where it is no number of them
+    """Check a request and expand it: defaults <- recipe <- settings -> specifications -> accepted; raises `UsageError` or
+    `DataError` before any work is done."""
+    check_numbers(request)
     plugin = registry.find("methods", request.classes.get("method", request.method))
-    data = DataChoice.of(request.dataset, request.classes.get("dataset"))
+    choice = DataChoice.of(request.dataset, request.classes.get("dataset"))
     method_class: type[Method] = plugin.load()
-    kind = data.kind
-    target = {"ways": _ways(request, kind), "shots": request.shots}
-    _check_kind(plugin, method_class, data.name, kind)
-    tested_class = request.classes.get("test_dataset")
-    other = other_data(request.test_dataset, data, elsewhere=request.test_data_root is not None, given=tested_class)
-    recipe = recipe_sections(plugin, request.recipe, request.dataset, **target)
-    sections = merge(DEFAULTS[kind], {"train": target, "validation": target, "test": target}, recipe)
-    own = {"method": [f.name for f in fields(method_class.Hparams)], "data": list(data.options)}
-    own |= {"test_data": list(other.options)} if other else {}
-    options = {key: getattr(request, key) for key in ("protocol", "queries", "episodes")}
-    _take_backbone(request, method_class, plugin.name, sections["train"])
-    sections = apply_settings(sections, request.settings, own, options)
-    dataset, test_root = data.build(sections["data"], request.data_root), request.test_data_root
-    tested = other.build_like(dataset, sections["test_data"], request.data_root, test_root) if other else dataset
+    check_named(request, plugin.name, method_class, choice)
+    other = _other(request, choice, request.test_dataset, request.classes.get("test_dataset"))
+
+    size = {"ways": _ways(request, choice.kind), "shots": request.shots}
+    recipe = recipe_sections(plugin, request.recipe, request.dataset, **size)
+    named: Sections = {"train": {"backbone": {"name": request.backbone}}} if request.backbone is not None else {}
+    sections = merge(DEFAULTS[choice.kind], {"train": size, "validation": size, "test": size}, recipe, named)
+    keys = {"method": [f.name for f in fields(method_class.Hparams)], "data": list(choice.options), **_keys(other)}
+    sections = apply_settings(sections, request.settings, keys, _options(request, "protocol", "queries", "episodes"))
+    sections["train"].setdefault("normalisation", method_class.default_mode)
+
+    trained = Named(choice.name, choice.reference, choice.build(sections["data"], request.data_root))
+    tested = _tested_on(other, trained, sections, request)
     device = resolve_device(request.device)
     weights = take_weights(sections["train"])
-    hparams = build_hparams(method_class.Hparams, sections["method"])
-    tested_name = other.name if other else data.name
-    test = expand_test(method_class, hparams, tested_name, tested, sections, train_mode(method_class, sections))
-    type_of_device = device.split(":")[0]
-    about = (test, type_of_device, data.name, dataset)
-    train, budget = expand_train(plugin, method_class, hparams, request.seed, sections, *about), ""
+    learner = Learner(plugin, method_class, build_hparams(method_class.Hparams, sections["method"]))
+
+    check_sections(learner, sections)
+    test = expand_test(learner, tested, sections)
+    fixed = test, request.seed, device.split(":")[0]
+    train, budget = expand_train(learner, trained, sections, *fixed), ""
     if request.images is not None:
-        sections = within_budget(request.images, train, sections, apply_settings(merge(), request.settings, own))
-        train = expand_train(plugin, method_class, hparams, request.seed, sections, *about)
-        budget = budget_text(request.images, train, kind)
+        sections = within_budget(request.images, train, sections, apply_settings(merge(), request.settings, keys))
+        train = expand_train(learner, trained, sections, *fixed)
+        budget = budget_text(request.images, train, choice.kind)
+    check_tested(learner, choice.kind, train, test)
+    check_trained(learner, trained, train)
+
     backbone = BackboneChoice.of(train.backbone, weights)
-    if backbone is not None and (reads := backbone.reads(dataset.shape)):
+    if backbone is not None and (reads := backbone.reads(trained.data.shape)):
         backbone = replace(backbone, spec=backbone.spec.model_copy(update={"reads": reads}))
         train = train.model_copy(update={"backbone": backbone.spec})
-    source = source_of(method_class, *([backbone.factory] if backbone else []))
-    reference = other.reference if other else data.reference
-    code = source.sha256, tested, reference, source.packages, budget
-    return _with_reads(Resolved(plugin, method_class, backbone, dataset, train, test, device, *code))
+    return _with_code(
+        method=plugin,
+        method_class=method_class,
+        backbone=backbone,
+        dataset=trained.data,
+        train=train,
+        test=test,
+        device=device,
+        test_data=tested.data,
+        test_reference=tested.reference,
+        budget=budget,
+    )
 
 
 def resolve_seeds(request: Request, seeds: Sequence[int]) -> list[Resolved]:
@@ -159,81 +174,87 @@ def resolve_seeds(request: Request, seeds: Sequence[int]) -> list[Resolved]:
     return [replace(first, train=first.train.model_copy(update={"seed": seed})) for seed in seeds]
 
 
-def resolve_again(
-    method: str, backbone: str | None, data: str, train: TrainSpec, test: TestSpec, device: str, root: Path | None
-) -> Resolved:
-    """The run of a record, resolved on this machine under the record's own specs; `method`, `backbone` and `data` are
-    references, each imported. It is tested on what it was trained on."""
-    plugin = registry.find("methods", method)
-    dataset = DataChoice.of(data).build(train.data, root)
-    method_class, network = plugin.load(), BackboneChoice.of(train.backbone, reference=backbone)
-    source = source_of(method_class, *([network.factory] if network else []))
-    code = source.sha256, dataset, data, source.packages
-    return _with_reads(Resolved(plugin, method_class, network, dataset, train, test, resolve_device(device), *code))
+def resolve_again(names: Names, train: TrainSpec, test: TestSpec, device: str, root: Path | None) -> Resolved:
+    """The run of a record, resolved on this machine under the record's own specs; what `names` refers to is imported. It is
+    tested on what it was trained on."""
+    plugin = registry.find("methods", names.method)
+    dataset = DataChoice.of(names.dataset).build(train.data, root)
+    return _with_code(
+        method=plugin,
+        method_class=plugin.load(),
+        backbone=BackboneChoice.of(train.backbone, reference=names.backbone),
+        dataset=dataset,
+        train=train,
+        test=test,
+        device=resolve_device(device),
+        test_data=dataset,
+        test_reference=names.dataset,
+    )
 
 
 def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: str | None = None) -> Resolved:
-    """The run with another test, where its own was `made`, on the data set `made_on` (a reference; None: as trained)."""
-    if made_on == run.test_reference and request.dataset is None and request.test_data_root is None:
+    """The run with another test: the path of `resolve`, from the test that was `made` in place of defaults and a recipe.
+
+    It was made on the data set `made_on` (a reference; None: as trained), and stays there unless the request names another.
+    """
+    if made_on == run.test_reference and request.test_dataset is None and request.test_data_root is None:
         raise UsageError(
             f"The run was tested on {made_on} from another place, which a record does not name: say --test-data-root,\n"
             f"or --test-dataset {shlex.quote(made_on)} for the data that it was trained on."
         )
-    trained = DataChoice.of(run.test_reference)
-    other = other_data(request.dataset or made_on, trained, elsewhere=request.test_data_root is not None)
-    options = {key: getattr(request, key) for key in ("protocol", "ways", "shots", "queries", "episodes")}
-    sections = apply_settings(merge(), request.settings, {"test_data": other.options} if other else {}, options)
-    if others := [name for name in sections if sections[name] and not name.startswith("test")]:
-        raise UsageError(f"The run is trained already: --set takes keys of section 'test' here, not of {others[0]!r}.")
-    if other and request.dataset is None:
-        sections["test_data"] = {**made.data, **sections["test_data"]}
-    roots = request.data_root, request.test_data_root
-    tested = other.build_like(run.dataset, sections["test_data"], *roots) if other else run.dataset
-    wanted = sections["test"]
-    kept = {"protocol", "ways", "shots", "inner_steps"}
-    if wanted.get("protocol", made.protocol) == made.protocol:  # another has conditions of its own
-        kept |= {"queries", "episodes", "seed", "normalisation", *MORE}
-    sections["test"] = made.model_dump(include=kept) | wanted
-    hparams = build_hparams(run.method_class.Hparams, run.train.hparams)
-    name, reference = (other.name, other.reference) if other else (run.train.dataset, run.test_reference)
-    test = expand_test(run.method_class, hparams, name, tested, sections, run.train.normalisation)
-    check_accepted(run.method.name, run.method_class, run.kind, run.train, test)
-    return replace(run, test=test, test_data=tested, test_reference=reference)
+    trained = Named(run.train.dataset, run.test_reference, run.dataset)
+    other = _other(request, DataChoice.of(run.test_reference), request.test_dataset or made_on)
+
+    options = _options(request, "protocol", "ways", "shots", "queries", "episodes")
+    said = apply_settings(merge(), request.settings, _keys(other), options)
+    check_test_alone(said)
+    options_made = made.data if other and request.test_dataset is None else {}
+    normalised: Sections = {"train": {"normalisation": run.train.normalisation}}
+    sections = merge(normalised, {"test": _kept(made, said["test"]), "test_data": options_made}, said)
+
+    tested = _tested_on(other, trained, sections, request)
+    learner = Learner(run.method, run.method_class, build_hparams(run.method_class.Hparams, run.train.hparams))
+    test = expand_test(learner, tested, sections)
+    check_tested(learner, run.kind, run.train, test)
+    return replace(run, test=test, test_data=tested.data, test_reference=tested.reference)
 
 
 def _ways(request: Request, kind: Kind) -> int:
     """The ways of a request: 5 unless it says otherwise; 1, in place of none, for functions."""
-    if kind == "classification":
-        return 5 if request.ways is None else request.ways
-    if request.ways not in (None, 1):
-        raise UsageError(f"{request.dataset} is a family of functions, which have no ways: leave --ways out.")
-    return 1
+    return 1 if kind == "regression" else 5 if request.ways is None else request.ways
 
 
-def _check_kind(plugin: registry.Plugin, method_class: type[Method], dataset: str, kind: Kind) -> None:
-    """Refuse tasks that the method cannot learn, naming those that can."""
-    if kind in method_class.kinds:
-        return
-    able = []
-    for name, other in registry.registered("methods").items():
-        with suppress(UsageError):  # one that cannot be imported here
-            if kind in other.load().kinds:
-                able.append(name)
-    raise UsageError(f"{plugin.name} does not support {kind}, which {dataset} needs.\nThose that do: {', '.join(able)}.")
+def _options(request: Request | TestRequest, *names: str) -> dict[str, Any]:
+    """What options say of the test."""
+    return {name: getattr(request, name) for name in names}
 
 
-def _take_backbone(request: Request, method_class: type[Method], name: str, train: dict[str, Any]) -> None:
-    """Put the backbone that is asked for into section `train`; raises `UsageError` where it can have none, or is named
-    twice."""
-    pairs = [setting.partition("=") for setting in request.settings]
-    settings = {key.strip().removeprefix("train."): value.strip() for key, _, value in pairs}
-    set_here = any(key.partition(".")[0] == "backbone" and value != "null" for key, value in settings.items())
-    if not method_class.needs_backbone and (request.backbone is not None or set_here):
-        raise UsageError(f"{name} takes no backbone: leave --backbone and --set backbone out.")
-    if request.backbone is not None:
-        if settings.keys() & {"backbone", "backbone.name"}:
-            raise UsageError("The backbone is named twice: leave --set backbone out, or --backbone.")
-        train["backbone"] = {"name": request.backbone}
+def _keys(other: DataChoice | None) -> dict[str, list[str]]:
+    """The keys of section `test_data`."""
+    return {"test_data": list(other.options)} if other else {}
+
+
+def _kept(made: TestSpec, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of the test that was made, where section `test` says more: another protocol has conditions of its own."""
+    kept = {"protocol", "ways", "shots", "inner_steps"}
+    if wanted.get("protocol", made.protocol) == made.protocol:
+        kept |= {"queries", "episodes", "seed", "normalisation", *MORE}
+    return made.model_dump(include=kept)
+
+
+def _other(
+    request: Request | TestRequest, trained: DataChoice, reference: str | None, given: type | None = None
+) -> DataChoice | None:
+    """What is tested on, where it is not what is trained on."""
+    return other_data(reference, trained, elsewhere=request.test_data_root is not None, given=given)
+
+
+def _tested_on(other: DataChoice | None, trained: Named, sections: Sections, request: Request | TestRequest) -> Named:
+    """What is tested on, built."""
+    if other is None:
+        return trained
+    roots = request.data_root, request.test_data_root
+    return Named(other.name, other.reference, other.build_like(trained.data, sections["test_data"], *roots))
 
 
 def _check_trains(name: str, method: Method) -> None:
@@ -242,9 +263,12 @@ def _check_trains(name: str, method: Method) -> None:
         raise UsageError(f"{name} has nothing to train with its backbone frozen: --set updates=0 tests it as it is.")
 
 
-def _with_reads(resolved: Resolved) -> Resolved:
-    """The same, its source with what the method reads from files as it is built. What else is wrong with it is said where
-    it is built to be used."""
+def _with_code(**known: Any) -> Resolved:
+    """What is resolved, with the hash of its source and of what the method reads from files as it is built. What else is
+    wrong with it is said where it is built to be used."""
+    backbone: BackboneChoice | None = known["backbone"]
+    source = source_of(known["method_class"], *([backbone.factory] if backbone else []))
+    resolved = Resolved(**known, source_sha256=source.sha256, packages=source.packages)
 
     def make() -> Method:
         return resolved.build(resolved.dataset.shape, SOME_CLASSES)

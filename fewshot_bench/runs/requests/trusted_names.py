@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from fewshot_bench.errors import UsageError
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import TestRequest, line
 from fewshot_bench.results.records import Record
-from fewshot_bench.runs.requests.reproduce import joined
-from fewshot_bench.runs.requests.request import TestRequest
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.text.printable import printable
 
@@ -68,7 +67,7 @@ def names_of(record: Record, train: TrainSpec, request: TestRequest, command: Se
     """
     content, tested = record.content, record.results[0].get("data")
     method = _Part("methods", "--method", train.method, content["method"].get("reference", train.method), request.method)
-    given = request.trained_on or _if_same(request.dataset, train.dataset)
+    given = request.dataset or _if_same(request.test_dataset, train.dataset)
     data = _Part("datasets", "--dataset", train.dataset, content["data"].get("reference", train.dataset), given)
     parts = [method, data]
     backbone = other = None
@@ -77,8 +76,9 @@ def names_of(record: Record, train: TrainSpec, request: TestRequest, command: Se
         parts.append(backbone := _Part("backbones", "--backbone", name, name, request.backbone))
     if tested:
         name = tested["name"]
-        given = _if_same(request.dataset, name) or (_if_same(data.given, name) if request.dataset is None else None)
-        if given or request.dataset is None:
+        goes_on = request.test_dataset is None
+        given = _if_same(data.given if goes_on else request.test_dataset, name)
+        if given or goes_on:
             parts.append(other := _Part("datasets", "--test-dataset", name, tested.get("reference", name), given))
     if unknown := [part for part in parts if not part.trusted]:
         raise registry.NotInstalled(_said(unknown, command))
@@ -99,5 +99,5 @@ def _said(unknown: Sequence[_Part], command: Sequence[str]) -> str:
     options = [word for part in unknown for word in (part.option, part.suggested)]
     return (
         f"The record names code that is not installed ({named}), which is never imported on a record's word.\n"
-        f"If you trust that file or module, name it yourself:\n{joined([*command, *options])}"
+        f"If you trust that file or module, name it yourself:\n{line([*command, *options])}"
     )
