@@ -26,11 +26,11 @@ from pydantic import (
 
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.inputs.strict_json import outside_bounds
+from fewshot_bench.metrics import Kind as Kind
 from fewshot_bench.text.printable import printable
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
 Precision = Literal["highest", "tf32", "bfloat16"]
-Kind = Literal["classification", "regression"]
 Augmentation = Literal["crop", "resized-crop", "flip", "jitter", "rotate"]
 TRANSDUCTIVE_MODES = frozenset({"separate", "joint"})
 

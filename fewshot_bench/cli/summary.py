@@ -3,6 +3,7 @@
 from typing import Any
 
 from fewshot_bench.episodes.size import EpisodeSize
+from fewshot_bench.metrics import METRICS, is_regression
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.rerun_command import Places, again
 from fewshot_bench.results.statistics import Interval, score_interval, trials_of
@@ -23,13 +24,13 @@ def summary(made: list[tuple[Record, dict[str, Any]]], places: Places | None = N
     train_s = sum(record.content.get("cost", {}).get("train_s", 0) for record in records)
     test_s = sum(result.get("cost", {}).get("test_s", 0) for result in results)
     commands = [again(record.content, result, places) for record, result in made]
-    regression = result["metric"] == "mse"
-    unit = "" if regression else " %"
+    metric, regression = METRICS[result["metric"]], is_regression(result["metric"])
+    unit = f" {metric.unit}" if metric.unit else ""
     task = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
     queries = f"functions, {test['queries']} query points" if regression else f"episodes, {test['queries']} queries a class"
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
-        result["metric"]: f"{interval_text(interval, result['metric'])}{unit} ({interval.method})",
+        metric.name: f"{interval_text(interval, metric.name)}{unit} ({interval.method})",
         "method": printable(f"{_title(first)} on {data_text(test)}, {task}"),
         "protocol": f"{printable(test['protocol'])}, {test['episodes']:,} {queries}, normalisation {test['normalisation']}",
         **_by_step(results),
@@ -50,10 +51,11 @@ def _title(record: Record) -> str:
 
 def _by_step(results: list[dict[str, Any]]) -> dict[str, str]:
     """The error after each inner step, where a test of regression gives it: of the first seed where there are several."""
-    rows = results[0].get("by_step") or []
-    texts = [
-        f"{row['inner_steps']}: {interval_text(Interval(row['mean'], row['low'], row['high'], ''), 'mse')}" for row in rows
+    result = results[0]
+    intervals = [
+        (row["inner_steps"], Interval(row["mean"], row["low"], row["high"], "")) for row in result.get("by_step") or []
     ]
+    texts = [f"{steps}: {interval_text(interval, result['metric'])}" for steps, interval in intervals]
     lines = ["  ".join(texts[first : first + BY_STEP_A_LINE]) for first in range(0, len(texts), BY_STEP_A_LINE)]
     if len(results) > 1:
         lines.append("of the first seed")

@@ -8,36 +8,45 @@ absent; an explicit null is allowed only where its type has `None`.
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
 from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.inputs.strict_json import LARGEST_NUMBER
+from fewshot_bench.metrics import LARGEST_SCORE, METRICS
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.text.printable import printable
 
 ABSENT: Any = None  # not checked where it is the default
 
-DIRECTIONS = {"accuracy": "max", "mse": "min"}
-"""Every metric of a result, and which scores are better."""
-LARGEST_ERROR = 1e150
-"""Of a function, so that the squares of many can be added."""
 MOST_RESULTS = 1000
 MOST_EPISODES = 4_000_000
 """Test episodes of all results of a record: what is read into memory at once."""
+
+MAIN_METRICS = [metric.name for metric in METRICS.values() if metric.main]
+
+
+def _main_metric(name: str) -> str:
+    if name not in MAIN_METRICS:
+        raise ValueError(f"must be {' or '.join(map(repr, MAIN_METRICS))}")
+    return name
+
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test", "train+val"]
 Amount = Annotated[float, Field(ge=0, le=1e10)]
-Error = Annotated[float, Field(ge=0, le=LARGEST_ERROR)]
+Error = Annotated[float, Field(ge=0, le=LARGEST_SCORE)]
+MainMetric = Annotated[str, AfterValidator(_main_metric), WithJsonSchema({"enum": MAIN_METRICS, "type": "string"})]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 Chunk = Annotated[int, Field(ge=1, le=2**20)]
 
@@ -121,7 +130,7 @@ class ResultPart(Part):
 
     id: Id
     test: TestSpec
-    metric: Literal["accuracy", "mse"]
+    metric: MainMetric
     direction: Literal["max", "min"]
     digest: Hash
     mean: float = ABSENT
@@ -141,8 +150,8 @@ class ResultPart(Part):
 
     @model_validator(mode="after")
     def _the_direction_is_that_of_the_metric(self) -> Self:
-        if self.direction != DIRECTIONS[self.metric]:
-            raise ValueError(f"direction of {self.metric} is {DIRECTIONS[self.metric]}")
+        if self.direction != (due := METRICS[self.metric].direction):
+            raise ValueError(f"direction of {self.metric} is {due}")
         return self
 
     @model_validator(mode="after")

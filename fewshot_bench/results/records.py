@@ -18,7 +18,8 @@ from fewshot_bench import arguments
 from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
 from fewshot_bench.inputs.plain_files import kind_at
 from fewshot_bench.inputs.strict_json import read_json
-from fewshot_bench.results.record_models import LARGEST_ERROR, checked
+from fewshot_bench.metrics import METRICS
+from fewshot_bench.results.record_models import checked
 from fewshot_bench.results.score_files import Scores, read_scores, write_scores
 from fewshot_bench.results.statistics import trials_of
 from fewshot_bench.text.printable import printable
@@ -119,9 +120,10 @@ def _unlike(scores: Scores, result: dict[str, Any]) -> str:
         return f"{len(scores):,} in place of {stated:,} episodes"
     if not np.isfinite(scores).all():
         return "one is not finite"
-    if scores.min() < 0 or scores.max() > (1 if result["metric"] == "accuracy" else LARGEST_ERROR):
-        return f"one is no {result['metric']}"
-    if result["metric"] == "accuracy" and result["test"].get("max_ways") is None:
+    metric = METRICS[result["metric"]]
+    if not (metric.holds(scores.min()) and metric.holds(scores.max())):
+        return f"one is no {metric.name}"
+    if metric.of_queries and result["test"].get("max_ways") is None:
         right = scores * trials_of(result)
         if np.abs(right - right.round()).max() > 1e-6:
             return "one is no share of the queries of an episode"

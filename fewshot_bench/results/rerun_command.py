@@ -15,6 +15,7 @@ from typing import Any
 from fewshot_bench.backbone_section import part_of
 from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.hashing import canonical_json
+from fewshot_bench.metrics import is_regression
 from fewshot_bench.plugins.registry import is_uninstalled
 from fewshot_bench.recipes import KEYS, VALIDATION
 from fewshot_bench.specs import TestSpec, TrainSpec
@@ -146,7 +147,7 @@ def _to_be_named(content: Content) -> dict[str, Any]:
 
 
 def _is_regression(result: Content) -> bool:
-    return bool(result["metric"] == "mse")
+    return is_regression(result["metric"])
 
 
 def _free(test: Content) -> dict[str, Any]:

@@ -26,13 +26,14 @@ from fewshot_bench.episodes.varying import VaryingSampler, sampler_of
 from fewshot_bench.identity import identify_result
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.metrics import main_metric
 from fewshot_bench.results.score_files import Scores
 from fewshot_bench.results.statistics import score_interval, trials_of
 from fewshot_bench.runs.checks.inductive import InductiveCheck, is_inductive
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.metrics import METRICS, check_finite
 from fewshot_bench.runs.plan import Plan, choose_plan
 from fewshot_bench.runs.requests.resolve import Resolved
+from fewshot_bench.runs.scores import check_finite
 from fewshot_bench.runs.testing import Ask, batch_size, episode_scores, prediction, scores_by_step, steps
 from fewshot_bench.runs.training import Trainer
 from fewshot_bench.specs import TestSpec
@@ -164,7 +165,7 @@ class Session:
 
     def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
         """The result of all episodes' scores, for the record."""
-        metric = METRICS[self.method.info.kind]
+        metric = main_metric(self.method.info.kind)
         sampler = self.test_source(spec).sampler
         made = {"test": spec.model_dump(), **_predictions(spec, sampler)}
         interval = score_interval([scores], trials=trials_of(made), metric=metric.name)
@@ -204,7 +205,8 @@ class Session:
         found = scores_by_step(self.method, source, conditions, spec.episodes, self.plan.test_chunk, check)
         for step, scores in enumerate([] if found is None else found, 1):
             check_finite(scores, f"test episodes after inner step {step}")
-        intervals = [] if found is None else [score_interval([scores], trials=0, metric="mse") for scores in found]
+        metric = main_metric("regression").name
+        intervals = [] if found is None else [score_interval([scores], trials=0, metric=metric) for scores in found]
         rows = [{"inner_steps": i, "mean": at.mean, "low": at.low, "high": at.high} for i, at in enumerate(intervals, 1)]
         return {"by_step": rows}
 

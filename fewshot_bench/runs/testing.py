@@ -23,7 +23,7 @@ from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.answers import checked_features, checked_scores
 from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.results.score_files import Scores
-from fewshot_bench.runs.metrics import episode_scores_of
+from fewshot_bench.runs.scores import episode_scores_of
 
 EMBED_AT_ONCE = 256
 """Images embedded at once: their maps stay in a CPU's cache."""
