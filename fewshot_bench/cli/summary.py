@@ -4,7 +4,7 @@ from typing import Any
 
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.metrics import METRICS, is_regression
-from fewshot_bench.results.records import Record
+from fewshot_bench.results.records import Record, measured
 from fewshot_bench.results.rerun_command import Places, again
 from fewshot_bench.results.statistics import Interval, score_interval, trials_of
 from fewshot_bench.results.tables import data_text, interval_text
@@ -19,18 +19,15 @@ def summary(made: list[tuple[Record, dict[str, Any]]], places: Places | None = N
     records, results = [record for record, _ in made], [result for _, result in made]
     first, result = made[0]
     test = result["test"]
-    scores = [record.scores(result["id"]) for record, result in made]
-    interval = score_interval(scores, trials=trials_of(result), metric=result["metric"])
     train_s = sum(record.content.get("cost", {}).get("train_s", 0) for record in records)
     test_s = sum(result.get("cost", {}).get("test_s", 0) for result in results)
     commands = [again(record.content, result, places) for record, result in made]
-    metric, regression = METRICS[result["metric"]], is_regression(result["metric"])
-    unit = f" {metric.unit}" if metric.unit else ""
+    regression = is_regression(result["metric"])
     task = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
     queries = f"functions, {test['queries']} query points" if regression else f"episodes, {test['queries']} queries a class"
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
-        metric.name: f"{interval_text(interval, metric.name)}{unit} ({interval.method})",
+        **{name: _score(made, name) for name in measured(result)},
         "method": printable(f"{_title(first)} on {data_text(test)}, {task}"),
         "protocol": f"{printable(test['protocol'])}, {test['episodes']:,} {queries}, normalisation {test['normalisation']}",
         **_by_step(results),
@@ -42,6 +39,14 @@ def summary(made: list[tuple[Record, dict[str, Any]]], places: Places | None = N
     width = max(map(len, lines)) + 2
     indent = "\n" + " " * width
     return "\n".join(f"{name:<{width}}{text.replace(chr(10), indent)}" for name, text in lines.items())
+
+
+def _score(made: list[tuple[Record, dict[str, Any]]], metric: str) -> str:
+    """The mean of a metric over all seeds and its interval."""
+    scores = [record.scores(result["id"], metric) for record, result in made]
+    interval = score_interval(scores, trials=trials_of(made[0][1]), metric=metric)
+    unit = f" {METRICS[metric].unit}".rstrip()
+    return f"{interval_text(interval, metric)}{unit} ({interval.method})"
 
 
 def _title(record: Record) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import EpisodeSize, span
 from fewshot_bench.hashing import canonical_json
-from fewshot_bench.metrics import METRICS, is_regression
+from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.statistics import Interval
@@ -129,11 +129,41 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     task = f"{size.shots} points" if is_regression(metric) else size.text
     return Table(
         title=f"{dataset}, {task}, protocol {protocol}",
-        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_columns(results)],
-        rows=[_row(*one) for one in zip(results, places, _differences(results), strict=True)],
+        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_extra_columns(results), *_columns(results)],
+        rows=[
+            _row(*one) | _extra_cells(one[0], _extras(results))
+            for one in zip(results, places, _differences(results), strict=True)
+        ],
         notes=_notes(protocol, results),
         about=about,
     )
+
+
+def _extra_columns(results: Sequence[Pooled]) -> list[Column]:
+    """The columns of each extra metric that a row has."""
+    columns = []
+    for name in _extras(results):
+        metric = METRICS[name]
+        columns.append(Column(name, metric.title, metric.definition, "right"))
+        ends = (("low", "Lower"), ("high", "Upper"))
+        columns += [
+            Column(f"{name}-{end}", f"{metric.label or name} {end}", f"{said} end of its interval.", "right", shown=False)
+            for end, said in ends
+        ]
+    return columns
+
+
+def _extras(results: Sequence[Pooled]) -> list[str]:
+    return [name for name in extra_metrics() if any(name in pooled.extra for pooled in results)]
+
+
+def _extra_cells(pooled: Pooled, names: Iterable[str]) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    for name in names:
+        found = pooled.extra.get(name)
+        cells[name] = Cell(found.mean, interval_text(found, name)) if found else Cell.of(None)
+        cells |= {f"{name}-{end}": Cell.of(getattr(found, end, None)) for end in ("low", "high")}
+    return cells
 
 
 def _columns(results: Sequence[Pooled]) -> list[Column]:

@@ -3,13 +3,16 @@
 Legend: T tasks, Q query images or points in all, N ways, D size of a regression target.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.episodes.sources import Source
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.metrics import Kind, main_metric
+from fewshot_bench.metrics import METRICS, Kind, main_metric
 from fewshot_bench.results.score_files import Scores
 
 
@@ -24,6 +27,22 @@ def episode_scores_of(outputs: Tensor, tasks: Tasks) -> Scores:
         raise FewshotError(f"The method's outputs have shape {list(outputs.shape)}, where {list(expected)} was expected.")
     scores = main_metric(tasks.kind).score(outputs, tasks.targets).double().cpu().numpy()
     return np.where(_answered(outputs, tasks.kind).cpu().numpy() & np.isfinite(scores), scores, np.nan)
+
+
+class ExtraScores:
+    """Collects the scores of extra metrics over the blocks of a test (`testing.Watch`)."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.blocks: dict[str, list[Scores]] = {name: [] for name in names}
+
+    def __call__(self, source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
+        """Score a block whose outputs are answers."""
+        for name, blocks in self.blocks.items():
+            blocks.append(METRICS[name].score(outputs, tasks.targets).double().cpu().numpy())
+
+    def found(self) -> dict[str, Scores]:
+        """The score of each episode [episodes], by metric."""
+        return {name: np.concatenate(blocks) for name, blocks in self.blocks.items()}
 
 
 def check_finite(scores: Scores, what: str) -> None:

@@ -39,6 +39,17 @@ Watch = Callable[[Source, int, Tasks, Tensor], None]
 """Called with each block of a test: its source, its first episode, its tasks and the outputs that are scored."""
 
 
+def watched_by(*watches: Watch | None) -> Watch:
+    """All that watch a test, in this order."""
+
+    def each(source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
+        for watch in watches:
+            if watch is not None:
+                watch(source, first, tasks, outputs)
+
+    return each
+
+
 @contextmanager
 def evaluated(method: Method, conditions: Conditions) -> Iterator[None]:
     """Ask a method inside as a test does: in evaluation mode, under these conditions, without gradients. Outside all is as

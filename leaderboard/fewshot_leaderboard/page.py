@@ -21,7 +21,7 @@ from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import MORE
 from fewshot_bench.errors import UsageError
 from fewshot_bench.hashing import short_hash
-from fewshot_bench.metrics import METRICS
+from fewshot_bench.metrics import METRICS, extra_metrics
 from fewshot_bench.results.pooling import Conflict
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.tables import Board, boards
@@ -136,7 +136,8 @@ def _columns(board: _Shown) -> list[Column]:
     printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
     first = [own[key] for key in ("rank", "method", "mean") if key in own]
     seen = [own["images"]] if "images" in own else []  # where the rows differ in them
-    return [*first, PLOT, *seen, own["episodes"], own["seeds"], *printed]
+    extra = [own[name] for name in extra_metrics() if name in own]
+    return [*first, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
 
 
 def _order(table: Table) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from fewshot_bench.episodes.size import MORE, EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import Method
 from fewshot_bench.learning.normalisation import TRAIN_MODES
+from fewshot_bench.metrics import METRICS
 from fewshot_bench.plugins import registry
 from fewshot_bench.recipes import Sections
 from fewshot_bench.runs.requests.accepted import check_accepted
@@ -50,13 +51,15 @@ def expand_test(
             "data": {**dataset.stated, **(dataset.unlike if isinstance(dataset, Dataset) else {})},
             "ways": wanted["ways"],
             "shots": wanted["shots"],
-            **{name: wanted[name] for name in MORE if wanted.get(name) is not None},
+            **{name: wanted[name] for name in (*MORE, "extra_metrics") if wanted.get(name) is not None},
             **rules,
             "normalisation": mode,
             "inner_steps": method_class.inner_steps(hparams) if wanted.get("inner_steps") is None else wanted["inner_steps"],
         }
     )
     check_episodes(protocol.name, EpisodeSize.of(spec))
+    if unfit := [one for one in spec.extra_metrics if METRICS[one].kind != kind_of(dataset)]:
+        raise UsageError(f"test.extra_metrics: {', '.join(unfit)} cannot be had of {name}, which is {kind_of(dataset)}.")
     if mode not in method_class.modes:
         allowed = ", ".join(sorted(method_class.modes))
         raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")

@@ -190,7 +190,7 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
     roots = request.data_root, request.test_data_root
     tested = other.build_like(run.dataset, sections["test_data"], *roots) if other else run.dataset
     wanted = sections["test"]
-    kept = {"protocol", "ways", "shots", "inner_steps"}
+    kept = {"protocol", "ways", "shots", "inner_steps", "extra_metrics"}
     if wanted.get("protocol", made.protocol) == made.protocol:  # another has conditions of its own
         kept |= {"queries", "episodes", "seed", "normalisation", *MORE}
     sections["test"] = made.model_dump(include=kept) | wanted
