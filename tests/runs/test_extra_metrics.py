@@ -1,4 +1,4 @@
-"""Extra metrics of a test: computed where they are asked for, kept by episode, checked when read, shown beside the main one."""
+"""Extra metrics of a test: computed where they are asked for, kept, checked when read, and shown."""
 
 import copy
 import json
@@ -139,7 +139,13 @@ def test_records_that_say_other_extra_scores_of_one_run_contradict_each_other(fo
 
 
 def extra_of(record: dict[str, Any]) -> Any:
+    """What the record says of them."""
     return record["results"][0]["extra"]
+
+
+def ece_of(record: dict[str, Any]) -> Any:
+    """What the record says of one."""
+    return extra_of(record)["ece"]
 
 
 DAMAGES: dict[str, tuple[Change, str]] = {
@@ -149,15 +155,15 @@ DAMAGES: dict[str, tuple[Change, str]] = {
     ),
     "one of two": (lambda record: extra_of(record).pop("ece"), "extra must hold what test.extra_metrics names"),
     "unknown": (
-        lambda record: extra_of(record).update(f1=extra_of(record)["ece"]),
+        lambda record: extra_of(record).update(f1=ece_of(record)),
         r"extra\.f1.* it takes macro-f1 and ece",
     ),
-    "above 1": (lambda record: extra_of(record)["ece"].update(mean=1.5, high=1.6), r"extra\.ece\.mean 1\.5 is no ece"),
-    "below 0": (lambda record: extra_of(record)["ece"].update(mean=-0.5, low=-0.6), r"extra\.ece\.mean -0\.5 is no ece"),
-    "a word": (lambda record: extra_of(record)["ece"].update(mean="0.5"), r"extra\.ece\.mean: .*valid number"),
-    "outside its interval": (lambda record: extra_of(record)["ece"].update(low=1.0), r"extra\.ece: low, mean and high"),
-    "no interval": (lambda record: extra_of(record)["ece"].pop("low"), r"extra\.ece\.low is missing"),
-    "another mean": (lambda record: extra_of(record)["ece"].update(mean=extra_of(record)["ece"]["high"]), "their mean is"),
+    "above 1": (lambda record: ece_of(record).update(mean=1.5, high=1.6), r"extra\.ece\.mean 1\.5 is no ece"),
+    "below 0": (lambda record: ece_of(record).update(mean=-0.5, low=-0.6), r"extra\.ece\.mean -0\.5 is no ece"),
+    "a word": (lambda record: ece_of(record).update(mean="0.5"), r"extra\.ece\.mean: .*valid number"),
+    "outside its interval": (lambda record: ece_of(record).update(low=1.0), r"extra\.ece: low, mean and high"),
+    "no interval": (lambda record: ece_of(record).pop("low"), r"extra\.ece\.low is missing"),
+    "another mean": (lambda record: ece_of(record).update(mean=ece_of(record)["high"]), "their mean is"),
 }
 
 
@@ -194,7 +200,7 @@ def test_scores_that_cannot_be_are_named(scores: np.ndarray | None, fault: str, 
 
 def test_a_metric_that_a_result_has_not_is_refused(folder: Path) -> None:
     """With those that it has."""
-    with pytest.raises(UsageError, match="has no 'f1'. It has: accuracy, ece, macro-f1"):
+    with pytest.raises(UsageError, match=r"has no 'f1'\. It has: accuracy, ece, macro-f1"):
         load_record(folder).scores(load_record(folder).results[0], "f1")
 
 
