@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,6 +20,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     Strict,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -26,11 +28,12 @@ from pydantic import (
 
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.inputs.strict_json import outside_bounds
+from fewshot_bench.metrics import Kind as Kind
+from fewshot_bench.metrics import extra_metrics
 from fewshot_bench.text.printable import printable
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
 Precision = Literal["highest", "tf32", "bfloat16"]
-Kind = Literal["classification", "regression"]
 Augmentation = Literal["crop", "resized-crop", "flip", "jitter", "rotate"]
 TRANSDUCTIVE_MODES = frozenset({"separate", "joint"})
 
@@ -40,6 +43,15 @@ Seed = Field(ge=0, lt=2**32)
 MOST_STEPS = 100_000
 """The most steps, epochs or iterations that a method may take on one task. The papers take up to a hundred."""
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+
+
+def _extra_metric(name: str) -> str:
+    if name not in extra_metrics():
+        raise ValueError(f"it takes {' and '.join(extra_metrics())}")
+    return name
+
+
+ExtraMetric = Annotated[str, AfterValidator(_extra_metric), WithJsonSchema({"enum": extra_metrics(), "type": "string"})]
 
 
 class Spec(BaseModel):
@@ -164,10 +176,7 @@ class TrainSpec(Spec):
     @field_validator("augment", mode="before")
     @classmethod
     def _a_word_is_an_augmentation(cls, given: Any) -> Any:
-        if isinstance(given, str) and "," in given:
-            written = shlex.quote(f"train.augment=[{given}]")
-            raise ValueError(f"several are written in brackets, as --set {written}")
-        return () if given is None else (given,) if isinstance(given, str) else given
+        return _words("train.augment", given)
 
     @field_validator("augment")
     @classmethod
@@ -274,12 +283,32 @@ class TestSpec(Spec):
     imbalanced: bool = False
     unlabelled: NonNegativeInt = 0
     distractors: NonNegativeInt = 0
-    later = frozenset({"max_ways", "max_shots", "imbalanced", "unlabelled", "distractors"})
+    extra_metrics: tuple[ExtraMetric, ...] = Field(default=(), strict=False)  # measured beside the main one (`metrics`)
+    later = frozenset({"max_ways", "max_shots", "imbalanced", "unlabelled", "distractors", "extra_metrics"})
+
+    @field_validator("extra_metrics", mode="before")
+    @classmethod
+    def _a_word_is_a_metric(cls, given: Any) -> Any:
+        return _words("test.extra_metrics", given)
+
+    @field_validator("extra_metrics")
+    @classmethod
+    def _each_metric_is_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(given)) < len(given):
+            raise ValueError("each metric is named once")
+        return tuple(sorted(given))  # another order is no other test
 
     @model_validator(mode="after")
     def _what_an_episode_holds_is_whole(self) -> Self:
         _check_bounds(self)
         return self
+
+
+def _words(key: str, given: Any) -> Any:
+    """A list of words, of which one may stand alone and none may be null."""
+    if isinstance(given, str) and "," in given:
+        raise ValueError(f"several are written in brackets, as --set {shlex.quote(f'{key}=[{given}]')}")
+    return () if given is None else (given,) if isinstance(given, str) else given
 
 
 def _check_bounds(spec: Validation | TrainSpec | TestSpec) -> None:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "fewshot_bench"
 PACKAGES = [CORE, *(ROOT / name / f"fewshot_{name}" for name in ("methods", "datasets", "leaderboard"))]
 FLOORS = (
-    ("text", "source", "cache", "engine", "hashing", "memory"),
+    ("text", "source", "cache", "engine", "hashing", "memory", "metrics"),
     ("errors", "table"),
     ("inputs", "storage", "threads"),
     ("specs", "backbone_section"),

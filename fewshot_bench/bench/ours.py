@@ -34,9 +34,9 @@ from fewshot_bench.episodes.sampling import EpisodeSampler
 from fewshot_bench.episodes.sources import TaskSource, to_float
 from fewshot_bench.episodes.varying import VaryingSampler
 from fewshot_bench.learning.base import Conditions
+from fewshot_bench.metrics import accuracy
 from fewshot_bench.request import Request
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.metrics import accuracies
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.session import Session
 from fewshot_bench.runs.testing import COMPARE_AT_ONCE, evaluated
@@ -231,7 +231,7 @@ class Scoring:
         started = time.perf_counter()
         for first in range(0, count, COMPARE_AT_ONCE):
             tasks = self.source.tasks(first, min(COMPARE_AT_ONCE, count - first))
-            accuracies(self.method.predict(tasks.without_query_labels()), tasks.targets)
+            accuracy(self.method.predict(tasks.without_query_labels()), tasks.targets).cpu()
         return time.perf_counter() - started
 
     def limit(self, peaks: limits.Peaks, count: int) -> float:

@@ -197,11 +197,11 @@ def _try_out(group: registry.Group, loaded: Any) -> str | None:
 def _result_text(record: "Record", result: dict[str, Any], *, disputed: bool) -> str:
     """The mean of its episodes' scores, and of what; none where another record says another."""
     from fewshot_bench.episodes.size import EpisodeSize
+    from fewshot_bench.metrics import METRICS
 
-    test, regression = result["test"], result["metric"] == "mse"
-    mean = float(record.scores(result["id"]).mean())
-    number = f"mse {mean:.3f}" if regression else f"{100 * mean:.2f} %"
-    size = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
+    test, metric = result["test"], METRICS[result["metric"]]
+    number = metric.text(float(record.scores(result["id"]).mean()))
+    size = f"{test['shots']} points" if metric.kind == "regression" else EpisodeSize.of(test).text
     return printable(f"{'not counted' if disputed else number} {test['dataset']} {test['protocol']} {size}")
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +43,7 @@ class Pooled:
     train: dict[str, Any]
     """The `TrainSpec` without its seed."""
     test: dict[str, Any]
-    """The `TestSpec`."""
+    """The `TestSpec` without its extra metrics, which change no other number."""
     source: str
     """Hash of the method's source in training."""
     engine: int
@@ -60,6 +60,8 @@ class Pooled:
     interval: Interval
     runs: tuple[Run, ...]
     """Sorted by seed."""
+    extra: dict[str, Interval] = field(default_factory=dict)
+    """By extra metric: those that every run has."""
 
     @cached_property
     def order(self) -> tuple[float, str]:
@@ -104,6 +106,8 @@ class _Entry:
     trials: float
     """Query predictions in one test episode."""
     scores: Scores
+    extra: dict[str, Scores]
+    """By extra metric."""
 
 
 def pool(records: Iterable[Record]) -> tuple[list[Pooled], list[Conflict]]:
@@ -140,7 +144,7 @@ def _entry(record: Record, result: dict[str, Any]) -> _Entry:
     source = str(content["method"]["source_sha256"])
     fields = {
         "train": train,
-        "test": dict(result["test"]),
+        "test": {name: value for name, value in result["test"].items() if name != "extra_metrics"},
         "source": source,
         "engine": int(content["engine"]),
         "scored_by": f"{result.get('source_sha256', source)}-{result.get('engine', content['engine'])}",
@@ -149,7 +153,9 @@ def _entry(record: Record, result: dict[str, Any]) -> _Entry:
         "direction": str(result["direction"]),
         "digest": str(result["digest"]),
     }
-    return _Entry(canonical_json(fields), Run(record, result), fields, trials_of(result), record.scores(result["id"]))
+    extra = {name: record.scores(result["id"], name) for name in result.get("extra", {})}
+    scores = record.scores(result["id"])
+    return _Entry(canonical_json(fields), Run(record, result), fields, trials_of(result), scores, extra)
 
 
 def _conflicts(entries: Iterable[_Entry]) -> list[Conflict]:
@@ -160,9 +166,19 @@ def _conflicts(entries: Iterable[_Entry]) -> list[Conflict]:
             alike[claim][id(entry)] = entry
     found = {}
     for same in alike.values():
-        if len(same) > 1 and len({(entry.key, entry.run.seed, entry.scores.tobytes()) for entry in same.values()}) > 1:
+        if len(same) > 1 and _differ(same.values()):
             found[frozenset(same)] = Conflict(tuple(entry.run for entry in same.values()))
     return sorted(found.values(), key=lambda conflict: conflict.key)
+
+
+def _differ(entries: Iterable[_Entry]) -> bool:
+    """Whether they say different things: of scores by an extra metric those that have them."""
+    said: dict[str, set[Hashable]] = defaultdict(set)
+    for entry in entries:
+        said[""].add((entry.key, entry.run.seed, entry.scores.tobytes()))
+        for name, scores in entry.extra.items():
+            said[name].add(scores.tobytes())
+    return any(len(different) > 1 for different in said.values())
 
 
 def _pooled(group: list[_Entry]) -> Pooled:
@@ -171,12 +187,18 @@ def _pooled(group: list[_Entry]) -> Pooled:
         seeds[entry.run.seed].append(entry)
     entries = [_first(seeds[seed]) for seed in sorted(seeds)]
     fields = entries[0].fields
-    interval = score_interval([entry.scores for entry in entries], trials=entries[0].trials, metric=fields["metric"])
-    return Pooled(**fields, interval=interval, runs=tuple(entry.run for entry in entries))
+    trials = entries[0].trials
+    interval = score_interval([entry.scores for entry in entries], trials=trials, metric=fields["metric"])
+    extra = {
+        name: score_interval([entry.extra[name] for entry in entries], trials=trials, metric=name)
+        for name in entries[0].extra
+        if all(name in entry.extra for entry in entries)
+    }
+    return Pooled(**fields, interval=interval, runs=tuple(entry.run for entry in entries), extra=extra)
 
 
 def _first(copies: list[_Entry]) -> _Entry:
-    """One of several records of the same, whatever came first."""
+    """One of several records of the same, whatever came first: one with the most metrics."""
     if len(copies) == 1:
         return copies[0]
-    return min(copies, key=lambda entry: (entry.run.run_id, canonical_json(entry.run.record.content)))
+    return min(copies, key=lambda entry: (-len(entry.extra), entry.run.run_id, canonical_json(entry.run.record.content)))

@@ -5,40 +5,50 @@ understands. Elsewhere a later version may have added a fact, which is left alon
 absent; an explicit null is allowed only where its type has `None`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
 from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.inputs.strict_json import LARGEST_NUMBER
+from fewshot_bench.metrics import LARGEST_SCORE, METRICS
 from fewshot_bench.results.stored_request import StoredRequest
-from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.specs import ExtraMetric, TestSpec, TrainSpec
 from fewshot_bench.text.printable import printable
 
 ABSENT: Any = None  # not checked where it is the default
 
-DIRECTIONS = {"accuracy": "max", "mse": "min"}
-"""Every metric of a result, and which scores are better."""
-LARGEST_ERROR = 1e150
-"""Of a function, so that the squares of many can be added."""
 MOST_RESULTS = 1000
-MOST_EPISODES = 4_000_000
-"""Test episodes of all results of a record: what is read into memory at once."""
+MOST_SCORES = 4_000_000
+"""Of the test episodes of all results of a record: what is read into memory at once."""
+
+MAIN_METRICS = [metric.name for metric in METRICS.values() if metric.main]
+
+
+def _main_metric(name: str) -> str:
+    if name not in MAIN_METRICS:
+        raise ValueError(f"must be {' or '.join(map(repr, MAIN_METRICS))}")
+    return name
+
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test", "train+val"]
 Amount = Annotated[float, Field(ge=0, le=1e10)]
-Error = Annotated[float, Field(ge=0, le=LARGEST_ERROR)]
+Error = Annotated[float, Field(ge=0, le=LARGEST_SCORE)]
+MainMetric = Annotated[str, AfterValidator(_main_metric), WithJsonSchema({"enum": MAIN_METRICS, "type": "string"})]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 Chunk = Annotated[int, Field(ge=1, le=2**20)]
 
@@ -100,6 +110,21 @@ class StepPart(Part):
     high: Error
 
 
+class ExtraPart(Part):
+    """The mean of an extra metric and its interval."""
+
+    mean: float
+    low: float
+    high: float
+    level: Annotated[float, Field(gt=0, lt=1)]
+    interval: str
+
+    @model_validator(mode="after")
+    def _an_interval_holds_its_mean(self) -> Self:
+        _check_interval(self.low, self.mean, self.high)
+        return self
+
+
 class TestCost(Part):
     """What a test took."""
 
@@ -113,7 +138,7 @@ class ResultPart(Part):
 
     id: Id
     test: TestSpec
-    metric: Literal["accuracy", "mse"]
+    metric: MainMetric
     direction: Literal["max", "min"]
     digest: Hash
     mean: float = ABSENT
@@ -121,6 +146,7 @@ class ResultPart(Part):
     high: float = ABSENT
     level: Annotated[float, Field(gt=0, lt=1)] = ABSENT
     interval: str = ABSENT
+    extra: dict[ExtraMetric, ExtraPart] = Field(default_factory=dict)
     predictions: PositiveInt = ABSENT
     source_sha256: Hash
     engine: PositiveInt
@@ -133,15 +159,24 @@ class ResultPart(Part):
 
     @model_validator(mode="after")
     def _the_direction_is_that_of_the_metric(self) -> Self:
-        if self.direction != DIRECTIONS[self.metric]:
-            raise ValueError(f"direction of {self.metric} is {DIRECTIONS[self.metric]}")
+        if self.direction != (due := METRICS[self.metric].direction):
+            raise ValueError(f"direction of {self.metric} is {due}")
         return self
 
     @model_validator(mode="after")
     def _an_interval_holds_its_mean(self) -> Self:
-        given = [one for one in (self.low, self.mean, self.high) if one is not None]
-        if given != sorted(given):
-            raise ValueError("low, mean and high must ascend")
+        _check_interval(self.low, self.mean, self.high)
+        return self
+
+    @model_validator(mode="after")
+    def _the_extra_metrics_are_those_of_the_test(self) -> Self:
+        if (due := set(self.test.extra_metrics)) != set(self.extra):
+            raise ValueError(f"extra must hold what test.extra_metrics names: {', '.join(sorted(due)) or 'nothing'}")
+        for name, one in self.extra.items():
+            if METRICS[name].kind != METRICS[self.metric].kind:
+                raise ValueError(f"extra.{name} is no metric of {METRICS[self.metric].kind}")
+            if not METRICS[name].holds(one.mean):
+                raise ValueError(f"extra.{name}.mean {one.mean:.6g} is no {name}")
         return self
 
     @model_validator(mode="after")
@@ -214,9 +249,21 @@ class RecordContent(Part):
 
     @model_validator(mode="after")
     def _so_many_episodes_are_read(self) -> Self:
-        if (episodes := sum(result.test.episodes for result in self.results)) > MOST_EPISODES:
-            raise ValueError(f"{episodes:,} test episodes are more than the {MOST_EPISODES:,} that are read")
+        if (scores := sum(scores_in(result.test) for result in self.results)) > MOST_SCORES:
+            raise ValueError(f"scores of {scores:,} test episodes are more than the {MOST_SCORES:,} that are read")
         return self
+
+
+def _check_interval(low: float | None, mean: float | None, high: float | None) -> None:
+    given = [one for one in (low, mean, high) if one is not None]
+    if given != sorted(given):
+        raise ValueError("low, mean and high must ascend")
+
+
+def scores_in(test: TestSpec | Mapping[str, Any]) -> int:
+    """How many scores a test leaves: one of each episode for its main metric and for each extra one."""
+    said = dict(test)
+    return int(said["episodes"] * (1 + len(said.get("extra_metrics", ()))))
 
 
 def checked(content: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:

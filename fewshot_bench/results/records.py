@@ -18,8 +18,9 @@ from fewshot_bench import arguments
 from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
 from fewshot_bench.inputs.plain_files import kind_at
 from fewshot_bench.inputs.strict_json import read_json
-from fewshot_bench.results.record_models import LARGEST_ERROR, checked
-from fewshot_bench.results.score_files import Scores, read_scores, write_scores
+from fewshot_bench.metrics import METRICS, Metric
+from fewshot_bench.results.record_models import checked, scores_in
+from fewshot_bench.results.score_files import Scores, group, groups, read_scores, write_scores
 from fewshot_bench.results.statistics import trials_of
 from fewshot_bench.text.printable import printable
 
@@ -94,39 +95,47 @@ class Record:
         """The result of that id, if it is there."""
         return next((result for result in self.results if result["id"] == result_id), None)
 
-    def scores(self, result: str | Mapping[str, Any]) -> Scores:
+    def scores(self, result: str | Mapping[str, Any], metric: str | None = None) -> Scores:
         """Score of each test episode [episodes] of a result, or of the result of that id: accuracy in [0, 1], or mean
-        squared error. Raises `UsageError` for an id that is not there, `DataError` where scores are missing or damaged, or
-        not what the result says."""
+        squared error; or by one of its extra metrics. Raises `UsageError` for an id or a metric that is not there,
+        `DataError` where scores are missing or damaged, or not what the result says."""
         wanted = result.get("id") if isinstance(result, Mapping) else result
         found = self.find(wanted) if isinstance(wanted, str) else None
         if found is None:
             there = ", ".join(one["id"] for one in self.results)
             raise UsageError(f"No result {arguments.shown(wanted)} in {_named(self.folder)}. There are: {there}.")
-        scores = self._scores.get(found["id"], np.empty(0))
-        if wrong := _unlike(scores, found):
-            raise DataError(f"{_named(self.folder)}: the scores of result {found['id']} are damaged: {wrong}.")
+        if (wanted := metric or found["metric"]) not in (has := measured(found)):
+            raise UsageError(f"Result {found['id']} has no {arguments.shown(wanted)}. It has: {', '.join(has)}.")
+        scores = self._scores.get(name := group(found["id"], wanted), np.empty(0))
+        if wrong := _unlike(scores, found, METRICS[wanted]):
+            raise DataError(f"{_named(self.folder)}: the scores of result {name} are damaged: {wrong}.")
         return scores
 
     @cached_property
     def _scores(self) -> dict[str, Scores]:
-        return read_scores(self.folder, sum(result["test"]["episodes"] for result in self.results))
+        return read_scores(self.folder, sum(scores_in(result["test"]) for result in self.results))
 
 
-def _unlike(scores: Scores, result: dict[str, Any]) -> str:
-    """In what scores are not those that a result states; empty where they may be."""
+def measured(result: Mapping[str, Any]) -> list[str]:
+    """The metrics of a result: the main one, then the extra ones by name."""
+    return [result["metric"], *sorted(result.get("extra", {}))]
+
+
+def _unlike(scores: Scores, result: dict[str, Any], metric: Metric) -> str:
+    """In what scores are not those that a result states for one of its metrics; empty where they may be."""
     if len(scores) != (stated := result["test"]["episodes"]):
         return f"{len(scores):,} in place of {stated:,} episodes"
     if not np.isfinite(scores).all():
         return "one is not finite"
-    if scores.min() < 0 or scores.max() > (1 if result["metric"] == "accuracy" else LARGEST_ERROR):
-        return f"one is no {result['metric']}"
-    if result["metric"] == "accuracy" and result["test"].get("max_ways") is None:
+    if not (metric.holds(scores.min()) and metric.holds(scores.max())):
+        return f"one is no {metric.name}"
+    if metric.of_queries and result["test"].get("max_ways") is None:
         right = scores * trials_of(result)
         if np.abs(right - right.round()).max() > 1e-6:
             return "one is no share of the queries of an episode"
     mean = float(scores.mean())
-    if (said := result.get("mean")) is not None and abs(said - mean) > 1e-9 * max(1.0, abs(mean)):
+    said = (result if metric.main else result["extra"][metric.name]).get("mean")
+    if said is not None and abs(said - mean) > 1e-9 * max(1.0, abs(mean)):
         return f"their mean is {mean:.6g}, where the record says {said:.6g}"
     return ""
 
@@ -189,7 +198,8 @@ def find_records(roots: Folder | Iterable[Folder], leave_out: Callable[[DataErro
         try:
             record = load_record(folder)
             for result in record.results:
-                record.scores(result["id"])
+                for metric in measured(result):
+                    record.scores(result["id"], metric)
         except DataError as error:
             leave_out(error)
         else:
@@ -201,9 +211,9 @@ def _named(path: Path) -> str:
     return printable(str(path), 1000)
 
 
-def add_result(record: Record, result: dict[str, Any], scores: Scores, *, replace: bool = False) -> Record:
-    """Add a result to a record on disk, beside those that others added since it was read; twice is once, or with `replace`
-    the new one in place of the old one.
+def add_result(record: Record, result: dict[str, Any], scores: Mapping[str, Scores], *, replace: bool = False) -> Record:
+    """Add a result, and its scores by metric, to a record on disk, beside those that others added since it was read; twice
+    is once, or with `replace` the new one in place of the old one.
 
     Raises `FewshotError` where the run was made again since: the result is of weights that are gone.
     """
@@ -215,7 +225,7 @@ def add_result(record: Record, result: dict[str, Any], scores: Scores, *, replac
             others = [result if one["id"] == result["id"] else one for one in present.results]
             results = others if present.find(result["id"]) else [*others, result]
             new = "record.json", present.content | {"results": results}
-            write_scores(record.folder, read_scores(record.folder) | {result["id"]: scores}, with_json=new)
+            write_scores(record.folder, read_scores(record.folder) | groups(result["id"], scores), with_json=new)
     remove_parts(record.folder, result["id"])
     return load_record(record.folder)
 

@@ -14,6 +14,7 @@ from fewshot_bench.backbone_section import part_of
 from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.errors import UsageError
 from fewshot_bench.hashing import canonical_json
+from fewshot_bench.metrics import is_regression
 from fewshot_bench.plugins.registry import is_uninstalled
 from fewshot_bench.recipes import KEYS, VALIDATION
 from fewshot_bench.request import Request, TestRequest, line, words
@@ -66,7 +67,7 @@ def request_of(content: Content) -> Request:
 def run_request(content: Content, result: Content, places: Places = Places()) -> Request:
     """What `fsbench run` is asked for to train a record's run and test it as in this result."""
     train, test, stored = content["train"], result["test"], StoredRequest.in_result(result)
-    regression = result["metric"] == "mse"
+    regression = is_regression(result["metric"])
     default = "standard-regression" if regression else "standard"
     return Request(
         method=_method(content),

@@ -1,6 +1,7 @@
 """`episodes.parquet`: the score of each test episode of a record's results, a row an episode.
 
-A Parquet file of a few kilobytes can hold millions of rows. What it says of itself is checked before anything is unpacked.
+The scores of an extra metric are rows of their own, under a name that is made of the result's id (`group`). A Parquet file
+of a few kilobytes can hold millions of rows: what it says of itself is checked before anything is unpacked.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,9 @@ import numpy.typing as npt
 
 from fewshot_bench.errors import DataError
 from fewshot_bench.inputs.strict_json import LONGEST_TEXT, read_bounded
+from fewshot_bench.metrics import METRICS, extra_metrics
 from fewshot_bench.results.parquet_sizes import unpacked_bytes
-from fewshot_bench.results.record_models import MOST_EPISODES, MOST_RESULTS
+from fewshot_bench.results.record_models import MOST_RESULTS, MOST_SCORES
 from fewshot_bench.storage import atomic, json_text, not_written
 from fewshot_bench.text.printable import printable
 
@@ -29,15 +31,27 @@ BYTES_A_ROW = 64
 SPARE_BYTES = 2**20
 SPARE_ROWS = 200_000
 """Of results that are in no `record.json`: an overwriting that was stopped leaves them."""
+MOST_GROUPS = MOST_RESULTS * (1 + len(extra_metrics()))
 _PLAIN = {"result": "BYTE_ARRAY", "episode": "INT32", "score": "DOUBLE"}
-"""The physical type of each column."""
+_TYPES = _PLAIN | dict.fromkeys(extra_metrics(), "DOUBLE")
+"""The physical type of each column, and of those that a part of a test has besides."""
 
 
-def read_scores(folder: Path, episodes: int | None = None) -> dict[str, Scores]:
-    """Every result's episode scores, by result id; raises `DataError` where the file is missing or damaged, or has far more
-    rows than `episodes` (None: than any record)."""
+def group(result_id: str, metric: str) -> str:
+    """The name under which the scores of a result stand: its id, and for those of an extra metric `<id>/<metric>`."""
+    return result_id if METRICS[metric].main else f"{result_id}/{metric}"
+
+
+def groups(result_id: str, scores: Mapping[str, Scores]) -> dict[str, Scores]:
+    """The scores of a result by the name of their group, from those by metric."""
+    return {group(result_id, metric): one for metric, one in scores.items()}
+
+
+def read_scores(folder: Path, due: int | None = None) -> dict[str, Scores]:
+    """Every result's episode scores, by `group`; raises `DataError` where the file is missing or damaged, or has far more
+    rows than are `due` (None: than any record)."""
     path = folder / NAME
-    most = MOST_EPISODES if episodes is None else min(episodes + SPARE_ROWS, MOST_EPISODES)
+    most = MOST_SCORES if due is None else min(due + SPARE_ROWS, MOST_SCORES)
     try:
         table = read_columns(path, list(_PLAIN), most)
     except FileNotFoundError:
@@ -55,17 +69,17 @@ def _by_result(path: Path, column: "pa.ChunkedArray") -> dict[str, Any]:
     """What selects the rows of each result."""
     encoded: Any = column.combine_chunks()
     try:
-        names = [str(name) for name in encoded.dictionary[: MOST_RESULTS + 1].to_pylist()]
+        names = [str(name) for name in encoded.dictionary[: MOST_GROUPS + 1].to_pylist()]
         places = np.asarray(encoded.indices)
     except (AttributeError, ValueError) as error:  # no dictionary of texts
         raise DataError(f"{_shown(path)} is damaged: column result: {printable(str(error))}.") from None
-    if len(names) > MOST_RESULTS or len(set(names)) < len(names):
+    if len(names) > MOST_GROUPS or len(set(names)) < len(names):
         raise DataError(f"{_shown(path)} is damaged: its results are too many, or not told apart.")
     return {name: places == place if len(names) > 1 else slice(None) for place, name in enumerate(names)}
 
 
 def write_scores(folder: Path, scores: Mapping[str, Scores], *, with_json: tuple[str, dict[str, Any]] | None = None) -> None:
-    """Write `episodes.parquet`: a row an episode (result, episode, score).
+    """Write `episodes.parquet`: a row an episode (result, episode, score), of scores by `group`.
 
     `with_json`, the name and the content of a JSON file, is written too, and neither file is replaced before both are on
     disk: a disk that is full leaves both as they were.
@@ -102,7 +116,7 @@ def read_columns(path: Path, columns: list[str], most: int) -> "pa.Table":
     content = read_bounded(path, SPARE_BYTES + BYTES_A_ROW * most)
     # As a buffer: one of pyarrow's threads reads a file of Python's, and aborts the process if that ends meanwhile.
     try:
-        texts = [name for name in columns if _PLAIN[name] == "BYTE_ARRAY"]
+        texts = [name for name in columns if _TYPES[name] == "BYTE_ARRAY"]
         metadata = pq.ParquetFile(pa.BufferReader(content), **_LIMITS).metadata
         _check_metadata(path, content, metadata, columns, most)
         file = pq.ParquetFile(pa.BufferReader(content), metadata=metadata, read_dictionary=texts, **_LIMITS)
@@ -125,13 +139,13 @@ def _check_metadata(path: Path, content: bytes, metadata: "pq.FileMetaData", col
     if not 0 <= metadata.num_rows <= most:
         raise DataError(f"{_shown(path)} is not read: it has {metadata.num_rows:,} rows, at most {most:,} are due.")
     schema = metadata.schema
-    names = [schema.column(i).path for i in range(min(metadata.num_columns, len(_PLAIN) + 1))]
+    names = [schema.column(i).path for i in range(min(metadata.num_columns, len(_TYPES) + 1))]
     for name in columns:
         if names.count(name) != 1:
             raise DataError(f"{_shown(path)} is damaged: it has no column {name}.")
         column = schema.column(names.index(name))
-        if column.physical_type != _PLAIN[name] or column.max_repetition_level or column.max_definition_level > 1:
-            raise DataError(f"{_shown(path)} is damaged: column {name} is not of {_PLAIN[name]}.")
+        if column.physical_type != _TYPES[name] or column.max_repetition_level or column.max_definition_level > 1:
+            raise DataError(f"{_shown(path)} is damaged: column {name} is not of {_TYPES[name]}.")
     room = SPARE_BYTES + BYTES_A_ROW * metadata.num_rows
     for group in range(metadata.num_row_groups):
         for name in columns:

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.errors import FewshotError
+from fewshot_bench.metrics import METRICS
 
 Scores = npt.NDArray[np.float64]
 
 ONE_SEED = "one seed: speaks of this checkpoint only"
-BOUNDS: dict[str, tuple[float, float]] = {"accuracy": (0.0, 1.0), "mse": (0.0, math.inf)}
-"""The values that a metric can take, by its name in the record; any other metric is taken to be unbounded."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,15 @@ class _Spread:
 def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "accuracy", level: float = 0.95) -> Interval:
     """The confidence interval of the mean score.
 
-    One seed: Student's t over its episodes. Several: two-way random effects, see `_crossed`. Accuracies that are all
-    equal: the exact binomial interval (Clopper & Pearson 1934) on the predictions of one seed's queries, because a
-    spread of zero over episodes is no certainty. Other metrics have no such model: where all are equal, low = high =
-    mean and `method` says so. Bounds are clipped to the metric's range.
+    One seed: Student's t over its episodes. Several: two-way random effects, see `_crossed`. Shares of the queries
+    (accuracies) that are all equal: the exact binomial interval (Clopper & Pearson 1934) on the predictions of one seed's
+    queries, because a spread of zero over episodes is no certainty. Other metrics have no such model: where all are equal,
+    low = high = mean and `method` says so. Bounds are clipped to the metric's range.
 
     Args:
         scores: one array [E] a training seed, all over the same episodes in the same order.
         trials: query predictions in one episode, on average where episodes differ in ways (`trials_of`).
-        metric: name of the metric, for its bounds.
+        metric: name of the metric, for its bounds; what is none of `metrics.METRICS` has none.
         level: confidence level in (0, 1).
 
     Raises:
@@ -66,11 +65,12 @@ def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "ac
     seeds, episodes = table.shape
     mean = float(table.mean())
     over = f"{episodes} episodes" + (f"; {ONE_SEED}" if seeds == 1 else f" crossed with {seeds} seeds")
+    known = METRICS.get(metric)
     if np.ptp(table) < 1e-12:
-        return _without_spread(mean, over, round(episodes * trials) if metric == "accuracy" else 0, level)
+        return _without_spread(mean, over, round(episodes * trials) if known and known.of_queries else 0, level)
     spread = _one_seed(table) if seeds == 1 else _crossed(table)
     half = _t_quantile(level, spread.freedom) * math.sqrt(spread.variance)
-    lowest, highest = BOUNDS.get(metric, (-math.inf, math.inf))
+    lowest, highest = (known.low, known.high) if known else (-math.inf, math.inf)
     method = f"{level:.0%} {spread.method} over {over}"
     return Interval(mean, max(mean - half, lowest), min(mean + half, highest), method, level)
 

@@ -8,6 +8,7 @@ from typing import Any
 from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import EpisodeSize, span
 from fewshot_bench.hashing import canonical_json
+from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.statistics import Interval
@@ -94,11 +95,11 @@ def _ranks(protocol: str) -> bool:
 
 
 def interval_text(interval: Interval, metric: str) -> str:
-    """`95.34 ± 0.15`, accuracies in percent; `100.000 (99.998–100.000)` where the interval is not symmetric.
+    """`95.34 ± 0.15` in the metric's unit of print; `100.000 (99.998–100.000)` where the interval is not symmetric.
 
     Two decimals, or as many as its half-width needs not to be shown as zero.
     """
-    mean, low, high = (value * _scale(metric) for value in (interval.mean, interval.low, interval.high))
+    mean, low, high = (value * METRICS[metric].scale for value in (interval.mean, interval.low, interval.high))
     half = (high - low) / 2
     if half <= 0:
         return f"{mean:.2f} (no interval)"
@@ -108,24 +109,12 @@ def interval_text(interval: Interval, metric: str) -> str:
     return f"{mean:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
-def _scale(metric: str) -> int:
-    return 100 if metric == "accuracy" else 1
-
-
 def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     """The table of results that share protocol, data set, size of episodes and metric; `named`: with the data's identity."""
     test, metric, direction = results[0].test, results[0].metric, results[0].direction
     protocol, dataset, size = test["protocol"], _data(results[0]), EpisodeSize.of(test)
     dataset += f" [{results[0].data.rpartition(' ')[2]}]" if named else ""
-    unit = " %" if metric == "accuracy" else ""
-    better = "higher" if direction == "max" else "lower"
-    score = Column(
-        "mean",
-        metric + unit,
-        f"Mean over test episodes and its confidence interval; {better} is better.",
-        "right",
-        leads=True,
-    )
+    score = Column("mean", METRICS[metric].title, METRICS[metric].definition, "right", leads=True)
     ranks = _ranks(protocol)
     places = _ranked(results) if ranks else [None] * len(results)
     about = {
@@ -137,14 +126,44 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
         "metric": metric,
         "direction": direction,
     }
-    task = f"{size.shots} points" if metric == "mse" else size.text
+    task = f"{size.shots} points" if is_regression(metric) else size.text
     return Table(
         title=f"{dataset}, {task}, protocol {protocol}",
-        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_columns(results)],
-        rows=[_row(*one) for one in zip(results, places, _differences(results), strict=True)],
+        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_extra_columns(results), *_columns(results)],
+        rows=[
+            _row(*one) | _extra_cells(one[0], _extras(results))
+            for one in zip(results, places, _differences(results), strict=True)
+        ],
         notes=_notes(protocol, results),
         about=about,
     )
+
+
+def _extra_columns(results: Sequence[Pooled]) -> list[Column]:
+    """The columns of each extra metric that a row has."""
+    columns = []
+    for name in _extras(results):
+        metric = METRICS[name]
+        columns.append(Column(name, metric.title, metric.definition, "right"))
+        ends = (("low", "Lower"), ("high", "Upper"))
+        columns += [
+            Column(f"{name}-{end}", f"{metric.label or name} {end}", f"{said} end of its interval.", "right", shown=False)
+            for end, said in ends
+        ]
+    return columns
+
+
+def _extras(results: Sequence[Pooled]) -> list[str]:
+    return [name for name in extra_metrics() if any(name in pooled.extra for pooled in results)]
+
+
+def _extra_cells(pooled: Pooled, names: Iterable[str]) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    for name in names:
+        found = pooled.extra.get(name)
+        cells[name] = Cell(found.mean, interval_text(found, name)) if found else Cell.of(None)
+        cells |= {f"{name}-{end}": Cell.of(getattr(found, end, None)) for end in ("low", "high")}
+    return cells
 
 
 def _columns(results: Sequence[Pooled]) -> list[Column]:
@@ -187,7 +206,7 @@ def _trained(train: Mapping[str, Any], metric: str) -> str | None:
     if train["batch_size"] is not None:
         return f"all classes, batches of {train['batch_size']}"
     size = EpisodeSize.of(train)
-    return f"{span(size.shots, size.max_shots)} points" if metric == "mse" else size.text
+    return f"{span(size.shots, size.max_shots)} points" if is_regression(metric) else size.text
 
 
 def _images(train: Mapping[str, Any]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from fewshot_bench.errors import DataError, FewshotError, UsageError, reason_of
 from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record, load_record
+from fewshot_bench.results.score_files import groups
 from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import load_tensors, save_tensors
 from fewshot_bench.runs.checks.memory_need import check_image
@@ -112,7 +113,7 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
     result["request"] = _stored(request).as_json()
     write_splits(folder, resolved)
-    replace_record(folder, record_content(session, request, at, result, started), {result["id"]: scores})
+    replace_record(folder, record_content(session, request, at, result, started), groups(result["id"], scores))
     state.unlink(missing_ok=True)
     return load_record(folder)
 

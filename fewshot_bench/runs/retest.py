@@ -11,8 +11,8 @@ from torch import Tensor
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.request import TestRequest, words
-from fewshot_bench.results.record_models import MOST_EPISODES
-from fewshot_bench.results.records import Record, add_result, load_record
+from fewshot_bench.results.record_models import MOST_SCORES, scores_in
+from fewshot_bench.results.records import Record, add_result, load_record, measured
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import differences, listed, load_tensors, weights_sha256
@@ -31,16 +31,17 @@ from fewshot_bench.threads import one_thread_at_a_time, told
 
 MANY = 100_000
 """Test episodes that can take a day: no task takes a second, but where one step is for a large network."""
-BYTES_AN_EPISODE = 8
-"""About, of the scores on disk."""
+BYTES_A_SCORE = 8
+"""About, on disk."""
 OnExisting = Literal["reuse", "error", "overwrite"]
 
 
 def check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> None:
     """Refuse a test whose scores, beside those of the results that are present, would not be read back."""
-    if sum(result["test"]["episodes"] for result in present) + spec.episodes > MOST_EPISODES:
+    if sum(scores_in(result["test"]) for result in present) + scores_in(spec) > MOST_SCORES:
         raise UsageError(
-            f"A record holds at most {MOST_EPISODES:,} test episodes in all: lower --episodes {spec.episodes:,}."
+            f"A record holds at most {MOST_SCORES:,} test episodes in all, each counted once a metric: "
+            f"lower --episodes {spec.episodes:,}."
         )
 
 
@@ -79,7 +80,8 @@ def resolve_test(folder: Path, request: TestRequest, on_existing: str = "reuse")
     made = TestSpec.checked(first["test"])
     train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
     for result in record.results:  # what this one is added to, found out before any work
-        record.scores(result["id"])
+        for metric in measured(result):
+            record.scores(result["id"], metric)
     if "plan" not in record.content:
         raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
     more = {} if on_existing == "reuse" else {"on_existing": on_existing}
@@ -180,4 +182,4 @@ def with_command(content: Mapping[str, Any], result: dict[str, Any], stored: Sto
 
 def check_writable_test(folder: Path, spec: TestSpec) -> None:
     """Find out before a test whether its result can be written; raises `FewshotError`."""
-    check_writable(folder, {"record.json": 1, "episodes.parquet": BYTES_AN_EPISODE * spec.episodes})
+    check_writable(folder, {"record.json": 1, "episodes.parquet": BYTES_A_SCORE * scores_in(spec)})

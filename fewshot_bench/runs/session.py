@@ -1,7 +1,7 @@
 """A run with its data open: what training and testing need."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,15 @@ from fewshot_bench.episodes.varying import VaryingSampler, sampler_of
 from fewshot_bench.identity import identify_result
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.metrics import Metric, main_metric
 from fewshot_bench.results.score_files import Scores
-from fewshot_bench.results.statistics import score_interval, trials_of
+from fewshot_bench.results.statistics import Interval, score_interval, trials_of
 from fewshot_bench.runs.checks.inductive import InductiveCheck, is_inductive
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.metrics import METRICS, check_finite
 from fewshot_bench.runs.plan import Plan, choose_plan
 from fewshot_bench.runs.requests.resolve import Resolved
-from fewshot_bench.runs.testing import Ask, batch_size, episode_scores, prediction, scores_by_step, steps
+from fewshot_bench.runs.scores import ExtraScores, check_finite
+from fewshot_bench.runs.testing import Ask, batch_size, episode_scores, prediction, scores_by_step, steps, watched_by
 from fewshot_bench.runs.training import Trainer
 from fewshot_bench.specs import TestSpec
 
@@ -137,22 +138,29 @@ class Session:
         sources = [self.source(spec.split, one, spec.seed, augment) for one in each]
         return VaryingShots(sources, spec.meta_batch_size, spec.seed)
 
-    def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], Scores]:
-        """Test under `spec`: the result for the record, and the score of each episode."""
+    def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], dict[str, Scores]]:
+        """Test under `spec`: the result for the record, and the score of each episode by metric."""
         scores, test_s = self.score(spec, range(spec.episodes), listener)
         return self.result(spec, scores, test_s), scores
 
-    def score(self, spec: TestSpec, part: range, listener: Listener) -> tuple[Scores, float]:
-        """Score of each episode of `part`, which begins and ends between batches (`batch_size`), and the time taken [s]."""
+    def score(self, spec: TestSpec, part: range, listener: Listener) -> tuple[dict[str, Scores], float]:
+        """Score of each episode of `part`, which begins and ends between batches (`batch_size`), by the main metric and each
+        that the test asks for besides, and the time taken [s]."""
         source, conditions = self.test_source(spec), self._conditions(spec)
-        check = self._inductive(spec, source, part)
+        extra = ExtraScores(spec.extra_metrics)
+        watch = watched_by(extra, self._inductive(spec, source, part))
         listener.testing(len(part))
         started, scores = time.perf_counter(), np.empty(0)
-        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk, part, check):
+        for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk, part, watch):
             scores = np.concatenate([scores, block])
             listener.tested(scores)
         check_finite(scores, "test episodes")
-        return scores, time.perf_counter() - started
+        return {self.metric.name: scores, **extra.found()}, time.perf_counter() - started
+
+    @property
+    def metric(self) -> Metric:
+        """What every test measures."""
+        return main_metric(self.method.info.kind)
 
     def _inductive(
         self, spec: TestSpec, source: Source, part: range | None = None, ask: Ask = prediction
@@ -162,22 +170,19 @@ class Session:
             return None
         return InductiveCheck(self.method, spec, self._conditions(spec), source, part, ask)
 
-    def result(self, spec: TestSpec, scores: Scores, test_s: float) -> dict[str, Any]:
-        """The result of all episodes' scores, for the record."""
-        metric = METRICS[self.method.info.kind]
+    def result(self, spec: TestSpec, scores: Mapping[str, Scores], test_s: float) -> dict[str, Any]:
+        """The result of all episodes' scores by metric, for the record."""
         sampler = self.test_source(spec).sampler
         made = {"test": spec.model_dump(), **_predictions(spec, sampler)}
-        interval = score_interval([scores], trials=trials_of(made), metric=metric.name)
+        intervals = {name: score_interval([one], trials=trials_of(made), metric=name) for name, one in scores.items()}
+        interval = intervals.pop(self.metric.name)
         return {
             "id": result_id(replace(self.resolved, test=spec)),
             **made,
-            "metric": metric.name,
-            "direction": metric.direction,
-            "mean": interval.mean,
-            "low": interval.low,
-            "high": interval.high,
-            "level": interval.level,
-            "interval": interval.method,
+            "metric": self.metric.name,
+            "direction": self.metric.direction,
+            **_interval(interval),
+            **({"extra": {name: _interval(one) for name, one in intervals.items()}} if intervals else {}),
             "digest": sampler.digest(spec.episodes),
             "source_sha256": self.resolved.source_sha256,
             "engine": ENGINE,
@@ -202,9 +207,10 @@ class Session:
         source, conditions = self.test_source(spec), self._conditions(spec)
         check = self._inductive(spec, source, ask=steps)
         found = scores_by_step(self.method, source, conditions, spec.episodes, self.plan.test_chunk, check)
-        for step, scores in enumerate([] if found is None else found, 1):
+        each = [] if found is None else list(found)
+        for step, scores in enumerate(each, 1):
             check_finite(scores, f"test episodes after inner step {step}")
-        intervals = [] if found is None else [score_interval([scores], trials=0, metric="mse") for scores in found]
+        intervals = [score_interval([scores], trials=0, metric=self.metric.name) for scores in each]
         rows = [{"inner_steps": i, "mean": at.mean, "low": at.low, "high": at.high} for i, at in enumerate(intervals, 1)]
         return {"by_step": rows}
 
@@ -225,6 +231,11 @@ def result_id(resolved: Resolved) -> str:
     code that scores it."""
     other = None if resolved.test_data is resolved.dataset else resolved.test_data.identity()
     return identify_result(resolved.test, other, resolved.source_sha256)
+
+
+def _interval(interval: Interval) -> dict[str, Any]:
+    about = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    return {**about, "level": interval.level, "interval": interval.method}
 
 
 def _predictions(spec: TestSpec, sampler: Sampler) -> dict[str, int]:

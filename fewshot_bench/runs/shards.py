@@ -9,7 +9,7 @@ Bits may still differ between processors of different kinds, as they do for whol
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.inputs.strict_json import parse_json
+from fewshot_bench.metrics import METRICS
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest
 from fewshot_bench.results.records import Record, add_result, load_record, part_files, remove_parts
@@ -84,7 +85,8 @@ class Standing:
 class Part:
     """What one shard leaves."""
 
-    scores: Scores
+    scores: dict[str, Scores]
+    """By metric, the main one first."""
     test_s: float
 
 
@@ -98,6 +100,13 @@ class Parts:
     episodes: int
     batch: int
     count: int
+    metrics: Sequence[str]
+    """The main one first."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column of each metric."""
+        return {name: "score" if METRICS[name].main else name for name in self.metrics}
 
     def path(self, index: int) -> Path:
         """Where part `index` lies."""
@@ -116,7 +125,8 @@ class Parts:
 
         about = self.about(index) | {"test_s": part.test_s}
         episodes = np.arange(*about["episodes"], dtype=np.int32)
-        table = pa.table({"episode": episodes, "score": part.scores}, metadata={"about": json.dumps(about)})
+        scores = {column: part.scores[metric] for metric, column in self.columns.items()}
+        table = pa.table({"episode": episodes, **scores}, metadata={"about": json.dumps(about)})
         with atomic(self.path(index)) as temporary, temporary.open("wb") as file:
             pq.write_table(table, file, compression="zstd")
 
@@ -124,9 +134,10 @@ class Parts:
         """Part `index`, or None where it is not there; raises `DataError` for one that is damaged or not of this test."""
         path, wanted = self.path(index), self.about(index)
         try:
-            table = read_columns(path, ["episode", "score"], self.episodes)
+            table = read_columns(path, ["episode", *self.columns.values()], self.episodes)
             about = dict(parse_json((table.schema.metadata or {})[b"about"], path.name))
-            part = Part(np.asarray(table["score"], np.float64), float(about["test_s"]))
+            scores = {metric: np.asarray(table[column], np.float64) for metric, column in self.columns.items()}
+            part = Part(scores, float(about["test_s"]))
         except FileNotFoundError:
             return None
         except (DataError, KeyError, TypeError, ValueError) as error:
@@ -136,8 +147,8 @@ class Parts:
                 raise DataError(
                     f"{path.name} was computed from something else ({key} {printable(str(theirs))}, here {ours})"
                 )
-        if len(part.scores) != wanted["episodes"][1] - wanted["episodes"][0]:
-            raise DataError(f"{path.name} has {len(part.scores)} scores for episodes {wanted['episodes']}")
+        if table.num_rows != wanted["episodes"][1] - wanted["episodes"][0]:
+            raise DataError(f"{path.name} has {table.num_rows} scores for episodes {wanted['episodes']}")
         return part
 
 
@@ -155,7 +166,8 @@ def test_shard(folder: Path, request: TestRequest, listener: Listener) -> Standi
     check_writable_test(folder, spec)
     batch = session.batch_size(spec)
     episodes = shard.part(spec.episodes, batch)
-    parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count)
+    metrics = [session.metric.name, *spec.extra_metrics]
+    parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count, metrics)
     if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:
         listener.note(f"Already there: part {shard}.")
     else:
@@ -174,7 +186,7 @@ def _merge(
         merged = record.find(parts.result_id) is not None
         _note_others(parts, listener)
         return Standing(record, parts.result_id, [] if merged else [i for i, part in found.items() if part is None])
-    scores = np.concatenate([part.scores for part in there])
+    scores = {metric: np.concatenate([part.scores[metric] for part in there]) for metric in parts.metrics}
     result = session.result(spec, scores, sum(part.test_s for part in there))
     write_splits(parts.folder, session.resolved)
     return Standing(add_result(record, with_command(record.content, result, stored), scores), parts.result_id, [])

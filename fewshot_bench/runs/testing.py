@@ -23,7 +23,7 @@ from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.answers import checked_features, checked_scores
 from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.results.score_files import Scores
-from fewshot_bench.runs.metrics import episode_scores_of
+from fewshot_bench.runs.scores import episode_scores_of
 
 EMBED_AT_ONCE = 256
 """Images embedded at once: their maps stay in a CPU's cache."""
@@ -37,6 +37,17 @@ Ask = Callable[[Method, Tasks], Tensor | None]
 """What is asked of a method about tasks: outputs [T, Q, ...], a task and a query at the front."""
 Watch = Callable[[Source, int, Tasks, Tensor], None]
 """Called with each block of a test: its source, its first episode, its tasks and the outputs that are scored."""
+
+
+def watched_by(*watches: Watch | None) -> Watch:
+    """All that watch a test, in this order."""
+
+    def each(source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
+        for watch in watches:
+            if watch is not None:
+                watch(source, first, tasks, outputs)
+
+    return each
 
 
 @contextmanager

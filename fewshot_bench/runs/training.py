@@ -24,10 +24,11 @@ from fewshot_bench.episodes.sources import Source
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.answers import checked_loss
 from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.metrics import main_metric
 from fewshot_bench.runs.checkpoint import load_tensors, prefixed, save_tensors, under
-from fewshot_bench.runs.metrics import METRICS, check_finite
 from fewshot_bench.runs.optimisers import learning_rate, optimiser_of
 from fewshot_bench.runs.plan import Plan
+from fewshot_bench.runs.scores import check_finite
 from fewshot_bench.runs.testing import episode_scores
 from fewshot_bench.specs import TrainSpec
 
@@ -202,7 +203,7 @@ class Trainer:
         scores = np.concatenate(list(blocks))
         check_finite(scores, f"validation episodes after update {self.at.update:,}")
         score = self.at.last_score = float(scores.mean())
-        metric = METRICS[self.method.info.kind]
+        metric = main_metric(self.method.info.kind)
         if not self.at.best_update or metric.better(score, than=self.at.best_score):
             self.at.best_score, self.at.best_update, self.best = score, self.at.update, self._weights()
         return score

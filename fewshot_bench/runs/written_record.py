@@ -7,12 +7,13 @@ from typing import Any
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError
 from fewshot_bench.request import Request
+from fewshot_bench.results.record_models import scores_in
 from fewshot_bench.results.records import SCHEMA, load_record, locked
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.score_files import Scores, read_scores, write_scores
 from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.provenance import environment, now, peak_mib
-from fewshot_bench.runs.retest import BYTES_AN_EPISODE
+from fewshot_bench.runs.retest import BYTES_A_SCORE
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.runs.training import STATE, Progressed
 from fewshot_bench.source.source_hash import VERSION
@@ -23,7 +24,7 @@ def written_sizes(session: Session) -> dict[str, int]:
     resolved = session.resolved
     weights = sum(tensor.untyped_storage().nbytes() for tensor in session.method.state_dict().values())
     state = {STATE: 4 * weights, "log.jsonl": 1} if session.method.trained else {}  # best weights too, and two moments
-    written = {"checkpoint.safetensors": weights, "episodes.parquet": BYTES_AN_EPISODE * resolved.test.episodes}
+    written = {"checkpoint.safetensors": weights, "episodes.parquet": BYTES_A_SCORE * scores_in(resolved.test)}
     return state | written | {"record.json": 1, f"split-{result_id(resolved)}.csv": 1}
 
 
@@ -73,7 +74,8 @@ def record_content(
 
 
 def replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:
-    """Write a record; one that was there stays readable, its scores beside the new ones, until it is replaced."""
+    """Write a record and its scores by `group`; one that was there stays readable, its scores beside the new ones, until it
+    is replaced."""
     kept: dict[str, Scores] = {}
     with locked(folder):
         if (folder / "record.json").is_file():
@@ -83,4 +85,5 @@ def replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scor
     if kept.keys() - scores.keys():
         with locked(folder):  # the new record: another process may have added to it
             held = load_record(folder)
-            write_scores(folder, {name: one for name, one in read_scores(folder).items() if held.find(name)})
+            there = read_scores(folder).items()
+            write_scores(folder, {name: one for name, one in there if held.find(name.partition("/")[0])})

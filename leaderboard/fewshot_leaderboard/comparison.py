@@ -17,6 +17,7 @@ from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import MORE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.inputs import plain_yaml
+from fewshot_bench.metrics import METRICS, is_regression
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record
@@ -28,7 +29,7 @@ from fewshot_bench.specs import TRANSDUCTIVE_MODES, TrainSpec
 from fewshot_bench.table import Cell, Column, Table
 from fewshot_leaderboard.published import TRANSDUCTIVE, VARIANTS, Published, all_published, published, published_name
 
-BAND = 0.01  # accuracy: how far a measured number may lie from a printed one that has no interval
+BAND = 0.01  # of shares of the queries: how far a measured number may lie from a printed one that has no interval
 
 COLUMNS = (
     Column("method", "method", "Name of the plugin.", leads=True),
@@ -83,7 +84,7 @@ class Measured:
     @property
     def benchmark(self) -> Benchmark:
         """What was measured."""
-        ways = self.about["ways"] if self.about["metric"] == "accuracy" else None
+        ways = None if is_regression(self.about["metric"]) else self.about["ways"]
         return self.about["dataset"], ways, self.about["shots"]
 
     @property
@@ -269,13 +270,13 @@ def _cost(content: Mapping[str, Any]) -> str | None:
 
 def compared(mean: float, half_width: float, printed: Published) -> tuple[str, bool | None]:
     """Measured minus published in the unit of print, and whether they agree; None where nothing says so."""
-    scale = 100 if printed.metric == "accuracy" else 1
+    scale = METRICS[printed.metric].scale
     difference = mean - printed.value
     text = f"{difference * scale:+.2f}".replace("-", "−")
     if printed.interval is not None:
         both = math.hypot(half_width, printed.interval)
         return f"{text} ± {both * scale:.2f}", abs(difference) <= both
-    if printed.metric != "accuracy":
+    if not METRICS[printed.metric].of_queries:
         return text, None
     return f"{text} (band ± {BAND * scale:.0f})", abs(difference) <= BAND
 

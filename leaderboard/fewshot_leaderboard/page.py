@@ -21,6 +21,7 @@ from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import MORE
 from fewshot_bench.errors import UsageError
 from fewshot_bench.hashing import short_hash
+from fewshot_bench.metrics import METRICS, extra_metrics
 from fewshot_bench.results.pooling import Conflict
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.tables import Board, boards
@@ -135,7 +136,8 @@ def _columns(board: _Shown) -> list[Column]:
     printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
     first = [own[key] for key in ("rank", "method", "mean") if key in own]
     seen = [own["images"]] if "images" in own else []  # where the rows differ in them
-    return [*first, PLOT, *seen, own["episodes"], own["seeds"], *printed]
+    extra = [own[name] for name in extra_metrics() if name in own]
+    return [*first, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
 
 
 def _order(table: Table) -> tuple[Any, ...]:
@@ -145,7 +147,7 @@ def _order(table: Table) -> tuple[Any, ...]:
 
 
 def _board(table: Table) -> _Shown:
-    scale = 100 if table.about["metric"] == "accuracy" else 1
+    scale = METRICS[table.about["metric"]].scale
     rows = [_row(dict(cells), table.about, scale) for cells in table.rows]
     axis = Axis.around([[row.mean, row.low, row.high, row.printed] for row in rows])
     csv = "data:text/csv;charset=utf-8," + quote(table.csv())

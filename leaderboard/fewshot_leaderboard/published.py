@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from fewshot_bench.metrics import METRICS, is_regression
 from fewshot_bench.specs import TRANSDUCTIVE_MODES
 
 VARIANTS = {("maml", "first_order"): "fomaml", ("matching-networks", "fce"): "matching-networks-fce"}
@@ -63,7 +64,7 @@ def published(
     `method` is the published name; `ways` do not matter for regression. A number printed of a training with so many shots
     stands beside no other training.
     """
-    found = all_published().get((method, dataset, ways if metric == "accuracy" else None, shots))
+    found = all_published().get((method, dataset, None if is_regression(metric) else ways, shots))
     if found is None or found.metric != metric:
         return None
     return found if found.train_shots in (None, train_shots) else None
@@ -81,7 +82,7 @@ def all_published() -> dict[tuple[str, str, int | None, int], Published]:
 
 
 def _read(row: dict[str, str]) -> Published:
-    unit = 100 if row["metric"] == "accuracy" else 1
+    unit = METRICS[row["metric"]].scale
     return Published(
         value=float(row["value"]) / unit,
         text=row["value"] + (f" ± {row['ci95']}" if row["ci95"] else ""),

@@ -18,8 +18,8 @@ from fewshot_bench import kernels
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.learning.base import Conditions, Method
+from fewshot_bench.metrics import accuracy
 from fewshot_bench.plugins import registry
-from fewshot_bench.runs.metrics import accuracies
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Kind
 
 METHODS = [*sorted(name for name, plugin in registry.registered("methods").items() if not plugin.missing()), *VARIANTS]
@@ -230,7 +230,7 @@ def test_accuracy_is_chance_where_labels_are_shuffled_between_images(name: str, 
     method = for_test(build(name, shots=shots))
     scores = torch.cat([predicted(method, wrong.some(slice(i, i + 30))) for i in range(0, count, 30)])
     # A shuffle may answer a whole class rightly or wrongly: as many draws of probability 1/5 as all tasks have classes.
-    assert accuracies(scores, tasks.targets).mean() == pytest.approx(0.2, abs=4 * (0.16 / (5 * count)) ** 0.5)
+    assert accuracy(scores, tasks.targets).mean() == pytest.approx(0.2, abs=4 * (0.16 / (5 * count)) ** 0.5)
 
 
 @pytest.mark.parametrize(("name", "kind"), TRAINED_WITH_KIND)

@@ -17,10 +17,8 @@ from fewshot_bench.errors import DataError, FewshotError
 from fewshot_bench.request import TestRequest
 from fewshot_bench.results.pooling import conflicts_of
 from fewshot_bench.results.record_folders import Reading
-from fewshot_bench.results.record_models import DIRECTIONS
 from fewshot_bench.results.records import find_records, load_record
 from fewshot_bench.results.tables import boards
-from fewshot_bench.runs.metrics import METRICS
 from fewshot_bench.runs.retest import resolve_test
 from fewshot_bench.table import render
 from fewshot_leaderboard.comparison import comparison_tables
@@ -296,11 +294,6 @@ def test_a_missing_file_of_scores_is_named_with_what_it_holds(tmp_path: Path) ->
     (record.folder / "episodes.parquet").unlink()
     with pytest.raises(DataError, match=r"episodes\.parquet is missing: it holds the score of each test episode"):
         find_records([tmp_path])
-
-
-def test_metrics_and_their_directions_are_those_of_a_record() -> None:
-    """One word each."""
-    assert {metric.name: metric.direction for metric in METRICS.values()} == DIRECTIONS
 
 
 READERS = {

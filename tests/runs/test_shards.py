@@ -357,7 +357,7 @@ def test_results_that_many_add_at_once_are_all_kept(folder: Path) -> None:
     others = [another(first, engine) for engine in range(100, 116)]
     names = [one["id"] for one in others]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda one: add_result(record, one, record.scores(first["id"])), others))
+        list(pool.map(lambda one: add_result(record, one, {"accuracy": record.scores(first["id"])}), others))
     assert sorted(result["id"] for result in load_record(folder).results[1:]) == sorted(names)
     assert sorted(read_scores(folder)) == sorted([record.results[0]["id"], *names])
 
@@ -368,7 +368,7 @@ def test_who_waited_for_a_record_that_was_replaced_waits_for_the_new_one(folder:
     new = another(record.results[0], 99)
     with ThreadPoolExecutor(1) as pool, ExitStack() as second:
         with locked(folder):
-            waiting = pool.submit(add_result, record, new, record.scores(record.results[0]["id"]))
+            waiting = pool.submit(add_result, record, new, {"accuracy": record.scores(record.results[0]["id"])})
             time.sleep(0.1)
             write_json(folder / "record.json", record.content)
             second.enter_context(locked(folder))
@@ -392,7 +392,7 @@ def test_a_result_of_weights_that_are_gone_is_not_added(folder: Path) -> None:
     again = record.content | {"provenance": record.content["provenance"] | {"started": "later"}}
     write_json(folder / "record.json", again)
     with pytest.raises(FewshotError, match="was made again meanwhile"):
-        add_result(record, {"id": "new"}, np.ones(3))
+        add_result(record, {"id": "new"}, {"accuracy": np.ones(3)})
     assert load_record(folder).content == again
 
 

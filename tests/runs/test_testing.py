@@ -21,8 +21,9 @@ from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.base import Conditions, Method, MethodInfo, NoHparams
 from fewshot_bench.learning.embedding import EmbeddingMethod
 from fewshot_bench.learning.hparams import build_hparams
+from fewshot_bench.metrics import accuracy
 from fewshot_bench.runs import testing
-from fewshot_bench.runs.metrics import accuracies, check_finite, episode_scores_of
+from fewshot_bench.runs.scores import check_finite, episode_scores_of
 from fewshot_bench.runs.testing import batch_size, embedded, episode_scores, evaluated, used_images
 from fewshot_methods.backbones.conv4 import Conv4
 from fewshot_methods.nearest_centroid import NearestCentroid
@@ -169,14 +170,14 @@ def test_accuracies_are_those_of_scikit_learn() -> None:
     scores = torch.rand(6, 20, WAYS, generator=generator)
     labels = torch.randint(WAYS, (6, 20), generator=generator)
     expected = [accuracy_score(y, s.argmax(1)) for y, s in zip(labels.numpy(), scores.numpy(), strict=True)]
-    np.testing.assert_allclose(accuracies(scores, labels), expected)
+    np.testing.assert_allclose(accuracy(scores, labels), expected)
 
 
 def test_accuracies_of_known_scores_are_known() -> None:
     """All right, three of four right, and none right give 1, 0.75 and 0."""
     labels = torch.tensor([[0, 1, 2, 0]] * 3)
     answers = torch.tensor([[0, 1, 2, 0], [0, 1, 2, 1], [1, 2, 0, 2]])
-    assert accuracies(torch.nn.functional.one_hot(answers, 3).float(), labels).tolist() == [1.0, 0.75, 0.0]
+    assert accuracy(torch.nn.functional.one_hot(answers, 3).float(), labels).tolist() == [1.0, 0.75, 0.0]
 
 
 NAN, INF = torch.nan, torch.inf
@@ -231,7 +232,7 @@ def test_an_answer_without_an_opinion_is_right_by_chance(noisy: npt.NDArray[np.u
     source = make_source(noisy)
     tasks = source.tasks(0, 50)
     scores = torch.zeros(50, WAYS * 3, WAYS)
-    np.testing.assert_allclose(accuracies(scores, tasks.targets), 1 / WAYS)
+    np.testing.assert_allclose(accuracy(scores, tasks.targets), 1 / WAYS)
 
 
 def test_images_that_tell_their_class_are_all_answered_rightly() -> None:

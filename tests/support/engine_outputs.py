@@ -25,8 +25,8 @@ from fewshot_bench.learning.base import Conditions, Method, MethodInfo
 from fewshot_bench.learning.hparams import build_hparams
 from fewshot_bench.plugins import registry
 from fewshot_bench.results.statistics import score_interval
-from fewshot_bench.runs.metrics import episode_scores_of
 from fewshot_bench.runs.optimisers import Adam, Sgd
+from fewshot_bench.runs.scores import episode_scores_of
 from fewshot_bench.runs.testing import evaluated
 from fewshot_bench.specs import Kind, Normalisation
 

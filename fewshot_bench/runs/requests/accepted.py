@@ -12,6 +12,7 @@ from fewshot_bench.episodes.protocols import PROTOCOLS, check_episodes, check_te
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.normalisation import TRAIN_MODES
+from fewshot_bench.metrics import METRICS
 from fewshot_bench.plugins import registry
 from fewshot_bench.threads import told
 
@@ -74,6 +75,8 @@ def check_tested(learner: "Learner", kind: "Kind", train: "TrainSpec", test: "Te
         raise UsageError("A test of 1 way has nothing to tell apart: at least --ways 2.")
     method, protocol, mode = learner.method_class, PROTOCOLS[test.protocol], test.normalisation
     check_episodes(protocol.name, EpisodeSize.of(test))
+    if unfit := [name for name in test.extra_metrics if METRICS[name].kind != kind]:
+        raise UsageError(f"test.extra_metrics: {', '.join(unfit)} cannot be had of {test.dataset}, which is {kind}.")
     if mode not in method.modes:
         allowed = ", ".join(sorted(method.modes))
         raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")

@@ -55,7 +55,7 @@ def expand_test(learner: Learner, on: Named, sections: Sections) -> TestSpec:
             "data": {**on.data.stated, **(on.data.unlike if isinstance(on.data, Dataset) else {})},
             "ways": wanted["ways"],
             "shots": wanted["shots"],
-            **{name: wanted[name] for name in MORE if wanted.get(name) is not None},
+            **{name: wanted[name] for name in (*MORE, "extra_metrics") if wanted.get(name) is not None},
             **rules,
             "normalisation": mode,
             "inner_steps": method.inner_steps(learner.hparams) if steps is None else steps,

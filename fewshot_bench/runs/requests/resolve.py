@@ -236,7 +236,7 @@ def _keys(other: DataChoice | None) -> dict[str, list[str]]:
 
 def _kept(made: TestSpec, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """What stays of the test that was made, where section `test` says more: another protocol has conditions of its own."""
-    kept = {"protocol", "ways", "shots", "inner_steps"}
+    kept = {"protocol", "ways", "shots", "inner_steps", "extra_metrics"}
     if wanted.get("protocol", made.protocol) == made.protocol:
         kept |= {"queries", "episodes", "seed", "normalisation", *MORE}
     return made.model_dump(include=kept)

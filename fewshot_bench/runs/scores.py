@@ -1,40 +1,23 @@
-"""What a test measures, by kind of task: the metric's name, which way is better, and the score of each episode.
+"""The score of each episode from a method's outputs, and what is no answer at all.
 
 Legend: T tasks, Q query images or points in all, N ways, D size of a regression target.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_bench.episodes.sources import Source
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError
-from fewshot_bench.learning.losses import task_losses
+from fewshot_bench.metrics import METRICS, Kind, main_metric
 from fewshot_bench.results.score_files import Scores
-from fewshot_bench.specs import Kind
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The name that it has in a record, and the better direction."""
-
-    name: str
-    direction: Literal["max", "min"]
-
-    def better(self, score: float, than: float) -> bool:
-        """Whether `score` is better, not only as good."""
-        return score > than if self.direction == "max" else score < than
-
-
-METRICS: Mapping[Kind, Metric] = {"classification": Metric("accuracy", "max"), "regression": Metric("mse", "min")}
 
 
 def episode_scores_of(outputs: Tensor, tasks: Tasks) -> Scores:
-    """Score of each task [T] from its outputs [T, Q, N or D]: the accuracy, or the mean squared error; NaN where an output
+    """Score of each task [T] from its outputs [T, Q, N or D]: by the main metric of their kind; NaN where an output
     is no answer (`check_finite`). Raises `FewshotError` for outputs of another shape.
 
     No answer is NaN, an infinity, or for a query a score of -inf for every way; -inf for some of its ways rules them out.
@@ -42,17 +25,24 @@ def episode_scores_of(outputs: Tensor, tasks: Tasks) -> Scores:
     expected = (*tasks.targets.shape, tasks.ways) if tasks.kind == "classification" else tuple(tasks.targets.shape)
     if tuple(outputs.shape) != expected:
         raise FewshotError(f"The method's outputs have shape {list(outputs.shape)}, where {list(expected)} was expected.")
-    if tasks.kind == "regression":
-        scores = task_losses(outputs, tasks.targets, "regression").double().cpu().numpy()
-    else:
-        scores = accuracies(outputs, tasks.targets)
+    scores = main_metric(tasks.kind).score(outputs, tasks.targets).double().cpu().numpy()
     return np.where(_answered(outputs, tasks.kind).cpu().numpy() & np.isfinite(scores), scores, np.nan)
 
 
-def accuracies(scores: Tensor, labels: Tensor) -> Scores:
-    """Share of queries whose highest score [T, Q, N] is that of their label [T, Q]: [T]. A tie goes to the first way,
-    which the shuffled labels make a random one."""
-    return (scores.argmax(-1) == labels).double().mean(-1).cpu().numpy()
+class ExtraScores:
+    """Collects the scores of extra metrics over the blocks of a test (`testing.Watch`)."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.blocks: dict[str, list[Scores]] = {name: [] for name in names}
+
+    def __call__(self, source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
+        """Score a block whose outputs are answers."""
+        for name, blocks in self.blocks.items():
+            blocks.append(METRICS[name].score(outputs, tasks.targets).double().cpu().numpy())
+
+    def found(self) -> dict[str, Scores]:
+        """The score of each episode [episodes], by metric."""
+        return {name: np.concatenate(blocks) for name, blocks in self.blocks.items()}
 
 
 def check_finite(scores: Scores, what: str) -> None:
