@@ -184,7 +184,7 @@ def _by_what_is_computed(records: Iterable[Record], given: argparse.Namespace) -
 def _compared(content: Mapping[str, Any]) -> str:
     """What was found to be the same, in words."""
     of, tests = content["former"]["rewritten"], [one["former"]["rewritten"]["episodes"] for one in content["results"]]
-    return f"the same in {of['updates']} updates and {'+'.join(map(str, tests))} test episodes with weights: {of['weights']}"
+    return f"the same in {of['updates']} updates and {'+'.join(map(str, tests))} test episodes; weights: {of['weights']}"
 
 
 def _wanted(records: Iterable[Record]) -> dict[str, set[Code]]:

@@ -30,7 +30,7 @@ from fewshot_bench.specs import TestSpec, TrainSpec
 PACKAGES = ("fewshot_bench", "methods", "datasets")
 GROCERIES = "$FSBENCH_DATA/grocery-store"
 """The photographs of the published records of `folder`, as `make.py` has them."""
-OWN, TRAINED = "its own", "after these updates"
+OWN, TRAINED = "its own", "those after these updates"
 """What tests were compared with: the record's own weights, or where they are not at hand those of the updates compared."""
 NEAR = 1e-4
 """By so much, relatively, may a squared error differ from one that another machine computed."""
@@ -104,13 +104,10 @@ def tree_of(commit: str) -> Iterator[Path]:
 
 
 def asked_of(record: Record, extent: Extent) -> dict[str, Any]:
-    """The request of a record, to be compared to a given extent; raises `Refused` for what cannot be."""
+    """What is asked of both sides about a record: for now the source alone; raises `Refused`."""
     content, (method, backbone) = record.content, code_of(record.content)
-    if any("data" in result for result in record.results):
-        raise Refused("it is tested on other data than it was trained on, which is not compared")
     if "plan" not in content:
         raise Refused("it holds no plan")
-    weights = weights_of(record, extent.weights)
     groceries = Path(os.path.expandvars(GROCERIES))
     return {
         "method": method,
@@ -121,10 +118,10 @@ def asked_of(record: Record, extent: Extent) -> dict[str, Any]:
         "train": content["train"],
         "tests": {result["id"]: result["test"] for result in record.results},
         "plan": {"kernels": False} | content["plan"],
-        "weights": str(weights) if weights else None,
         "updates": extent.updates,
         "episodes": extent.episodes,
-        "compute": True,
+        "weights": None,
+        "compute": False,
     }
 
 
@@ -189,17 +186,19 @@ def brought_over(record: Record, commit: str, extent: Extent, then: Side, now: S
     """The content of a record under its new ids, None where it has them; raises `Refused` where the code of `commit` is not
     its own, or where it does not compute what the present code does."""
     asked = asked_of(record, extent)
-    present = now.ask(asked | {"compute": False})
-    if present["source_sha256"] == record.content["method"]["source_sha256"]:
+    if now.ask(asked)["source_sha256"] == record.content["method"]["source_sha256"]:
         return None
     hashes = {record.content["method"]["source_sha256"], *(one["source_sha256"] for one in record.results)}
-    if hashes != {gives := then.ask(asked | {"compute": False})["source_sha256"]}:
+    if hashes != {gives := then.ask(asked)["source_sha256"]}:
         named = ", ".join(sorted(one[:10] for one in hashes))
         raise Refused(f"its source {named} is not what commit {commit[:10]} gives, {gives[:10]}")
     if record.content["engine"] != ENGINE or any(one["engine"] != ENGINE for one in record.results):
         raise Refused("its numerics are those of another ENGINE")
-    found = same(asked, then, now)
-    own = asked["weights"] or not found.get("losses")  # what has nothing to learn has no other
+    if any("data" in result for result in record.results):
+        raise Refused("it is tested on other data than it was trained on, which is not compared")
+    weights = weights_of(record, extent.weights)
+    found = same(asked | {"compute": True, "weights": str(weights) if weights else None}, then, now)
+    own = weights is not None or not found.get("losses")  # what has nothing to learn has no other
     if own:
         check_recorded(record, found)
     return _under_new_ids(record, found, {"since": commit, "weights": OWN if own else TRAINED})

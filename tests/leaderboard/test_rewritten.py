@@ -48,7 +48,7 @@ def record(sides: dict[str, Side]) -> Record:
     """A record of the last commit's code."""
     (folder,) = RESULTS.glob("prototypical-networks-glyphs-*")
     record = load_record(folder)
-    source = {"source_sha256": sides["then"].ask(asked_of(record, FEW) | {"compute": False})["source_sha256"]}
+    source = {"source_sha256": sides["then"].ask(asked_of(record, FEW))["source_sha256"]}
     results = [result | source for result in record.results]
     return replace(record, content=record.content | {"method": record.content["method"] | source, "results": results})
 
@@ -61,7 +61,7 @@ def test_a_record_is_brought_over_where_both_codes_compute_the_same(
     content = brought_over(record, "c" * 40, FEW, sides["then"], sides["alike"])
     assert content is not None
     former = content["former"]
-    shown = {"since": "c" * 40, "weights": "after these updates", "updates": 2, "validation_episodes": 100}
+    shown = {"since": "c" * 40, "weights": "those after these updates", "updates": 2, "validation_episodes": 100}
     assert (former["run_id"], former["rewritten"]) == (record.run_id, shown)
     assert former["former"] == record.content["former"]
     assert content["results"][0]["former"]["rewritten"]["episodes"] >= 12
