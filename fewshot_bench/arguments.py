@@ -118,7 +118,7 @@ def plain(name: str, value: Any, depth: int = 0) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it, with its type where it is no text or number."""
+    """A value as a message shows it, with its type if it is not a text or number."""
     if isinstance(value, str | int | float) or value is None:
         return plain_yaml.clipped(repr(value))
     return f"{plain_yaml.clipped(repr(value))} ({type(value).__name__})"

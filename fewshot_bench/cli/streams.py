@@ -64,7 +64,7 @@ class Output:
     raw: Patient | None
 
     def end(self) -> str | None:
-        """Write what is left. Returns why output was lost, or None; a reader that has gone is no loss."""
+        """Write what is left. Returns why output was lost, or None; a reader that has gone does not count."""
         self.stream.flush()
         failed = self.raw.failed if self.raw else None
         return None if failed is None or isinstance(failed, BrokenPipeError) else failed.strerror or str(failed)

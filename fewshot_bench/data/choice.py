@@ -125,7 +125,7 @@ def other_data(
             return trained
         if len(trained.types) > 1:
             first = shlex.quote(trained.reference.split("+")[0])
-            raise UsageError(f"A test uses one of the data sets {trained.name}. Choose it: add --test-dataset {first}")
+            raise UsageError(f"A test uses one of the data sets {trained.name}. Add --test-dataset {first}")
         return None
     other = DataChoice.of(reference, given)
     if other.kind != trained.kind:

@@ -1,7 +1,7 @@
 """Prepared data: a data set's images made once into one class-sorted memory map, then opened at once.
 
 A prepared data set is a folder `<name>-<hash>` of the cache: `images.npy` (uint8 [images, C, H, W], split by split, class
-by class) and `meta.json`. The hash is of the data set's name, options and identity, so another source is another folder.
+by class) and `meta.json`. The hash covers the data set's name, options and identity, so another source is another folder.
 """
 
 import hashlib

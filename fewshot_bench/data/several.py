@@ -1,4 +1,4 @@
-"""Several data sets trained on at once, `--dataset omniglot+glyphs`: each episode is of one of them.
+"""Several data sets trained on at once, `--dataset omniglot+glyphs`: each episode comes from one of them.
 
 Which one is a pure function of the seed and the episode's number. A method that trains on batches of classes sees the
 classes of all of them together.

@@ -47,13 +47,13 @@ class Extent:
 
 
 class Side:
-    """The code of a tree, or with None the present code, in a process of its own, which is begun anew where it ended."""
+    """The code of a tree, or with None the present code, in a process of its own, which is begun when it is asked."""
 
     def __init__(self, tree: Path | None = None) -> None:
         places = [str(tree / one) for one in (".", *PACKAGES[1:])] if tree else []
         path = os.pathsep.join([*places, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = self._begun()
+        self.process: subprocess.Popen[str] | None = None
 
     def _begun(self) -> "subprocess.Popen[str]":
         command = [sys.executable, "-P", str(HERE / "computed.py")]
@@ -65,12 +65,13 @@ class Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
 
     def ask(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What it answers; raises `Refused` with its reason."""
-        if self.process.poll() is not None:
+        if self.process is None or self.process.poll() is not None:
             self.process = self._begun()
         assert self.process.stdin and self.process.stdout
         line = ""

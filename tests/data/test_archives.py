@@ -329,12 +329,12 @@ def test_a_file_without_a_name_is_damage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "kind", "told"),
     [
-        (".zip", ".tgz", "is no zip archive: it is packed by gzip. Name it files.tar.gz"),
-        (".zip", ".tar.bz2", "is no zip archive: it is packed by bzip2. Name it files.tar.bz2"),
-        (".zip", ".tar.xz", "is no zip archive: it is packed by xz. Name it files.tar.xz"),
-        (".zip", ".tar", "is no zip archive: it is a tar archive. Name it files.tar"),
-        (".tar", ".zip", "is no tar archive: it is a zip archive. Name it files.zip"),
-        (".tgz", ".zip", "is no tar archive: it is a zip archive. Name it files.zip"),
+        (".zip", ".tgz", "is not a zip archive: it is packed by gzip. Name it files.tar.gz"),
+        (".zip", ".tar.bz2", "is not a zip archive: it is packed by bzip2. Name it files.tar.bz2"),
+        (".zip", ".tar.xz", "is not a zip archive: it is packed by xz. Name it files.tar.xz"),
+        (".zip", ".tar", "is not a zip archive: it is a tar archive. Name it files.tar"),
+        (".tar", ".zip", "is not a tar archive: it is a zip archive. Name it files.zip"),
+        (".tgz", ".zip", "is not a tar archive: it is a zip archive. Name it files.zip"),
     ],
 )
 def test_an_archive_that_is_named_as_another_kind_is_told_its_own(named: str, kind: str, told: str, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_the_one_folder_of_several_that_has_images_is_named(tmp_path: Path) -> N
     root = write(tmp_path / "data", {f"photos/{name}": content for name, content in PHOTOS.items()})
     assert "alone" not in made(root).variant()
     write(root, {"omniglot/images.zip": b""})
-    assert made(root).variant().endswith("; read from photos/ alone")
+    assert made(root).variant().endswith("; only photos/ is read")
 
 
 def test_archives_in_the_place_of_classes_are_named(photos: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_link_to_nowhere_is_named(name: str, pool: Path) -> None:
 def test_a_link_to_nowhere_is_named_where_nothing_else_is_there(tmp_path: Path) -> None:
     """As in data whose content is kept elsewhere and was not fetched."""
     root = linked(tmp_path / "photos", {f"{name}/0.png": tmp_path / "gone" / name for name in NAMES})
-    assert "links that lead to no file (6 in place" in refusal(root)
+    assert "links that lead to no file (6 where images" in refusal(root)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")

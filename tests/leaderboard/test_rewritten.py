@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import fewshot_bench
 import renew
 from commits import Refused
 from fewshot_bench.results.records import Record, load_record
@@ -47,8 +48,12 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]
 def record(sides: dict[str, Side]) -> Record:
     """A record of the last commit's code."""
     (folder,) = RESULTS.glob("prototypical-networks-glyphs-*")
-    record = load_record(folder)
-    source = {"source_sha256": sides["then"].ask(asked_of(record, FEW))["source_sha256"]}
+    return of_the_last_commit(load_record(folder), sides["then"])
+
+
+def of_the_last_commit(record: Record, then: Side) -> Record:
+    """The same record, whichever code there is beside the last commit."""
+    source = {"source_sha256": then.ask(asked_of(record, FEW))["source_sha256"]}
     results = [result | source for result in record.results]
     return replace(record, content=record.content | {"method": record.content["method"] | source, "results": results})
 
@@ -71,6 +76,25 @@ def test_a_record_is_brought_over_where_both_codes_compute_the_same(
     assert (written.scores(written.results[0]) == record.scores(record.results[0])).all()
     assert renew.is_present(written.content)
     assert brought_over(written, "c" * 40, FEW, sides["then"], sides["alike"]) is None
+
+
+@pytest.mark.slow
+def test_the_scores_of_a_records_own_weights_are_compared(sides: dict[str, Side], tmp_path: Path) -> None:
+    """With each other, and with those recorded."""
+    settings = {"updates": 2, "validation": "none"}
+    made = fewshot_bench.run(
+        method="prototypical-networks", protocol="custom", queries=5, episodes=20, settings=settings, out=tmp_path
+    )
+    record = of_the_last_commit(made, sides["then"])
+    content = brought_over(record, "c" * 40, FEW, sides["then"], sides["alike"])
+    assert content is not None
+    shown = {"since": "c" * 40, "weights": "its own", "updates": 2, "validation_episodes": 0}
+    assert content["former"]["rewritten"] == shown
+    (checkpoint := record.folder / "checkpoint.safetensors").write_bytes(
+        checkpoint.read_bytes().replace(record.run_id.encode(), b"0" * 12)
+    )
+    with pytest.raises(Refused, match="weights of another run"):
+        brought_over(record, "c" * 40, FEW, sides["then"], sides["alike"])
 
 
 @pytest.mark.slow

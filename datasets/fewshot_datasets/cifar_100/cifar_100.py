@@ -80,7 +80,7 @@ class Cifar100(Dataset):
         return source.path if source else None
 
     def variant(self) -> str:
-        """Which archive is read; "" if there is none, which can be once its images are prepared."""
+        """Which archive is read; "" if there is none, as may be the case once its images are prepared."""
         source = self._source()
         return source.variant if source else ""
 

@@ -106,8 +106,8 @@ class Folder(OwnImages):
         return UNREAD not in self._sums
 
     def variant(self) -> str:
-        """How many classes and images, whose split, and what lies beside the classes but is none: folders without images,
-        archives."""
+        """How many classes and images, whose split, and what lies beside the classes but is not a class: folders without
+        images, archives."""
         without = sorted({*self._found.without_images, *self._empty()})
         packed, wrapped = sorted(self._packed()), self._found.wrapped
         beside = (name.removeprefix("./") for name in self._stamps if not HIDDEN.search(name))

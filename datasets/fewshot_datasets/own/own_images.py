@@ -102,7 +102,7 @@ class OwnImages(Dataset):
         self._refuse_seed("all these images are for the test")
         return Split(
             dict.fromkeys(self._names, "test"),
-            f"all for the test, for which alone the images are given ({STATE_ONE})",
+            f"all for the test, because the images are given only for it ({STATE_ONE})",
         )
 
     def _drawn(self) -> Split:

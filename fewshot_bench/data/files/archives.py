@@ -144,8 +144,8 @@ class Tar(tarfile.TarFile):
 
 
 def _most_zeros(size: int) -> int:
-    """The most zeros that a tool writes at the end of a tar of `size` bytes: two blocks, the second of which may begin a
-    record, and what fills that. Records have 10,240 bytes, or a power of two that divides the size."""
+    """The most zeros that a tool writes at the end of a tar of `size` bytes: two blocks, and what fills the last record,
+    which may begin with the second block. Records have 10,240 bytes, or a power of two that divides the size."""
     record = min(size & -size, LARGEST_RECORD)
     return max(tarfile.RECORDSIZE, record) + (END_BLOCKS - 1) * tarfile.BLOCKSIZE
 
@@ -162,7 +162,7 @@ def tar(path: Path) -> Iterator[Tar]:
 
 
 def tar_members(archive: Tar, path: Path, limit: int) -> Iterator[tarfile.TarInfo]:
-    """The files of a tar archive; raises `DataError` for one that is no plain file, leads out, or makes more than `limit`
+    """The files of a tar archive; raises `DataError` for one that is not a plain file, leads out, or makes more than `limit`
     bytes, and `ReadError` for an archive that does not end as it must."""
     total = 0
     for member in archive:

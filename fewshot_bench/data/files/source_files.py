@@ -165,7 +165,7 @@ def _another_kind(path: Path) -> str | None:
         return None
     unpack = ". Unpack it, and name the folder" if kind.endswith((" archive", "Zstandard")) else ""
     stem = re.sub(r"(\.tar)?\.\w+$", "", path.name)
-    return f"is no {named} archive: it is {kind}{f'. Name it {stem}{read_as}' if read_as else unpack}"
+    return f"is not a {named} archive: it is {kind}{f'. Name it {stem}{read_as}' if read_as else unpack}"
 
 
 def is_archive(path: Path) -> bool:

@@ -46,7 +46,7 @@ UNREADABLE = (*BROKEN, Image.DecompressionBombError, SyntaxError)
 """What reading and decoding a damaged file raises."""
 
 HIDDEN = re.compile(r"(?:^|/)(?:\.(?!/)|__MACOSX)")
-"""In a path: a file or folder that is hidden. (`./` is none.)"""
+"""In a path: a file or folder that is hidden. (`./` is not one.)"""
 Background = Literal["white", "black"]
 Resize = Literal["crop", "squash"]
 """`crop`: the largest square in the middle (Pillow's `ImageOps.fit`); `squash`: all of it, whatever its aspect ratio."""
