@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,7 @@ HOMES = {
     "inputs": ("runs.inputs", "run_data"),
     "listener": ("runs.listener", "session"),
     "plan": ("runs.plan", "plan"),
+    "names": ("runs.requests.trusted_names", "named_again"),
     "resolve": ("runs.requests.resolve", "resolve"),
     "testing": ("runs.testing", "testing"),
     "training": ("runs.training", "training"),
@@ -70,8 +72,11 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     train = specs.TrainSpec.model_validate_json(json.dumps(asked["train"]))
     tests = {name: specs.TestSpec.model_validate_json(json.dumps(test)) for name, test in asked["tests"].items()}
     root = Path(asked["data_root"]) if asked["data_root"] else None
-    about = asked["method"], asked["backbone"], asked["dataset"], train, next(iter(tests.values())), asked["plan"]["device"]
-    resolved = module("resolve").resolve_again(*about, root)
+    named = asked["method"], asked["backbone"], asked["dataset"]
+    resolve_again = module("resolve").resolve_again
+    if "names" in signature(resolve_again).parameters:  # until commit 97c17b8 they were three texts
+        named = (module("names").Names(*named, None),)
+    resolved = resolve_again(*named, train, next(iter(tests.values())), asked["plan"]["device"], root)
     source = {"source_sha256": resolved.source_sha256, "engine": module("engine").ENGINE}
     if not asked["compute"]:
         return source
