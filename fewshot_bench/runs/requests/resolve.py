@@ -154,17 +154,22 @@ def resolve(request: Request) -> Resolved:
     if backbone is not None and (reads := backbone.reads(trained.data.shape)):
         backbone = replace(backbone, spec=backbone.spec.model_copy(update={"reads": reads}))
         train = train.model_copy(update={"backbone": backbone.spec})
-    return _with_code(
-        method=plugin,
-        method_class=method_class,
-        backbone=backbone,
-        dataset=trained.data,
-        train=train,
-        test=test,
-        device=device,
-        test_data=tested.data,
-        test_reference=tested.reference,
-        budget=budget,
+    source = source_of(method_class, *([backbone.factory] if backbone else []))
+    return _with_reads(
+        Resolved(
+            method=plugin,
+            method_class=method_class,
+            backbone=backbone,
+            dataset=trained.data,
+            train=train,
+            test=test,
+            device=device,
+            source_sha256=source.sha256,
+            test_data=tested.data,
+            test_reference=tested.reference,
+            packages=source.packages,
+            budget=budget,
+        )
     )
 
 
@@ -179,16 +184,22 @@ def resolve_again(names: Names, train: TrainSpec, test: TestSpec, device: str, r
     tested on what it was trained on."""
     plugin = registry.find("methods", names.method)
     dataset = DataChoice.of(names.dataset).build(train.data, root)
-    return _with_code(
-        method=plugin,
-        method_class=plugin.load(),
-        backbone=BackboneChoice.of(train.backbone, reference=names.backbone),
-        dataset=dataset,
-        train=train,
-        test=test,
-        device=resolve_device(device),
-        test_data=dataset,
-        test_reference=names.dataset,
+    method_class, backbone = plugin.load(), BackboneChoice.of(train.backbone, reference=names.backbone)
+    source = source_of(method_class, *([backbone.factory] if backbone else []))
+    return _with_reads(
+        Resolved(
+            method=plugin,
+            method_class=method_class,
+            backbone=backbone,
+            dataset=dataset,
+            train=train,
+            test=test,
+            device=resolve_device(device),
+            source_sha256=source.sha256,
+            test_data=dataset,
+            test_reference=names.dataset,
+            packages=source.packages,
+        )
     )
 
 
@@ -208,9 +219,12 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
     options = _options(request, "protocol", "ways", "shots", "queries", "episodes")
     said = apply_settings(merge(), request.settings, _keys(other), options)
     check_test_alone(said)
-    options_made = made.data if other and request.test_dataset is None else {}
-    normalised: Sections = {"train": {"normalisation": run.train.normalisation}}
-    sections = merge(normalised, {"test": _kept(made, said["test"]), "test_data": options_made}, said)
+    made_sections: Sections = {
+        "train": {"normalisation": run.train.normalisation},
+        "test": _kept(made, said["test"]),
+        "test_data": made.data if other and request.test_dataset is None else {},
+    }
+    sections = merge(made_sections, said)
 
     tested = _tested_on(other, trained, sections, request)
     learner = Learner(run.method, run.method_class, build_hparams(run.method_class.Hparams, run.train.hparams))
@@ -263,12 +277,9 @@ def _check_trains(name: str, method: Method) -> None:
         raise UsageError(f"{name} has nothing to train with its backbone frozen: --set updates=0 tests it as it is.")
 
 
-def _with_code(**known: Any) -> Resolved:
-    """What is resolved, with the hash of its source and of what the method reads from files as it is built. What else is
-    wrong with it is said where it is built to be used."""
-    backbone: BackboneChoice | None = known["backbone"]
-    source = source_of(known["method_class"], *([backbone.factory] if backbone else []))
-    resolved = Resolved(**known, source_sha256=source.sha256, packages=source.packages)
+def _with_reads(resolved: Resolved) -> Resolved:
+    """The same, its source with what the method reads from files as it is built. What else is wrong with it is said where
+    it is built to be used."""
 
     def make() -> Method:
         return resolved.build(resolved.dataset.shape, SOME_CLASSES)
