@@ -1,4 +1,4 @@
-/* Episode indices by the mapping that fewshot_bench/sampling.py documents, word for word.
+/* Episode indices by the mapping that fewshot_bench/episodes/sampling.py documents, word for word.
 
    Legend: N ways, n images of each class (shots + queries), K of them shots. */
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from command_line import assert_refused, call
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fewshot_bench import UsageError
@@ -194,6 +194,7 @@ def test_whatever_json_can_say_is_written_and_read_back(value: Any) -> None:
         assert type(read) is type(value)
 
 
+@example("0x_")
 @given(st.text("0123456789+-._:eExobinfayTt \u0660", min_size=1, max_size=12).map(str.strip).filter(bool))
 def test_what_is_read_is_what_every_other_reader_reads(text: str) -> None:
     """JSON's reading where it has one; YAML 1.1's, of PyYAML, where that is no text."""
@@ -204,7 +205,10 @@ def test_what_is_read_is_what_every_other_reader_reads(text: str) -> None:
     try:
         theirs = json.loads(text)
     except ValueError:
-        theirs = yaml.safe_load(text)
+        try:
+            theirs = yaml.safe_load(text)
+        except ValueError:  # PyYAML takes `0x_` for a number, and fails
+            theirs = text
     assert value == theirs
     assert isinstance(value, str) == isinstance(theirs, str)
 
