@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.results.record_models import MOST_SCORES, scores_in
+from fewshot_bench.results.record_models import MOST_SCORES, AskedPart, Result, scores_in
 from fewshot_bench.results.records import Record, add_result, load_record, measured
 from fewshot_bench.results.rerun_command import Asked, again
 from fewshot_bench.runs.checkpoint import differences, listed, load_tensors, weights_sha256
@@ -176,10 +176,10 @@ def test_again(
     return add_result(record, with_command(record.content, result, asked), scores, replace=True)
 
 
-def with_command(content: Mapping[str, Any], result: dict[str, Any], asked: Asked) -> dict[str, Any]:
+def with_command(content: Mapping[str, Any], result: Result, asked: Asked) -> dict[str, Any]:
     """A result that is added to a record, with what it was asked for by and the command that makes it again."""
-    result = result | {"asked": asked.as_json()}
-    return result | {"command": again(content, result)}
+    result = result.model_copy(update={"asked": AskedPart.of(asked.as_json())})
+    return result.model_copy(update={"command": again(content, result.as_json())}).as_json()
 
 
 def check_writable_test(folder: Path, spec: TestSpec) -> None:
