@@ -101,6 +101,11 @@ def test_what_the_leaderboard_is_made_of_is_there(wheel: ZipFile, name: str) -> 
     assert wheel.read(f"fewshot_leaderboard/{name}").strip()
 
 
+def test_the_schema_of_a_record_is_there(wheel: ZipFile) -> None:
+    """For programs that read records."""
+    assert b"json-schema.org" in wheel.read("fewshot_bench/results/record.schema.json")
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_package_says_that_it_is_typed(wheel: ZipFile, folder: str) -> None:
     """`py.typed` lets a type checker follow an installed package."""

@@ -1,12 +1,13 @@
-"""What a record may hold: the shape, types and bounds of `record.json`, in one place.
+"""The shape, types and bounds of `record.json`, in one place: what is written is built of these models, what is read is
+checked against them, and the JSON Schema is made of them (`schema`).
 
-A record is a stranger's file. The specs admit no key that they do not know, for it would be a setting that nothing here
-understands. Elsewhere a later version may have added a fact, which is left alone. A key whose default is `None` may be
-absent; an explicit null is allowed only where its type has `None`.
+A record that is read is a stranger's file. The specs admit no key that they do not know, for it would be a setting that
+nothing here understands. Elsewhere a later version may have added a fact, which is left alone. A key whose default is `None`
+may be absent; an explicit null is allowed only where its type has `None`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,19 +16,18 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 
-from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.inputs.strict_json import LARGEST_NUMBER
 from fewshot_bench.metrics import LARGEST_SCORE, METRICS
 from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.specs import ExtraMetric, TestSpec, TrainSpec
-from fewshot_bench.text.printable import printable
 
 ABSENT: Any = None  # not checked where it is the default
+SCHEMA: Final = 4
+"""The number of the format."""
 
 MOST_RESULTS = 1000
 MOST_SCORES = 4_000_000
@@ -58,6 +58,28 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The part that is to be written; raises `ValueError` for a key that it does not know."""
+        if unknown := sorted(given.keys() - cls.model_fields):
+            raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}")
+        return cls.model_validate(given)
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in `record.json`: what was given, in the order of the fields."""
+        fields = type(self).model_fields.items()
+        return {one.alias or name: _as_json(getattr(self, name)) for name, one in fields if name in self.model_fields_set}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Part | StoredRequest):
+        return value.as_json()
+    if isinstance(value, dict):
+        return {name: _as_json(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_as_json(one) for one in value]
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value  # of a specification all is said
+
 
 class PlanPart(Part):
     """How the work was laid out."""
@@ -81,8 +103,8 @@ class DataPart(Part):
     """A data set."""
 
     name: Name
-    identity: Name
     reference: Name = ABSENT
+    identity: Name
     fingerprint: Name = ABSENT
     splits: dict[Split, SplitPart] = Field(default_factory=dict)
 
@@ -91,14 +113,14 @@ class MethodPart(Part):
     """A method and its code."""
 
     name: Name
-    source_sha256: Hash
     reference: Name = ABSENT
     title: str = ABSENT
     plugin: str = ABSENT
-    parameters: NonNegativeInt = ABSENT
+    source_sha256: Hash
     source_version: PositiveInt = ABSENT
     packages: dict[str, str] = Field(default_factory=dict)
     weights_file: Name = ABSENT
+    parameters: NonNegativeInt = ABSENT
 
 
 class StepPart(Part):
@@ -133,21 +155,21 @@ class TestCost(Part):
     test_s: Amount
 
 
-class ResultPart(Part):
+class Result(Part):
     """One test of the run."""
 
     id: Id
     test: TestSpec
+    predictions: PositiveInt = ABSENT
     metric: MainMetric
     direction: Literal["max", "min"]
-    digest: Hash
     mean: float = ABSENT
     low: float = ABSENT
     high: float = ABSENT
     level: Annotated[float, Field(gt=0, lt=1)] = ABSENT
     interval: str = ABSENT
     extra: dict[ExtraMetric, ExtraPart] = Field(default_factory=dict)
-    predictions: PositiveInt = ABSENT
+    digest: Hash
     source_sha256: Hash
     engine: PositiveInt
     plan: PlanPart = ABSENT
@@ -156,6 +178,7 @@ class ResultPart(Part):
     by_step: Annotated[list[StepPart], Field(max_length=1000)] = []
     request: StoredRequest = ABSENT
     command: str = ABSENT
+    former: dict[str, Any] = ABSENT
 
     @model_validator(mode="after")
     def _the_direction_is_that_of_the_metric(self) -> Self:
@@ -220,25 +243,27 @@ class Provenance(Part):
     started: Name = ABSENT
     finished: Name = ABSENT
     versions: dict[str, str | None] = Field(default_factory=dict)
-    platform: str = ABSENT
-    processor: str = ABSENT
+    platform: str | None = None
+    processor: str | None = None
     git: GitPart | None = None
 
 
 class RecordContent(Part):
     """The whole of `record.json`."""
 
+    version: Literal[4] = Field(alias="schema")
     run_id: Id
     engine: PositiveInt
+    weights_sha256: Hash = ABSENT
     train: TrainSpec
     method: MethodPart
     data: DataPart
-    results: list[ResultPart] = Field(min_length=1, max_length=MOST_RESULTS)
-    provenance: Provenance
     training: TrainingPart | None = None
+    results: list[Result] = Field(min_length=1, max_length=MOST_RESULTS)
     cost: Cost = ABSENT
     plan: PlanPart = ABSENT
-    weights_sha256: Hash = ABSENT
+    provenance: Provenance
+    former: dict[str, Any] = ABSENT
 
     @model_validator(mode="after")
     def _each_result_is_once(self) -> Self:
@@ -264,41 +289,3 @@ def scores_in(test: TestSpec | Mapping[str, Any]) -> int:
     """How many scores a test leaves: one of each episode for its main metric and for each extra one."""
     said = dict(test)
     return int(said["episodes"] * (1 + len(said.get("extra_metrics", ()))))
-
-
-def checked(content: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:
-    """A record's content with its specs complete; raises `ValueError` that says what is wrong first. Without `ids` those are
-    not computed again: an older schema had others."""
-    try:
-        found = RecordContent.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(_first(error)) from None
-    if ids:
-        _check_ids(found)
-    tests = [one.test.model_dump(mode="json") for one in found.results]
-    results = [result | {"test": test} for result, test in zip(content["results"], tests, strict=True)]
-    return content | {"train": found.train.model_dump(mode="json"), "results": results}
-
-
-def _check_ids(content: RecordContent) -> None:
-    """Refuse ids that are not those of what the record says: a changed seed would count as another run."""
-    code = content.method.source_sha256, content.data.identity, content.engine
-    if content.run_id != (due := run_id(content.train, *code)):
-        raise ValueError(f"run_id is not that of its training ({due}): one of the two was changed")
-    for result in content.results:
-        other = result.data.identity if result.data else None
-        due = identify_result(result.test, other, result.source_sha256, result.engine)
-        if result.id != due:
-            raise ValueError(f"result {result.id} has not the id of its test ({due}): one of the two was changed")
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return printable(f"{where} is missing")
-    if first["type"] == "extra_forbidden":
-        return printable(f"{where} is a key that this version does not know")
-    said = first["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(first["input"], dict | list | BaseModel) else f", got {printable(repr(first['input']), 60)}"
-    return printable(f"{where}: {said}{got}" if where else said, 300)

@@ -19,12 +19,12 @@ from fewshot_bench.errors import DataError, FewshotError, UsageError, system_err
 from fewshot_bench.inputs.plain_files import kind_at
 from fewshot_bench.inputs.strict_json import read_json
 from fewshot_bench.metrics import METRICS, Metric
-from fewshot_bench.results.record_models import checked, scores_in
+from fewshot_bench.results.record_checks import checked
+from fewshot_bench.results.record_models import SCHEMA, scores_in
 from fewshot_bench.results.score_files import Scores, group, groups, read_scores, write_scores
 from fewshot_bench.results.statistics import trials_of
 from fewshot_bench.text.printable import printable
 
-SCHEMA = 4
 LARGEST = 4 * 2**20
 """Bytes of a `record.json`; a thousand results have two million."""
 
@@ -76,7 +76,7 @@ Folder = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Record:
-    """One run's record: the content of `record.json`, checked (`record_models`), and where it lies."""
+    """One run's record: the content of `record.json`, checked (`record_checks`), and where it lies."""
 
     folder: Path
     content: dict[str, Any]

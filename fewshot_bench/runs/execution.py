@@ -107,13 +107,13 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     if stored is not None:
         _tell_threads(stored, request.threads, listener)
     at, log = _train(session, folder, listener)
-    result, scores = session.test(resolved.test, listener)
+    tested, scores = session.test(resolved.test, listener)
+    result = tested.model_copy(update={"request": _stored(request)})
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
-    result["request"] = _stored(request).as_json()
     write_splits(folder, resolved)
-    replace_record(folder, record_content(session, request, at, result, started), groups(result["id"], scores))
+    replace_record(folder, record_content(session, request, at, result, started), groups(result.id, scores))
     state.unlink(missing_ok=True)
     return load_record(folder)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.request import TestRequest, words
-from fewshot_bench.results.record_models import MOST_SCORES, scores_in
+from fewshot_bench.results.record_models import MOST_SCORES, Result, scores_in
 from fewshot_bench.results.records import Record, add_result, load_record, measured
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.stored_request import StoredRequest
@@ -174,10 +174,10 @@ def test_again(
     return add_result(record, with_command(record.content, result, stored), scores, replace=True)
 
 
-def with_command(content: Mapping[str, Any], result: dict[str, Any], stored: StoredRequest) -> dict[str, Any]:
+def with_command(content: Mapping[str, Any], result: Result, stored: StoredRequest) -> dict[str, Any]:
     """A result that is added to a record, with the request that it was made by and the command that makes it again."""
-    result = result | {"request": stored.as_json()}
-    return result | {"command": again(content, result)}
+    result = result.model_copy(update={"request": stored})
+    return result.model_copy(update={"command": again(content, result.as_json())}).as_json()
 
 
 def check_writable_test(folder: Path, spec: TestSpec) -> None:

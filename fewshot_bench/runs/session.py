@@ -27,6 +27,7 @@ from fewshot_bench.identity import identify_result
 from fewshot_bench.kernels import Unavailable
 from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.metrics import Metric, main_metric
+from fewshot_bench.results.record_models import DataPart, ExtraPart, PlanPart, Result, SplitPart, StepPart, TestCost
 from fewshot_bench.results.score_files import Scores
 from fewshot_bench.results.statistics import Interval, score_interval, trials_of
 from fewshot_bench.runs.checks.inductive import InductiveCheck, is_inductive
@@ -138,7 +139,7 @@ class Session:
         sources = [self.source(spec.split, one, spec.seed, augment) for one in each]
         return VaryingShots(sources, spec.meta_batch_size, spec.seed)
 
-    def test(self, spec: TestSpec, listener: Listener) -> tuple[dict[str, Any], dict[str, Scores]]:
+    def test(self, spec: TestSpec, listener: Listener) -> tuple[Result, dict[str, Scores]]:
         """Test under `spec`: the result for the record, and the score of each episode by metric."""
         scores, test_s = self.score(spec, range(spec.episodes), listener)
         return self.result(spec, scores, test_s), scores
@@ -170,37 +171,46 @@ class Session:
             return None
         return InductiveCheck(self.method, spec, self._conditions(spec), source, part, ask)
 
-    def result(self, spec: TestSpec, scores: Mapping[str, Scores], test_s: float) -> dict[str, Any]:
+    def result(self, spec: TestSpec, scores: Mapping[str, Scores], test_s: float) -> Result:
         """The result of all episodes' scores by metric, for the record."""
         sampler = self.test_source(spec).sampler
-        made = {"test": spec.model_dump(), **_predictions(spec, sampler)}
-        intervals = {name: score_interval([one], trials=trials_of(made), metric=name) for name, one in scores.items()}
+        made = _predictions(spec, sampler)
+        trials = trials_of({"test": spec.model_dump(), **made})
+        intervals = {name: score_interval([one], trials=trials, metric=name) for name, one in scores.items()}
         interval = intervals.pop(self.metric.name)
-        return {
-            "id": result_id(replace(self.resolved, test=spec)),
-            **made,
-            "metric": self.metric.name,
-            "direction": self.metric.direction,
-            **_interval(interval),
-            **({"extra": {name: _interval(one) for name, one in intervals.items()}} if intervals else {}),
-            "digest": sampler.digest(spec.episodes),
-            "source_sha256": self.resolved.source_sha256,
-            "engine": ENGINE,
-            "plan": self.plan.as_json(),
-            "cost": {"test_s": round(test_s, 3)},
-            **self._tested_on(spec),
-            **self._by_step(spec),
-        }
+        return Result.of(
+            {
+                "id": result_id(replace(self.resolved, test=spec)),
+                "test": spec,
+                **made,
+                "metric": self.metric.name,
+                "direction": self.metric.direction,
+                **_interval(interval),
+                **({"extra": {name: ExtraPart.of(_interval(one)) for name, one in intervals.items()}} if intervals else {}),
+                "digest": sampler.digest(spec.episodes),
+                "source_sha256": self.resolved.source_sha256,
+                "engine": ENGINE,
+                "plan": PlanPart.of(self.plan.as_json()),
+                "cost": TestCost(test_s=round(test_s, 3)),
+                **self._tested_on(spec),
+                **self._by_step(spec),
+            }
+        )
 
-    def _tested_on(self, spec: TestSpec) -> dict[str, Any]:
+    def _tested_on(self, spec: TestSpec) -> dict[str, DataPart]:
         """The data set of the test, where it is not the one that was trained on."""
         if self.resolved.test_data is self.resolved.dataset:
             return {}
-        identity, describe = self.resolved.test_data.identity(), self.tested.describe
-        about = {"name": spec.dataset, "reference": self.resolved.test_reference, "identity": identity}
-        return {"data": {**about, "fingerprint": self.tested.fingerprint, "splits": describe("test")}}
+        data = DataPart(
+            name=spec.dataset,
+            reference=self.resolved.test_reference,
+            identity=self.resolved.test_data.identity(),
+            fingerprint=self.tested.fingerprint,
+            splits=described(self.tested, "test"),
+        )
+        return {"data": data}
 
-    def _by_step(self, spec: TestSpec) -> dict[str, Any]:
+    def _by_step(self, spec: TestSpec) -> dict[str, list[StepPart]]:
         """For regression, the mean after each inner step and its interval."""
         if self.method.info.kind != "regression":
             return {}
@@ -211,7 +221,7 @@ class Session:
         for step, scores in enumerate(each, 1):
             check_finite(scores, f"test episodes after inner step {step}")
         intervals = [score_interval([scores], trials=0, metric=self.metric.name) for scores in each]
-        rows = [{"inner_steps": i, "mean": at.mean, "low": at.low, "high": at.high} for i, at in enumerate(intervals, 1)]
+        rows = [StepPart(inner_steps=i, mean=at.mean, low=at.low, high=at.high) for i, at in enumerate(intervals, 1)]
         return {"by_step": rows}
 
     def test_source(self, spec: TestSpec) -> Source:
@@ -231,6 +241,11 @@ def result_id(resolved: Resolved) -> str:
     code that scores it."""
     other = None if resolved.test_data is resolved.dataset else resolved.test_data.identity()
     return identify_result(resolved.test, other, resolved.source_sha256)
+
+
+def described(data: Prepared | FunctionData, *splits: str) -> dict[Any, SplitPart]:
+    """Structure id, classes and images of each named split, for a record."""
+    return {name: SplitPart.of(about) for name, about in data.describe(*splits).items()}
 
 
 def _interval(interval: Interval) -> dict[str, Any]:

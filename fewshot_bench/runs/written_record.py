@@ -7,14 +7,25 @@ from typing import Any
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError
 from fewshot_bench.request import Request
-from fewshot_bench.results.record_models import scores_in
-from fewshot_bench.results.records import SCHEMA, load_record, locked
+from fewshot_bench.results.record_models import (
+    SCHEMA,
+    Cost,
+    DataPart,
+    MethodPart,
+    PlanPart,
+    Provenance,
+    RecordContent,
+    Result,
+    TrainingPart,
+    scores_in,
+)
+from fewshot_bench.results.records import load_record, locked
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.score_files import Scores, read_scores, write_scores
 from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.provenance import environment, now, peak_mib
 from fewshot_bench.runs.retest import BYTES_A_SCORE
-from fewshot_bench.runs.session import Session, result_id
+from fewshot_bench.runs.session import Session, described, result_id
 from fewshot_bench.runs.training import STATE, Progressed
 from fewshot_bench.source.source_hash import VERSION
 
@@ -28,23 +39,37 @@ def written_sizes(session: Session) -> dict[str, int]:
     return state | written | {"record.json": 1, f"split-{result_id(resolved)}.csv": 1}
 
 
-def record_content(
-    session: Session, request: Request, at: Progressed, result: dict[str, Any], started: str
-) -> dict[str, Any]:
+def record_content(session: Session, request: Request, at: Progressed, result: Result, started: str) -> dict[str, Any]:
+    """What `record.json` holds after a training and its test."""
+    resolved = session.resolved
+    score = at.best_score if resolved.train.validation else None
+    training = TrainingPart(updates=at.update, best_update=at.best_update, validation_score=score)
+    cpu = {} if at.train_cpu_s is None else {"train_cpu_s": round(at.train_cpu_s, 3)}
+    record = RecordContent(
+        schema=SCHEMA,
+        run_id=resolved.run_id,
+        engine=ENGINE,
+        weights_sha256=weights_sha256(session.method.state_dict()),
+        train=resolved.train,
+        method=_method(session, request),
+        data=_data(session, request),
+        training=training if session.method.trained else None,
+        results=[result],
+        cost=Cost.of({"train_s": round(at.train_s, 3), **cpu, "peak_mib": peak_mib()}),
+        plan=PlanPart.of(session.plan.as_json()),
+        provenance=Provenance.of({"started": started, "finished": now(), **environment()}),
+    )
+    command = again(record.as_json(), result.as_json())
+    results = [result.model_copy(update={"command": command})]
+    provenance = record.provenance.model_copy(update={"command": command})
+    return record.model_copy(update={"results": results, "provenance": provenance}).as_json()
+
+
+def _method(session: Session, request: Request) -> MethodPart:
     resolved = session.resolved
     weights = resolved.backbone.weights if resolved.backbone else None
-    splits = [*([resolved.train.split] if resolved.train.updates else []), *(["val"] if resolved.train.validation else [])]
-    splits += ["test"] if resolved.test_data is resolved.dataset else []
-    score = at.best_score if resolved.train.validation else None
-    training = {"updates": at.update, "best_update": at.best_update, "validation_score": score}
-    cpu = {} if at.train_cpu_s is None else {"train_cpu_s": round(at.train_cpu_s, 3)}
-    content: dict[str, Any] = {
-        "schema": SCHEMA,
-        "run_id": resolved.run_id,
-        "engine": ENGINE,
-        "weights_sha256": weights_sha256(session.method.state_dict()),
-        "train": resolved.train.model_dump(),
-        "method": {
+    return MethodPart.of(
+        {
             "name": resolved.method.name,
             "reference": request.method,
             "title": resolved.method.card().get("title", resolved.method.name),
@@ -54,23 +79,21 @@ def record_content(
             "packages": dict(resolved.packages),
             **({"weights_file": weights.name} if weights else {}),
             "parameters": sum(p.numel() for p in session.method.parameters()),
-        },
-        "data": {
-            "name": resolved.train.dataset,
-            "reference": request.dataset,
-            "identity": resolved.dataset.identity(),
-            "fingerprint": session.prepared.fingerprint,
-            "splits": session.prepared.describe(*splits),
-        },
-        "training": training if session.method.trained else None,
-        "results": [result],
-        "cost": {"train_s": round(at.train_s, 3), **cpu, "peak_mib": peak_mib()},
-        "plan": session.plan.as_json(),
-        "provenance": {"started": started, "finished": now(), **environment()},
-    }
-    result["command"] = again(content, result)
-    content["provenance"] = {"command": result["command"], **content["provenance"]}
-    return content
+        }
+    )
+
+
+def _data(session: Session, request: Request) -> DataPart:
+    resolved = session.resolved
+    splits = [*([resolved.train.split] if resolved.train.updates else []), *(["val"] if resolved.train.validation else [])]
+    splits += ["test"] if resolved.test_data is resolved.dataset else []
+    return DataPart(
+        name=resolved.train.dataset,
+        reference=request.dataset,
+        identity=resolved.dataset.identity(),
+        fingerprint=session.prepared.fingerprint,
+        splits=described(session.prepared, *splits),
+    )
 
 
 def replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:

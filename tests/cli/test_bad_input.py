@@ -10,7 +10,8 @@ import pytest
 from command_line import LINEAR, NAMED, PIXELS, TINY, assert_refused, call, content, finished, only_run, snapshot
 from picture_files import pack, plain
 
-from fewshot_bench.results.records import SCHEMA, load_record
+from fewshot_bench.results.record_models import SCHEMA
+from fewshot_bench.results.records import load_record
 
 METHOD = """
 from fewshot_bench import Method

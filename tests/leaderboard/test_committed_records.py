@@ -12,7 +12,8 @@ import pytest
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.identity import run_id
 from fewshot_bench.plugins import registry
-from fewshot_bench.results.records import SCHEMA, Record, find_records
+from fewshot_bench.results.record_models import SCHEMA
+from fewshot_bench.results.records import Record, find_records
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.specs import TrainSpec
 from fewshot_leaderboard.comparison import comparison_tables, made_by_another_version

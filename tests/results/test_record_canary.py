@@ -41,7 +41,7 @@ def nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delitem(sys.modules, "canary", raising=False)  # else it is not imported again
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(
-        "fewshot_bench.results.record_models._check_ids", lambda content: None
+        "fewshot_bench.results.record_checks._check_ids", lambda content: None
     )  # a stranger computes them again
     return folder
 

@@ -89,7 +89,7 @@ def fast(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Non
     monkeypatch.setattr("fewshot_leaderboard.comparison.made_by_another_version", lambda content: False)
     monkeypatch.setattr("fewshot_leaderboard.comparison._paper_recipe", lambda row: "")
     if "ids" not in request.fixturenames:  # whoever changes a record can compute its ids again
-        monkeypatch.setattr("fewshot_bench.results.record_models._check_ids", lambda content: None)
+        monkeypatch.setattr("fewshot_bench.results.record_checks._check_ids", lambda content: None)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.identity import identify_result, run_id
-from fewshot_bench.results.records import SCHEMA, Record, load_record
+from fewshot_bench.results.record_models import SCHEMA
+from fewshot_bench.results.records import Record, load_record
 from fewshot_bench.results.score_files import write_scores
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.storage import write_json

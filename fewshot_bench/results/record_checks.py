@@ -1,0 +1,47 @@
+"""The content of a record, checked: its shape (`record_models`), and its ids against what they are the hash of."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fewshot_bench.identity import identify_result, run_id
+from fewshot_bench.results.record_models import RecordContent
+from fewshot_bench.text.printable import printable
+
+
+def checked(content: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:
+    """A record's content with its specs complete; raises `ValueError` that says what is wrong first. Without `ids` those are
+    not computed again: an older schema had others."""
+    try:
+        found = RecordContent.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(_first(error)) from None
+    if ids:
+        _check_ids(found)
+    tests = [one.test.model_dump(mode="json") for one in found.results]
+    results = [result | {"test": test} for result, test in zip(content["results"], tests, strict=True)]
+    return content | {"train": found.train.model_dump(mode="json"), "results": results}
+
+
+def _check_ids(content: RecordContent) -> None:
+    """Refuse ids that are not those of what the record says: a changed seed would count as another run."""
+    code = content.method.source_sha256, content.data.identity, content.engine
+    if content.run_id != (due := run_id(content.train, *code)):
+        raise ValueError(f"run_id is not that of its training ({due}): one of the two was changed")
+    for result in content.results:
+        other = result.data.identity if result.data else None
+        due = identify_result(result.test, other, result.source_sha256, result.engine)
+        if result.id != due:
+            raise ValueError(f"result {result.id} has not the id of its test ({due}): one of the two was changed")
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return printable(f"{where} is missing")
+    if first["type"] == "extra_forbidden":
+        return printable(f"{where} is a key that this version does not know")
+    said = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first["input"], dict | list | BaseModel) else f", got {printable(repr(first['input']), 60)}"
+    return printable(f"{where}: {said}{got}" if where else said, 300)
