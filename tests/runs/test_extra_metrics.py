@@ -211,7 +211,10 @@ def test_a_metric_that_a_result_has_not_is_refused(folder: Path) -> None:
         (("--set", "test.extra_metrics=accuracy"), "it takes macro-f1 and ece, got 'accuracy'"),
         (("--set", "test.extra_metrics=ece,macro-f1"), "several are written in brackets"),
         (("--set", "test.extra_metrics=[ece, ece]"), "each metric is named once"),
-        (("--set", "test.extra_metrics=ece", "--dataset", "sinusoid"), "ece cannot be had of sinusoid, which is regression"),
+        (
+            ("--set", "test.extra_metrics=ece", "--dataset", "sinusoid"),
+            "ece cannot measure regression, which sinusoid needs",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_work(asked: tuple[str, ...], fault: str) -> None:

@@ -76,7 +76,9 @@ def check_tested(learner: "Learner", kind: "Kind", train: "TrainSpec", test: "Te
     method, protocol, mode = learner.method_class, PROTOCOLS[test.protocol], test.normalisation
     check_episodes(protocol.name, EpisodeSize.of(test))
     if unfit := [name for name in test.extra_metrics if METRICS[name].kind != kind]:
-        raise UsageError(f"test.extra_metrics: {', '.join(unfit)} cannot be had of {test.dataset}, which is {kind}.")
+        raise UsageError(
+            f"{', '.join(unfit)} cannot measure {kind}, which {test.dataset} needs: leave test.extra_metrics out."
+        )
     if mode not in method.modes:
         allowed = ", ".join(sorted(method.modes))
         raise UsageError(f"test.normalisation must be one of {allowed} for this method, got {mode!r}.")
