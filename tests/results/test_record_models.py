@@ -72,7 +72,8 @@ def test_a_key_that_is_there_twice_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("score", "fault"), [(1.5, "one is no accuracy"), (-0.5, "one is no accuracy"), (0.123, "no share of the queries")]
+    ("score", "fault"),
+    [(1.5, "one is no accuracy"), (-0.5, "one is no accuracy"), (0.123, "one is no share of the queries")],
 )
 def test_a_score_that_cannot_be_is_named(score: float, fault: str, tmp_path: Path) -> None:
     """Outside [0, 1], or no multiple of one query."""
