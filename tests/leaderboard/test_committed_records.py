@@ -35,7 +35,7 @@ SLACK = 1.2
 
 UNCOMMITTED = "lstm-meta-learner-cifar-fs-7f5c815ba7d8"
 """Made from changes that were not committed then, so that `renew.py` leaves it as it is: to be made again."""
-ON_A_BUSY_MACHINE = "lstm-meta-learner-cifar-fs-d1737a874480"
+ON_A_BUSY_MACHINE = "lstm-meta-learner-cifar-fs-a6f528dc4b2f"
 """Made again beside other work, which shows in its minutes; the scores are those of the record before it, bit for bit."""
 
 Result = Mapping[str, Any]

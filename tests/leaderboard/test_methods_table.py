@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,12 +48,17 @@ def lines_of(record: Record, *words: str) -> list[str]:
     return [line for line in compare(record).splitlines() if all(word in line for word in words)]
 
 
+def asked_for(record: Record, **request: object) -> dict[str, Any]:
+    """The results of a record, made by such a request."""
+    return {"results": [result | {"request": {"by": "run", **request}} for result in record.content["results"]]}
+
+
 def costly(record: Record, device: str = "cpu", recipe: str = "default") -> Record:
     """A record whose training took 90 seconds on 2 threads and 7,000 updates."""
     content = record.content | {
         "plan": {"device": device, "threads": 2, "train_chunk": 1, "test_chunk": 1},
         "cost": {"train_s": 90.0},
-        "provenance": {"command": f"fsbench run --method maml --recipe {recipe} --seeds 0"},
+        **asked_for(record, recipe=recipe),
     }
     (record.folder / "record.json").write_text(json.dumps(content))
     return load_record(record.folder)
@@ -243,8 +249,7 @@ def test_episodes_that_vary_are_not_compared_with_what_was_published(tmp_path: P
 def test_a_recipe_that_was_changed_says_so(tmp_path: Path) -> None:
     """A trial of a few updates does not stand as the recipe."""
     record = make_record(tmp_path, "maml", draw_scores("short", 0.9))
-    command = "fsbench run --method maml --recipe short --set train.updates=5"
-    changed = replace(record, content=record.content | {"provenance": {"command": command}})
+    changed = replace(record, content=record.content | asked_for(record, recipe="short", settings=["train.updates"]))
     assert "| short, changed |" in compare(changed)
     assert "changed" not in compare(record)
 
