@@ -204,7 +204,7 @@ REFUSED = {
     ),
     "which section": (
         [*PIXELS, *settings("unlabelled=2")],
-        "say train.unlabelled or validation.unlabelled or test.unlabelled",
+        "write train.unlabelled or validation.unlabelled or test.unlabelled",
     ),
 }
 
