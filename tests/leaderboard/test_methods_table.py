@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import re
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -356,9 +354,7 @@ def test_check_fails_until_the_table_is_made_again(tmp_path: Path) -> None:
     assert isinstance(CliRunner().invoke(app, [*command, "--check"]).exception, FewshotError)
 
 
+@pytest.mark.usefixtures("l2l")
 def test_the_committed_table_is_up_to_date() -> None:
-    """`fsbench leaderboard methods` changes nothing in methods/README.md."""
-    if find_spec("learn2learn") is None:
-        assert os.environ.get("FSBENCH_REQUIRE_PEER") != "1", "FSBENCH_REQUIRE_PEER is set: install learn2learn"
-        pytest.skip("without the peer learn2learn its methods have no row")
+    """`fsbench leaderboard methods` changes nothing in methods/README.md, which has rows of the peer's methods."""
     write_readme(ROOT / "methods" / "README.md", find_records([ROOT / "leaderboard" / "results"]), check=True)
