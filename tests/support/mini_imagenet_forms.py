@@ -94,7 +94,7 @@ NAMED: dict[Write, str] = {
     named_by_class: "12 images named as in Ravi & Larochelle's lists",
     ilsvrc: "ILSVRC2012's own class folders",
     ilsvrc_train_and_val: "ILSVRC2012's own class folders",
-    cache: "pickled arrays (mini-imagenet-cache-train.pkl, mini-imagenet-cache-val.pkl, mini-imagenet-cache-test.pkl); the names of its classes",
+    cache: "pickled arrays (mini-imagenet-cache-train.pkl, mini-imagenet-cache-val.pkl, mini-imagenet-cache-test.pkl); the ",
     cache_of_learn2learn: "pickled arrays (mini-imagenet-cache-train.pkl, mini-imagenet-cache-validation.pkl",
     cache_of_python2: "pickled arrays (mini-imagenet-cache-train.pkl",
     category: "pickled arrays (miniImageNet_category_split_train_phase_train.pickle",
