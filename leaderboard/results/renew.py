@@ -32,6 +32,7 @@ from commits import HERE, Code, Commits, Refused, code_of, git
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.identity import identify_result, run_id
+from fewshot_bench.results.record_models import scores_in
 from fewshot_bench.results.records import Record, find_records
 from fewshot_bench.results.score_files import read_scores, write_scores
 from fewshot_bench.runs.checkpoint import load_tensors, save_tensors, weights_sha256
@@ -103,8 +104,9 @@ def _renewed_result(result: dict[str, Any], commit: str, code: Code, commits: Co
 def write(record: Record, content: dict[str, Any]) -> Path:
     """Put a renewed record in the old one's place, its weights and scores under the new ids; returns its folder."""
     folder = record.folder.with_name(record.folder.name.replace(record.run_id, content["run_id"]))
-    scores = read_scores(record.folder, sum(one["test"]["episodes"] for one in record.results))
+    scores = read_scores(record.folder, sum(scores_in(one["test"]) for one in record.results))
     ids = {one["id"] if one["id"] in scores else one["former"]["id"]: one["id"] for one in content["results"]}
+    groups = [(name, *name.partition("/")) for name in scores]  # of a result, or of an extra metric of one
     with tempfile.TemporaryDirectory(dir=record.folder.parent) as place:
         made = Path(place) / folder.name
         shutil.copytree(record.folder, made)
@@ -114,7 +116,7 @@ def write(record: Record, content: dict[str, Any]) -> Path:
                 raise Refused(f"its weights are those of {about['run_id']}")
             save_tensors(checkpoint, tensors, about | {"run_id": content["run_id"]})
             content = content | {"weights_sha256": weights_sha256(tensors)}
-        write_scores(made, {new: scores[old] for old, new in ids.items()})
+        write_scores(made, {f"{ids[old]}{slash}{metric}": scores[name] for name, old, slash, metric in groups if old in ids})
         write_json(made / "record.json", content)
         shutil.rmtree(record.folder)
         made.rename(folder)

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_records import draw_scores, make_record
 
 import renew
 from fewshot_bench.results.records import Record, find_records
+from fewshot_bench.results.score_files import read_scores, write_scores
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 
@@ -53,6 +55,20 @@ def test_a_record_is_refused_for(what: str) -> None:
     record = renewed_record()
     with pytest.raises(renew.Refused, match=reason):
         renew.renewed(replace(record, content=record.content | change), renew.Commits({}))
+
+
+def test_the_scores_of_extra_metrics_are_renamed_with_their_result(tmp_path: Path) -> None:
+    """None is lost, and what belongs to no result is left out."""
+    record = make_record(tmp_path, "maml", draw_scores("m", 0.9))
+    [result] = record.results
+    old, new = result["id"], "1" * 12
+    scores = record.scores(old)
+    write_scores(record.folder, {old: scores, f"{old}/ece": 1 - scores, "2" * 12: scores})
+    former = {"former": {"id": old}, "test": result["test"] | {"extra_metrics": ["ece"]}}
+    content = record.content | {"run_id": "0" * 12, "results": [result | {"id": new} | former]}
+    kept = read_scores(renew.write(record, content))
+    assert list(kept) == [new, f"{new}/ece"]
+    assert (kept[new] == scores).all() and (kept[f"{new}/ece"] == 1 - scores).all()
 
 
 def test_every_committed_record_keeps_what_it_was_called() -> None:
