@@ -162,11 +162,12 @@ class TrainSpec(Spec):
     dtype: Literal["float32", "float64"] = "float32"
     precision: Precision = "highest"  # of convolutions in updates alone; all else, and every score, is computed in `dtype`
     augment: tuple[Augmentation, ...] = Field(default=(), strict=False)  # of training images, in this order (`augmentation`)
+    standardise: bool = False  # every image, by the training split's mean and deviation of each channel
     max_ways: PositiveInt | None = None  # each episode draws its ways from `ways` to this; None: always `ways`
     imbalanced: bool = False  # each class of an episode draws its own shots, from `shots` to `max_shots`
     unlabelled: NonNegativeInt = 0  # images of each class, and of each distractor, that an episode shows without labels
     distractors: NonNegativeInt = 0  # classes of an episode's unlabelled images that are none of its ways
-    later = frozenset({"augment", "max_ways", "imbalanced", "unlabelled", "distractors"})
+    later = frozenset({"augment", "standardise", "max_ways", "imbalanced", "unlabelled", "distractors"})
 
     @field_validator("backbone", mode="before")
     @classmethod

@@ -31,7 +31,7 @@ from fewshot_bench.bench.works import (
 from fewshot_bench.data.bank import Ids, MemmapBank, TensorBank
 from fewshot_bench.data.prepare import Prepared
 from fewshot_bench.episodes.sampling import EpisodeSampler
-from fewshot_bench.episodes.sources import TaskSource, to_float
+from fewshot_bench.episodes.sources import TaskSource
 from fewshot_bench.episodes.varying import VaryingSampler
 from fewshot_bench.learning.base import Conditions
 from fewshot_bench.metrics import accuracy
@@ -283,5 +283,5 @@ def embed_all(session: Session, source: TaskSource) -> Tensor:
     """Embeddings [n, D] of every image of a split."""
     ids: Ids = np.arange(source.bank.starts[-1])
     blocks = np.array_split(ids, -(-len(ids) // BLOCK))
-    parts = [session.method.embed_images(to_float(source.bank.gather(b).to(source.device), source.dtype)) for b in blocks]
+    parts = [session.method.embed_images(source.images(b)) for b in blocks]
     return torch.cat([part for part in parts if part is not None])

@@ -16,12 +16,13 @@ from fewshot_bench.episodes.augmentation import augmented
 from fewshot_bench.episodes.philox import key_of, words
 from fewshot_bench.episodes.seeds import derive_seed
 from fewshot_bench.episodes.sources import to_float
+from fewshot_bench.episodes.standardisation import Standard
 from fewshot_bench.errors import UsageError
 
 
 class BatchSource:
-    """Batches of images, which may be augmented, and their classes, counted from 0 within the split. Raises `UsageError`
-    where none can be filled."""
+    """Batches of images, which may be augmented and standardised, and their classes, counted from 0 within the split. Raises
+    `UsageError` where none can be filled."""
 
     def __init__(
         self,
@@ -31,9 +32,11 @@ class BatchSource:
         device: torch.device,
         dtype: torch.dtype,
         augment: Sequence[str] = (),
+        standard: Standard | None = None,
     ) -> None:
         check_batch(bank, size)
-        self.bank, self.size, self.device, self.dtype, self.augment = bank, size, device, dtype, augment
+        self.bank, self.size, self.device, self.dtype = bank, size, device, dtype
+        self.augment, self.standard = augment, standard
         self.images = int(bank.starts[-1])
         self.key = key_of(bank.structure_id, "batches", size, seed)
         self._epoch, self._order = -1, np.empty(0, np.int64)
@@ -52,6 +55,8 @@ class BatchSource:
         images = to_float(on_device(self.bank.gather(ids), self.device), self.dtype)
         if self.augment:
             images = self._augmented(images, index)
+        if self.standard:
+            images = self.standard(images)
         labels = np.searchsorted(self.bank.starts, ids, side="right") - 1  # no label for each image: there may be millions
         return images, on_device(torch.from_numpy(labels), self.device)
 

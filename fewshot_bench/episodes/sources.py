@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_bench.data.bank import ImageBank, on_device
+from fewshot_bench.data.bank import Ids, ImageBank, on_device
 from fewshot_bench.episodes.augmentation import augmented
 from fewshot_bench.episodes.philox import one_below
 from fewshot_bench.episodes.sampling import EpisodeIndices, EpisodeSampler
 from fewshot_bench.episodes.seeds import derive_seed
+from fewshot_bench.episodes.standardisation import Standard
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.episodes.varying import VaryingSampler
 
@@ -55,7 +56,7 @@ class VaryingShots:
 
 
 class TaskSource:
-    """Episodes of one bank, as `Tasks` on a device; for training their images may be augmented.
+    """Episodes of one bank, as `Tasks` on a device. Their images may be standardised, and for training augmented.
 
     Where they differ in size (`sampler.varies`) they are asked for one at a time.
     """
@@ -67,8 +68,10 @@ class TaskSource:
         device: torch.device,
         dtype: torch.dtype,
         augment: Sequence[str] = (),
+        standard: Standard | None = None,
     ) -> None:
-        self.bank, self.sampler, self.device, self.dtype, self.augment = bank, sampler, device, dtype, augment
+        self.bank, self.sampler, self.device, self.dtype = bank, sampler, device, dtype
+        self.augment, self.standard = augment, standard
 
     def tasks(self, first: int, count: int) -> Tasks:
         """Tasks of episodes `first` to `first + count - 1`: one gather of all their images."""
@@ -85,6 +88,8 @@ class TaskSource:
         if self.augment:
             classes = on_device(torch.from_numpy(episodes.labels), self.device)  # [T, S+Q+U]
             images = augmented(images, classes, key, self.augment)
+        if self.standard:
+            images = self.standard(images)
         labelled = support_y.shape[1] + query_y.shape[1]
         return Tasks(
             support_x=images[:, : support_y.shape[1]],
@@ -95,6 +100,11 @@ class TaskSource:
             key=key,
             unlabelled_x=None if episodes.unlabelled is None else images[:, labelled:],
         )
+
+    def images(self, ids: Ids) -> Tensor:
+        """The images `ids` [n] as a method gets them at a test [n, ...]."""
+        images = to_float(on_device(self.bank.gather(ids), self.device), self.dtype)
+        return self.standard(images) if self.standard else images
 
 
 def to_float(images: Tensor, dtype: torch.dtype) -> Tensor:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from fewshot_bench.episodes.randomness import ForkedGenerator, host_generators
 from fewshot_bench.episodes.seeds import derive_seed
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.sources import MixedSource, Sampler, Source, TaskSource, VaryingShots
+from fewshot_bench.episodes.standardisation import Standard
 from fewshot_bench.episodes.varying import VaryingSampler, sampler_of
 from fewshot_bench.identity import identify_result
 from fewshot_bench.kernels import Unavailable
@@ -103,7 +105,7 @@ class Session:
             sampler = FunctionSampler(data.family, split, size.shots, size.queries, seed)
             return FunctionSource(sampler, self.device, self.dtype)
         sources = [
-            TaskSource(bank, sampler_of(bank, size, seed), self.device, self.dtype, augment)
+            TaskSource(bank, sampler_of(bank, size, seed), self.device, self.dtype, augment, self.standard)
             for bank in banks_of(self.bank(split))
         ]
         return sources[0] if len(sources) == 1 else MixedSource(sources, seed)
@@ -115,6 +117,12 @@ class Session:
         if split not in self.banks:
             self.banks[split] = resident(data.bank(split), self.device)
         return self.banks[split]
+
+    @cached_property
+    def standard(self) -> Standard | None:
+        """What standardises every image, also those of another data set that is tested on; None: nothing does."""
+        train = self.resolved.train
+        return Standard.of(self.bank(train.split)) if train.standardise else None
 
     def _data(self, split: str) -> Prepared | FunctionData:
         """The data set that a split is of."""
@@ -131,7 +139,9 @@ class Session:
         spec = self.resolved.train
         augment = augmentations(self.resolved.dataset, spec.augment)
         if spec.batch_size is not None:
-            return BatchSource(self.bank(spec.split), spec.batch_size, spec.seed, self.device, self.dtype, augment)
+            return BatchSource(
+                self.bank(spec.split), spec.batch_size, spec.seed, self.device, self.dtype, augment, self.standard
+            )
         size = EpisodeSize.of(spec)
         if spec.max_shots is None or spec.sizes_differ:
             return self.source(spec.split, size, spec.seed, augment)

@@ -17,7 +17,7 @@ from fewshot_bench.data.bank import TensorBank
 from fewshot_bench.episodes.own_generators import generators_of
 from fewshot_bench.episodes.randomness import seeded
 from fewshot_bench.episodes.seeds import derive_seed
-from fewshot_bench.episodes.sources import Source, TaskSource, to_float
+from fewshot_bench.episodes.sources import Source, TaskSource
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.answers import checked_features, checked_scores
@@ -202,6 +202,6 @@ def embed(method: Method, source: TaskSource, ids: np.typing.NDArray[np.int64]) 
     """Embeddings of the images `ids` under the present conditions; None where there are none, or where they are drawn at
     random."""
     with seeded(0, source.device, generators_of(method)) as drew:
-        answer = method.embed_images(to_float(source.bank.gather(ids).to(source.device), source.dtype))
+        answer = method.embed_images(source.images(ids))
         draws = drew()
     return None if draws else checked_features(method, answer, len(ids))

@@ -220,7 +220,7 @@ class Block:
         """Whether images of the test's first call of `embed_images` have the same embeddings alone, in float64."""
         images = self.parent.images
         assert isinstance(images, TaskSource), "points are not embedded"
-        exact = TaskSource(images.bank, images.sampler, images.device, torch.float64)
+        exact = TaskSource(images.bank, images.sampler, images.device, torch.float64, standard=images.standard)
         ids = embedded_together(images, self.parent.spec.episodes)[0]
         try:
             apart = [self._embedded(exact, one, torch.float64)[0] for one in ids[:EMBEDDED, None]]

@@ -10,6 +10,7 @@ from fewshot_bench.data.choice import kind_of
 from fewshot_bench.episodes.augmentation import augmentations, check_augmentation
 from fewshot_bench.episodes.protocols import PROTOCOLS, check_episodes, check_test_mode
 from fewshot_bench.episodes.size import EpisodeSize
+from fewshot_bench.episodes.standardisation import check_standardise
 from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.normalisation import TRAIN_MODES
 from fewshot_bench.metrics import METRICS
@@ -65,6 +66,7 @@ def check_trained(learner: "Learner", on: "Named", train: "TrainSpec") -> None:
         valid = ", ".join(registry.registered("backbones"))
         raise UsageError(f"{learner.name} needs a backbone: --backbone NAME, one of {valid}.")
     check_augmentation(augmentations(on.data, train.augment), on.data.shape)
+    check_standardise(train.standardise, on.data.shape)
     if kind_of(on.data) == "classification" and train.validation is not None and train.validation.ways == 1:
         raise UsageError("A validation of 1 way has nothing to tell apart: at least --set validation.ways=2.")
 
