@@ -55,7 +55,9 @@ class LogisticRegression(FeatureMethod):
 
     def fitted(self, x: Floats, y: npt.NDArray[np.int64], query: Floats) -> Floats:
         """Scores [Q, N] of one task's queries [Q, D] by a regression fitted to its support [S, D] and labels [S]."""
-        hparams = self.hparams
-        model = SklearnLogisticRegression(C=hparams.inverse_penalty, max_iter=hparams.max_iterations).fit(x, y)
+        # With two ways scikit-learn fits one vector, the difference of the two. At their best these are w and -w, whose
+        # penalty is half that of their difference 2w.
+        strength = self.hparams.inverse_penalty * (2 if y.max() == 1 else 1)
+        model = SklearnLogisticRegression(C=strength, max_iter=self.hparams.max_iterations).fit(x, y)
         scores: Floats = model.decision_function(query)
-        return scores if scores.ndim == 2 else np.stack([-scores, scores], 1)  # two ways have one score, the second's
+        return scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], 1)

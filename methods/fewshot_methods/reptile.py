@@ -22,9 +22,7 @@ Deviations:
 - Only images: the paper's regression of sine waves, which it shows as a figure, is left out.
 - The tasks of an update run side by side, each from the second moment that the last update left. Their gradients add to it
   the mean over the orders in which they could have run one after another. With one task an update nothing differs.
-- Their Omniglot network gives the head the 2x2 places of the last map, ours (conv4-64-strided) the mean of these. On
-  mini-ImageNet theirs pools odd maps with padding (1,152 features), conv4-32 without (800). Theirs have a scale, ours do
-  not.
+- Only the recipes `paper` and `paper-transductive` have their networks (`backbones/conv4_reptile.py`).
 - Shuffles come from a task's own key.
 
 Legend: T tasks, S support images, B images of a mini-batch, Q queries in all.
