@@ -21,7 +21,7 @@ _METHOD = Column("method", "method", "Name of the method's plugin.", leads=True)
 _REST = (
     Column("settings", "differs in", "Settings in which rows that look alike differ."),
     Column("backbone", "backbone", "The network that embeds the images."),
-    Column("trained", "trained", "Ways and shots of the training episodes."),
+    Column("trained", "trained", "Ways and shots of the training episodes, and the classes where not those of train alone."),
     Column("images", "images", "Training images processed.", "right", shown=False),
     Column("normalisation", "norm", "Batch normalisation at test: whose statistics normalise support and queries."),
     Column("episodes", "episodes", "Test episodes.", "right"),
@@ -38,7 +38,7 @@ _REST = (
 )
 
 _PLAIN_IN_THE_ROW = {
-    *("method", "backbone", "batch_size"),
+    *("method", "backbone", "batch_size", "split"),
     *("ways", "max_ways", "shots", "max_shots", "imbalanced", "unlabelled", "distractors"),
 }
 """Training settings that have a column of their own."""
@@ -200,13 +200,14 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
 
 
 def _trained(train: Mapping[str, Any], metric: str) -> str | None:
-    """What an update saw, in words; None where nothing was trained."""
+    """What an update saw, in words, and from which splits where not from `train` alone; None where nothing was trained."""
     if not train["updates"]:
         return None
+    splits = f" of {train['split']}" if train["split"] != "train" else ""
     if train["batch_size"] is not None:
-        return f"all classes, batches of {train['batch_size']}"
+        return f"all classes{splits}, batches of {train['batch_size']}"
     size = EpisodeSize.of(train)
-    return f"{span(size.shots, size.max_shots)} points" if is_regression(metric) else size.text
+    return (f"{span(size.shots, size.max_shots)} points" if is_regression(metric) else size.text) + splits
 
 
 def _images(train: Mapping[str, Any]) -> int:

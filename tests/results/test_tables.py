@@ -142,6 +142,14 @@ def test_rows_that_look_alike_say_in_what_they_differ(tmp_path: Path) -> None:
     assert [row["settings"].text for row in one([first, second]).rows] == ["inner_lr=0.4", "inner_lr=0.1"]
 
 
+def test_training_on_validation_classes_is_said(tmp_path: Path) -> None:
+    """Beside the size of the training episodes; a row trained on `train` alone says nothing."""
+    names = {"train": "matching-networks", "train+val": "prototypical-networks"}
+    records = [make_record(tmp_path, name, draw_scores(name, 0.9), train_split=split) for split, name in names.items()]
+    rows = {row["method"].value: row["trained"].text for row in one(records).rows}
+    assert rows == {"matching-networks": "5-way 1-shot", "prototypical-networks": "5-way 1-shot of train+val"}
+
+
 def test_a_run_that_is_found_twice_counts_once(tmp_path: Path) -> None:
     """A copy of a record is no second seed."""
     scores = draw_scores("a", 0.9)
