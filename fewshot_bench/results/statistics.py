@@ -8,7 +8,6 @@ of training.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,12 @@ import numpy.typing as npt
 
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.metrics import METRICS
+from fewshot_bench.results.error_parts import Part, episode_part, half_width, residual, seed_part
 
 Scores = npt.NDArray[np.float64]
 
 ONE_SEED = "one seed: speaks of this checkpoint only"
+TWO_SEEDS = "two seeds: covers 93 to 97 % in simulations"
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,10 @@ class Interval:
     level: float = 0.95
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """Variance of the grand mean, its degrees of freedom and the name of the method that gave them."""
-
-    variance: float
-    freedom: float
-    method: str
-
-
 def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "accuracy", level: float = 0.95) -> Interval:
     """The confidence interval of the mean score.
 
-    One seed: Student's t over its episodes. Several: two-way random effects, see `_crossed`. Shares of the queries
+    One seed: Student's t over its episodes. Several: two-way random effects, see `error_parts`. Shares of the queries
     (accuracies) that are all equal: the exact binomial interval (Clopper & Pearson 1934) on the predictions of one seed's
     queries, because a spread of zero over episodes is no certainty. Other metrics have no such model: where all are equal,
     low = high = mean and `method` says so. Bounds are clipped to the metric's range.
@@ -65,13 +57,13 @@ def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "ac
     seeds, episodes = table.shape
     mean = float(table.mean())
     over = f"{episodes} episodes" + (f"; {ONE_SEED}" if seeds == 1 else f" crossed with {seeds} seeds")
+    over += f"; {TWO_SEEDS}" if seeds == 2 and level == 0.95 else ""
     known = METRICS.get(metric)
     if np.ptp(table) < 1e-12:
         return _without_spread(mean, over, round(episodes * trials) if known and known.of_queries else 0, level)
-    spread = _one_seed(table) if seeds == 1 else _crossed(table)
-    half = _t_quantile(level, spread.freedom) * math.sqrt(spread.variance)
+    half = half_width(error_parts(table), level)
     lowest, highest = (known.low, known.high) if known else (-math.inf, math.inf)
-    method = f"{level:.0%} {spread.method} over {over}"
+    method = f"{level:.0%} t-interval{'' if seeds == 1 else ' (two-way random effects)'} over {over}"
     return Interval(mean, max(mean - half, lowest), min(mean + half, highest), method, level)
 
 
@@ -96,38 +88,20 @@ def _table(scores: Sequence[Scores]) -> Scores:
     return table
 
 
-def _one_seed(table: Scores) -> _Spread:
-    episodes = table.shape[1]
-    return _Spread(float(table.var(ddof=1)) / episodes, episodes - 1, "t-interval")
+def error_parts(table: Scores) -> list[Part]:
+    """The parts of the variance of the grand mean of [K, E]: that of the seeds, where there are several, and the rest.
 
-
-def _crossed(table: Scores) -> _Spread:
-    """Two-way random effects without replication: score[k, e] = mean + seed[k] + episode[e] + residual[k, e].
-
-    Var(grand mean) = (MS_seed + MS_episode - MS_residual) / KE, because E[MS_seed] = E var_seed + var_residual and
-    E[MS_episode] = K var_episode + var_residual. A component's estimate below zero counts as zero (its mean square is
-    raised to MS_residual), so the variance is never below that of the seeds' means alone, nor below that of the
-    episodes' means alone. Degrees of freedom: Satterthwaite 1946. Simulated coverage of the 95 % interval: 0.94 to 0.96
-    from five seeds on; three can fall to 0.93, two to 0.89.
+    Two-way random effects without replication: Var(grand mean) = var_seed / K + var_episode / E + var_residual / (K E). The
+    last two are estimated together, (MS_episode - MS_residual) / (K E) + MS_residual / (K E), where the first counts as zero
+    if it is below, so that the variance is never below that of the seeds' means alone, nor below that of the episodes' means
+    alone.
     """
     seeds, episodes = table.shape
-    mean = table.mean()
-    by_seed, by_episode = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)  # [K, 1], [1, E]
-    free_seed, free_episode = seeds - 1, episodes - 1
-    free_residual = free_seed * free_episode
-    ms_residual = float(((table - by_seed - by_episode + mean) ** 2).sum()) / free_residual
-    ms_seed = max(episodes * float(by_seed.var(ddof=1)), ms_residual)
-    ms_episode = max(seeds * float(by_episode.var(ddof=1)), ms_residual)
-    total = ms_seed + ms_episode - ms_residual
-    freedom = total**2 / (ms_seed**2 / free_seed + ms_episode**2 / free_episode + ms_residual**2 / free_residual)
-    return _Spread(total / (seeds * episodes), freedom, "t-interval (two-way random effects, Satterthwaite)")
-
-
-@lru_cache(maxsize=1024)
-def _t_quantile(level: float, freedom: float) -> float:
-    from scipy.special import stdtrit  # that of `scipy.stats.t`, without the seconds that it takes to import
-
-    return float(stdtrit(freedom, (1 + level) / 2))
+    by_episode = episode_part(table.mean(axis=0))
+    if seeds == 1:
+        return [by_episode]
+    least = residual(table) / (seeds * episodes)
+    return [seed_part(table), Part(max(by_episode.variance, least), by_episode.freedom)]
 
 
 def _without_spread(mean: float, over: str, predictions: int, level: float) -> Interval:
