@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from fewshot_bench.learning.layers import conv2d, conv2d_moments, linear, per_channel
     from fewshot_bench.learning.losses import task_losses
     from fewshot_bench.learning.normalisation import RunningStatistics, Statistics, moments
+    from fewshot_bench.results.comparison import Comparison, compare
+    from fewshot_bench.results.families import Judged
+    from fewshot_bench.results.pairs import Pair
     from fewshot_bench.results.records import Record, find_records, load_record
     from fewshot_bench.runs.api import run
     from fewshot_bench.specs import Steps
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Adapted": "learning.inner_loop",
     "Backbone": "learning.backbone",
+    "Comparison": "results.comparison",
     "Conditions": "learning.base",
     "DataError": "errors",
     "Dataset": "data.dataset",
@@ -43,9 +47,11 @@ _HOME = {
     "ImageBank": "data.bank",
     "ImageClass": "data.dataset",
     "InnerLoop": "learning.inner_loop",
+    "Judged": "results.families",
     "Method": "learning.base",
     "MethodInfo": "learning.base",
     "Moments": "learning.conv_block",
+    "Pair": "results.pairs",
     "Parameters": "learning.backbone",
     "Rates": "learning.inner_loop",
     "Record": "results.records",
@@ -54,6 +60,7 @@ _HOME = {
     "Steps": "specs",
     "Tasks": "episodes.tasks",
     "UsageError": "errors",
+    "compare": "results.comparison",
     "conv2d": "learning.layers",
     "conv2d_moments": "learning.layers",
     "conv_block": "learning.conv_block",
@@ -72,6 +79,7 @@ _HOME = {
 __all__ = [
     "Adapted",
     "Backbone",
+    "Comparison",
     "Conditions",
     "DataError",
     "Dataset",
@@ -84,9 +92,11 @@ __all__ = [
     "ImageBank",
     "ImageClass",
     "InnerLoop",
+    "Judged",
     "Method",
     "MethodInfo",
     "Moments",
+    "Pair",
     "Parameters",
     "Rates",
     "Record",
@@ -95,6 +105,7 @@ __all__ = [
     "Steps",
     "Tasks",
     "UsageError",
+    "compare",
     "conv2d",
     "conv2d_moments",
     "conv_block",

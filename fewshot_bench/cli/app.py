@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from fewshot_bench.cli.bench import bench
+from fewshot_bench.cli.compare import compare
 from fewshot_bench.cli.data import data_app
 from fewshot_bench.cli.help import Command
 from fewshot_bench.cli.listing import list_app, show
+from fewshot_bench.cli.power import power
 from fewshot_bench.cli.run import run
 from fewshot_bench.cli.table import table
 from fewshot_bench.cli.test import test
@@ -38,6 +40,8 @@ app.add_typer(list_app, name="list")
 app.add_typer(data_app, name="data")
 app.command(cls=Command)(show)
 app.command(cls=Command)(table)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(power)
 app.command(cls=Command)(bench)
 
 

@@ -250,6 +250,28 @@ def _differences(results: Sequence[Pooled]) -> list[dict[str, Any]]:
     ]
 
 
+def differing(results: Sequence[Pooled]) -> list[str]:
+    """The settings in which each result differs from the others of its method, as `--set` has them; their code and data
+    where nothing else differs."""
+    plain = ("code", "source", "engine", "test source", "test engine", "data", "digest")
+    flat = [{**_shown(pooled), **_settings(pooled)} for pooled in results]
+    texts = [{name: _option(value) for name, value in one.items()} for one in flat]
+    said = []
+    for pooled, own in zip(results, texts, strict=True):
+        same = [t for other, t in zip(results, texts, strict=True) if other.train["method"] == pooled.train["method"]]
+        varying = [name for name in own if len({one.get(name) for one in same}) > 1]
+        named = [name for name in varying if name not in plain] or varying
+        said.append(", ".join(f"{name}={own[name]}" for name in named))
+    return said
+
+
+def _shown(pooled: Pooled) -> dict[str, Any]:
+    """The settings that have a column in the tables, but for the method."""
+    train = {name: pooled.train.get(name) for name in sorted(_PLAIN_IN_THE_ROW - {"method", "backbone"})}
+    named = {"backbone": backbone_text(pooled.train["backbone"]), "test.normalisation": pooled.test["normalisation"]}
+    return {**named, **_flat(train, "train.")}
+
+
 def _looks(pooled: Pooled) -> str:
     """What the table's own columns say of a row's settings."""
     shown = [pooled.train.get(name) for name in sorted(_PLAIN_IN_THE_ROW)]

@@ -1,0 +1,52 @@
+"""`fsbench compare`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from fewshot_bench.cli.options import Out
+from fewshot_bench.cli.table import FORMATS
+from fewshot_bench.errors import unknown
+
+if TYPE_CHECKING:
+    from fewshot_bench.results.record_folders import Reading
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Runs: folders, names or starts of ids; or folders of runs.")],
+    out: Out = Path("runs"),
+    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    protocol: Annotated[str | None, typer.Option(help="Only results under this protocol.")] = None,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Each run by itself; seeds are not pooled.")] = False,
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="Without pairs, for results of other test episodes.")] = False,
+    style: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Compare runs episode by episode: differences, intervals, p-values after Holm's correction, ties.
+
+    Example: fsbench compare runs
+
+    Two runs: fsbench compare 3f2a9c 90de6c
+    """
+    style = "json" if as_json else style
+    if style not in FORMATS:
+        raise unknown("format", style, FORMATS)
+    from fewshot_bench.results.comparison import compare_records
+    from fewshot_bench.results.comparison_tables import comparison_tables
+    from fewshot_bench.results.pooling import conflicts_of
+    from fewshot_bench.table import render
+
+    reading = records_of(runs, out)
+    found = compare_records(reading.records, level=level, paired=not unpaired, checkpoints=checkpoints, protocol=protocol)
+    tables = [table for one in found for table in comparison_tables(one)]
+    print(render(tables, cast(Literal["text", "markdown", "csv", "latex", "json"], style)).rstrip("\n"))
+    reading.end(conflicts_of(reading.records))
+
+
+def records_of(runs: list[str], out: Path) -> "Reading":
+    """The records of runs, named as for `fsbench test`, and those in folders; each once."""
+    from fewshot_bench.cli.test import find_run
+    from fewshot_bench.results.record_folders import Reading
+
+    return Reading.of(dict.fromkeys(Path(run) if Path(run).is_dir() else find_run(run, out) for run in runs))

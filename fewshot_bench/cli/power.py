@@ -1,0 +1,56 @@
+"""`fsbench power`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fewshot_bench.cli.options import Json, Out
+
+
+def power(
+    runs: Annotated[list[str], typer.Argument(help="Runs: folders, names or starts of ids; or folders of runs.")],
+    margin: Annotated[float, typer.Option(help="The difference to be found, in points of percent (or the metric's unit).")],
+    out: Out = Path("runs"),
+    chance: Annotated[float, typer.Option("--power", help="The chance with which it is to be found.")] = 0.8,
+    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    protocol: Annotated[str | None, typer.Option(help="Only results under this protocol.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How many episodes or seeds would tell two runs apart that differ by a margin, from the spread of their records.
+
+    Example: fsbench power 3f2a9c 90de6c --margin 0.5
+    """
+    from fewshot_bench.cli.compare import records_of
+    from fewshot_bench.metrics import METRICS
+    from fewshot_bench.results.comparison import compare_records
+    from fewshot_bench.results.power import needed
+
+    reading = records_of(runs, out)
+    rows = []
+    for comparison in compare_records(reading.records, level=level, protocol=protocol):
+        scale = METRICS[comparison.metric].scale
+        for (i, j), judged in sorted(comparison.family.judged.items()):
+            found = needed(judged.pair, margin / scale, level=level, power=chance)
+            row = {"first": comparison.members[i].label, "second": comparison.members[j].label, "margin": margin}
+            row |= {"power": chance, "level": level, "episodes": found.episodes, "seeds": found.seeds}
+            row |= {"episodes_now": judged.pair.episodes, "seeds_now": list(judged.pair.seeds), "power_now": found.power_now}
+            rows.append(row)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print("\n".join(map(_said, rows)))
+    reading.end()
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    need = f"{row['episodes']:,} test episodes" if row["episodes"] else "more test episodes than can be made"
+    lines = [
+        f"{row['first']} and {row['second']}, if they are {row['margin']:g} apart:",
+        f"  {need} tell these checkpoints apart in {row['power']:.0%} of cases",
+    ]
+    if row["seeds"]:
+        lines.append(f"  {row['seeds']} training seeds of each tell the methods apart, on {row['episodes_now']:,} episodes")
+    return "\n".join([*lines, f"  now, with {row['episodes_now']:,} episodes: {row['power_now']:.0%}"])

@@ -1,0 +1,162 @@
+"""`fsbench compare` and `fsbench power` on small records whose answers are known."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import call, finished
+from example_records import draw_scores, make_record
+
+CHAIN = {
+    "maml": [0.9, 0.8, 0.75, 0.8, 0.65, 0.65, 0.55, 0.6, 0.65, 0.8, 0.8, 0.65],
+    "anil": [0.75, 0.75, 0.75, 0.85, 0.65, 0.55, 0.65, 0.6, 0.65, 0.7, 0.8, 0.5],
+    "reptile": [0.7, 0.7, 0.7, 0.8, 0.6, 0.55, 0.45, 0.55, 0.55, 0.65, 0.8, 0.6],
+}
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Path:
+    """Three methods, of which the first two are tied, and the last two."""
+    for name, scores in CHAIN.items():
+        make_record(tmp_path, name, np.array(scores), test_queries=4)
+    return tmp_path
+
+
+def parts(*arguments: object) -> dict[str, Any]:
+    """The tables of a comparison by part."""
+    tables = json.loads(finished("compare", *arguments, "--json").out)["tables"]
+    return {table["part"]: table for table in tables}
+
+
+def test_ranks_pairs_and_matrix(chain: Path) -> None:
+    """Tied with the best are the first two; p-values, wins and groups are those made by hand."""
+    found = parts(chain)
+    ranks = {row["member"]: (row["rank"], row["tied"], row["groups"]) for row in found["ranks"]["rows"]}
+    assert ranks == {"maml": (1, True, "a"), "anil": (1, True, "ab"), "reptile": (2, False, "b")}
+    pairs = {(row["first"], row["second"]): row for row in found["pairs"]["rows"]}
+    assert pairs["maml", "reptile"]["p_holm"] == pytest.approx(0.0019190321696436908)
+    assert pairs["maml", "reptile"]["t"] == pytest.approx(4.710027339825051)
+    assert pairs["anil", "reptile"]["verdict"] == "not separated"
+    assert any("Holm's correction does not separate them" in note for note in found["pairs"]["notes"])
+    against = {row["member"]: row for row in found["matrix"]["rows"]}
+    assert against["maml"]["against-2"] == [10, 2, 0]
+    assert against["reptile"]["against-0"] == [0, 2, 10]
+
+
+def test_the_order_of_runs_changes_nothing(chain: Path) -> None:
+    """Byte for byte; a run named twice counts once."""
+    folders = sorted(path.parent for path in chain.rglob("record.json"))
+    assert finished("compare", *folders).out == finished("compare", *folders[::-1], folders[0]).out
+
+
+def test_it_fits_80_columns(chain: Path) -> None:
+    """As text."""
+    assert max(map(len, finished("compare", chain).out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex"])
+def test_every_form_names_every_pair(chain: Path, form: str) -> None:
+    """With its verdict."""
+    text = finished("compare", chain, "--format", form).out
+    assert all(name in text for name in CHAIN)
+    assert "not separated" in text
+
+
+def test_csv_holds_numbers(chain: Path) -> None:
+    """A row a pair, values unrounded."""
+    rows = [
+        row
+        for row in csv.DictReader(io.StringIO(finished("compare", chain, "--format", "csv").out))
+        if row["part"] == "pairs"
+    ]
+    assert float(rows[1]["p"]) == pytest.approx(0.0006396773898812302)
+
+
+def test_the_same_scores_are_said_and_json_stays_json(tmp_path: Path) -> None:
+    """p is 1, nothing is NaN, and a reader is warned."""
+    scores = draw_scores("same", 0.9)
+    for name in ("maml", "anil"):
+        make_record(tmp_path, name, scores)
+    text = finished("compare", tmp_path, "--json").out
+    assert "NaN" not in text
+    found = json.loads(text, parse_constant=pytest.fail)["tables"][1]
+    assert (found["rows"][0]["p"], found["rows"][0]["verdict"]) == (1, "same scores")
+    assert "one run under two names" in " ".join(found["notes"])
+    assert "the same scores in all 200 episodes" in finished("compare", tmp_path).out
+
+
+def test_fewer_episodes_are_the_beginning_of_more(tmp_path: Path) -> None:
+    """Compared over those that both have, which is said."""
+    long = draw_scores("long", 0.9, episodes=300)
+    make_record(tmp_path, "maml", long)
+    make_record(tmp_path, "anil", long[:100] - 2 / 75, digest="e" * 64)
+    found = parts(tmp_path)
+    assert found["pairs"]["rows"][0]["difference"] == pytest.approx(2 / 75)
+    assert found["pairs"]["rows"][0]["episodes"] == 100
+    assert any("first 100 episodes" in note for note in found["ranks"]["notes"])
+
+
+def test_other_episodes_are_refused_and_compared_on_demand(tmp_path: Path) -> None:
+    """Under one specification with another digest, and under another seed; --unpaired is the way out."""
+    make_record(tmp_path, "maml", draw_scores("a", 0.9))
+    make_record(tmp_path, "anil", draw_scores("b", 0.8), digest="e" * 64)
+    said = call("compare", tmp_path)
+    assert (said.code, "digests of their episodes differ" in said.complaint) == (2, True)
+    assert "--unpaired" in said.complaint
+    rows = json.loads(finished("compare", tmp_path, "--unpaired", "--json").out)["tables"][1]["rows"]
+    assert (rows[0]["test"], rows[0]["verdict"]) == ("Welch's t", "separated")
+
+
+def test_results_without_common_episodes_say_in_what_they_differ(tmp_path: Path) -> None:
+    """And the options that would mend it."""
+    make_record(tmp_path, "maml", draw_scores("a", 0.9))
+    make_record(tmp_path, "anil", draw_scores("b", 0.8), test_seed=7)
+    said = call("compare", tmp_path)
+    assert said.code == 2
+    assert "test.seed" in said.complaint and "fsbench test" in said.complaint
+    assert len(said.complaint.splitlines()) <= 3
+
+
+def test_seeds_are_pooled_or_compared_by_themselves(tmp_path: Path) -> None:
+    """Two seeds of two methods are one pair of methods, or six of checkpoints."""
+    for name, mean in (("maml", 0.9), ("anil", 0.8)):
+        for seed in range(2):
+            make_record(tmp_path, name, draw_scores(f"{name} {seed}", mean), train_seed=seed)
+    methods, each = parts(tmp_path), parts(tmp_path, "--checkpoints")
+    assert [row["seeds"] for row in methods["pairs"]["rows"]] == [[2, 2]]
+    assert "the methods, over their training seeds" in methods["ranks"]["notes"][0]
+    assert len(each["pairs"]["rows"]) == 6
+    assert "these checkpoints alone" in each["ranks"]["notes"][0]
+
+
+def test_one_result_is_no_comparison(tmp_path: Path) -> None:
+    """Two seeds neither, but they can be compared as checkpoints."""
+    for seed in range(2):
+        make_record(tmp_path, "maml", draw_scores(f"{seed}", 0.9), train_seed=seed)
+    said = call("compare", tmp_path)
+    assert (said.code, "--checkpoints" in said.complaint) == (2, True)
+    assert call("compare", tmp_path, "--checkpoints").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(("--level", "1"), "--level 0.95"), (("--format", "xml"), "Unknown format"), (("--protocol", "finn"), "'finn'")],
+)
+def test_bad_options_are_refused(chain: Path, options: tuple[str, ...], words: str) -> None:
+    """With what mends them."""
+    said = call("compare", chain, *options)
+    assert (said.code, words in said.complaint) == (2, True)
+
+
+def test_power_says_how_many_episodes_and_seeds(chain: Path) -> None:
+    """For each pair, in words of at most 80 columns and as JSON; a margin is in points."""
+    rows = json.loads(finished("power", chain, "--margin", "5", "--json").out)
+    assert len(rows) == 3
+    assert rows[0]["episodes"] > rows[1]["episodes"] > 12  # the first pair varies more
+    text = finished("power", chain, "--margin", "5").out
+    assert max(map(len, text.splitlines())) <= 80
+    assert call("power", chain, "--margin", "0").code == 2
