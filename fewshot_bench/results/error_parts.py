@@ -64,10 +64,13 @@ def half_width(parts: Sequence[Part], level: float) -> float:
 def p_value(difference: float, parts: Sequence[Part]) -> float:
     """The two-sided p-value of a difference from zero: 1 less the level of the interval that just reaches zero."""
     from scipy.optimize import bisect
+    from scipy.special import stdtr
 
-    distance = abs(difference)
+    distance, spread = abs(difference), [part for part in parts if part.variance]
     if distance == 0:
         return 1.0
+    if len(spread) == 1:
+        return max(2 * float(stdtr(spread[0].freedom, -distance / math.sqrt(spread[0].variance))), SMALLEST_P)
     if _half_width(parts, SMALLEST_P / 2) < distance:
         return SMALLEST_P
 

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import EpisodeSize, span
 from fewshot_bench.hashing import canonical_json
 from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
+from fewshot_bench.results.families import Family, all_pairs
+from fewshot_bench.results.pairs import compare_pair
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.statistics import Interval
@@ -16,6 +20,11 @@ from fewshot_bench.specs import BackboneSpec, TrainSpec
 from fewshot_bench.table import Cell, Column, Table
 
 _RANKS = "Rank by the mean; only the protocols standard and standard-regression rank."
+_BEST = Column(
+    "best",
+    "best",
+    "The best, and what is tied with it: not separated from it in pairs, after Holm's correction over all pairs.",
+)
 _RANK = Column("rank", "#", _RANKS, "right", leads=True)
 _METHOD = Column("method", "method", "Name of the method's plugin.", leads=True)
 _REST = (
@@ -117,6 +126,7 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     score = Column("mean", METRICS[metric].title, METRICS[metric].definition, "right", leads=True)
     ranks = _ranks(protocol)
     places = _ranked(results) if ranks else [None] * len(results)
+    best = _with_best(results) if ranks else [None] * len(results)
     about = {
         "protocol": protocol,
         "dataset": dataset,
@@ -129,10 +139,10 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     task = f"{size.shots} points" if is_regression(metric) else size.text
     return Table(
         title=f"{dataset}, {task}, protocol {protocol}",
-        columns=[replace(_RANK, shown=ranks), _METHOD, score, *_extra_columns(results), *_columns(results)],
+        columns=[replace(_RANK, shown=ranks), _METHOD, score, _BEST, *_extra_columns(results), *_columns(results)],
         rows=[
             _row(*one) | _extra_cells(one[0], _extras(results))
-            for one in zip(results, places, _differences(results), strict=True)
+            for one in zip(results, places, best, _differences(results), strict=True)
         ],
         notes=_notes(protocol, results),
         about=about,
@@ -172,7 +182,18 @@ def _columns(results: Sequence[Pooled]) -> list[Column]:
     return [replace(column, shown=differ) if column.key == "images" else column for column in _REST]
 
 
-def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> dict[str, Cell]:
+def _with_best(results: Sequence[Pooled]) -> list[str | None]:
+    """`best`, `tied` or None for each result, of those on the same episodes, best first."""
+    if len(results) == 1:
+        return [None]
+    scores = [np.stack([run.record.scores(run.result) for run in pooled.runs]) for pooled in results]
+    direction = results[0].direction
+    pairs = {(i, j): compare_pair(scores[i], scores[j], direction=direction) for i, j in all_pairs(len(results))}
+    tied = Family.of(pairs, len(results), 0.95).tied_with_best
+    return ["best" if i == 0 else "tied" if i in tied else None for i in range(len(results))]
+
+
+def _row(pooled: Pooled, rank: int | None, best: str | None, differences: Mapping[str, Any]) -> dict[str, Cell]:
     train, test, interval = pooled.train, pooled.test, pooled.interval
     ids = [run.run_id for run in pooled.runs]
     more = f" +{len(ids) - 1}" if len(ids) > 1 else ""
@@ -180,6 +201,7 @@ def _row(pooled: Pooled, rank: int | None, differences: Mapping[str, Any]) -> di
         "rank": Cell.of(rank),
         "method": Cell.of(train["method"]),
         "mean": Cell(interval.mean, interval_text(interval, pooled.metric)),
+        "best": Cell(best, best or ""),
         "settings": Cell(dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())),
         "backbone": Cell.of(backbone_text(train["backbone"])),
         "trained": Cell.of(_trained(train, pooled.metric)),
