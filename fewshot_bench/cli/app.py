@@ -14,6 +14,7 @@ from fewshot_bench.cli.power import power
 from fewshot_bench.cli.run import run
 from fewshot_bench.cli.table import table
 from fewshot_bench.cli.test import test
+from fewshot_bench.cli.verify import verify
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.plugins import registry
 
@@ -42,6 +43,7 @@ app.command(cls=Command)(show)
 app.command(cls=Command)(table)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(power)
+app.command(cls=Command)(verify)
 app.command(cls=Command)(bench)
 
 

@@ -7,7 +7,8 @@ import typer
 
 from fewshot_bench.cli.options import Out
 from fewshot_bench.cli.table import FORMATS
-from fewshot_bench.errors import unknown
+from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.text.printable import printable
 
 if TYPE_CHECKING:
     from fewshot_bench.results.record_folders import Reading
@@ -46,7 +47,20 @@ def compare(
 
 def records_of(runs: list[str], out: Path) -> "Reading":
     """The records of runs, named as for `fsbench test`, and those in folders; each once."""
-    from fewshot_bench.cli.test import find_run
     from fewshot_bench.results.record_folders import Reading
 
-    return Reading.of(dict.fromkeys(Path(run) if Path(run).is_dir() else find_run(run, out) for run in runs))
+    return Reading.of(_roots(runs, out))
+
+
+def folders_of(runs: list[str], out: Path) -> list[Path]:
+    """The folders of runs, named as for `fsbench test`, and of those in folders; each once."""
+    found = {path.parent for root in _roots(runs, out) for path in root.rglob("record.json")}
+    if not found:
+        raise UsageError(f"No records in {', '.join(printable(run) for run in runs)}. See: fsbench list runs")
+    return sorted(found)
+
+
+def _roots(runs: list[str], out: Path) -> list[Path]:
+    from fewshot_bench.cli.test import find_run
+
+    return list(dict.fromkeys(Path(run) if Path(run).is_dir() else find_run(run, out) for run in runs))

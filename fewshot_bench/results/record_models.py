@@ -245,6 +245,7 @@ class Provenance(Part):
     versions: dict[str, str | None] = Field(default_factory=dict)
     platform: str | None = None
     processor: str | None = None
+    cpu_capability: str | None = ABSENT
     git: GitPart | None = None
 
 

@@ -38,6 +38,7 @@ def environment() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **packages},
         "platform": _told(lambda: f"{platform.system()}-{platform.machine()}"),
         "processor": _told(_processor),
+        "cpu_capability": _told(_capability),
         "git": _told(_git),
     }
 
@@ -69,6 +70,13 @@ def _processor() -> str:
         return platform.processor()
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _capability() -> str:
+    """What torch makes of the processor, such as `AVX2`: its kernels of another capability round otherwise."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def _git() -> dict[str, Any] | None:

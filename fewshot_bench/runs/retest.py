@@ -131,13 +131,13 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     plan = Plan(**(record.content["plan"] | {"device": resolved.device} | ({"threads": asked} if asked else {})))
     session = Session.open(resolved, prepared, plan, listener, tested)
     if session.method.trained or resolved.train.backbone:
-        session.method.load_state_dict(_weights(record, session))
+        session.method.load_state_dict(read_weights(record, session))
     if spec.episodes > MANY and (long := long_test(spec, session.method, session.plan)):
         listener.note(long)
     return session
 
 
-def _weights(record: Record, session: Session) -> dict[str, Tensor]:
+def read_weights(record: Record, session: Session) -> dict[str, Tensor]:
     """The weights of a finished run; raises `DataError` where they are another's."""
     path = record.folder / "checkpoint.safetensors"
     tensors, about = load_tensors(path)

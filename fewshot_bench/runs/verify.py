@@ -1,0 +1,272 @@
+"""Verification of a record: what follows from its weights, what is only consistent, and what nobody can check.
+
+Each field gets one of four standings:
+
+    recomputed   computed again here, and the same
+    consistent   follows from something else in the record
+    unvouched    rests on the record's word alone
+    differs      not what it says; the record does not hold
+
+Scores are computed again under the plan that the record states. On the same kind of processor and the same torch they must
+be the same bit for bit; elsewhere they may differ within `BOUND`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fewshot_bench.data.choice import DataChoice
+from fewshot_bench.engine import ENGINE
+from fewshot_bench.episodes.protocols import PROTOCOLS, conditions
+from fewshot_bench.errors import DataError, FewshotError, UsageError
+from fewshot_bench.metrics import METRICS
+from fewshot_bench.plugins import registry
+from fewshot_bench.request import TestRequest
+from fewshot_bench.results.records import Record, load_record, measured
+from fewshot_bench.results.score_files import Scores
+from fewshot_bench.results.statistics import score_interval, trials_of
+from fewshot_bench.runs.inputs import Data, open_data
+from fewshot_bench.runs.listener import Listener
+from fewshot_bench.runs.plan import Plan
+from fewshot_bench.runs.provenance import environment
+from fewshot_bench.runs.requests.resolve import Resolved, resolve_again
+from fewshot_bench.runs.requests.trusted_names import names_of
+from fewshot_bench.runs.retest import read_weights
+from fewshot_bench.runs.session import Session
+from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.threads import one_thread_at_a_time
+
+Standing = Literal["recomputed", "consistent", "unvouched", "differs"]
+SHARE, SHIFT = 0.05, 0.001
+"""On another processor or torch: the most episodes whose score may differ, and the most that the mean may move, in accuracy
+or as a share of the mean error."""
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One field of a record, and how it stands."""
+
+    field: str
+    standing: Standing
+    said: str
+
+
+@dataclass
+class Verification:
+    """What was found of one record."""
+
+    record: Record
+    checks: list[Check] = field(default_factory=list)
+
+    def add(self, name: str, standing: Standing, said: str) -> None:
+        """One more field."""
+        self.checks.append(Check(name, standing, said))
+
+    def same(self, name: str, found: Any, stated: Any, said: str) -> None:
+        """A field that was computed again."""
+        if found == stated:
+            self.add(name, "recomputed", said)
+        else:
+            self.add(name, "differs", f"the record says {stated}, here it is {found}")
+
+    @property
+    def first_difference(self) -> Check | None:
+        """The first field that does not hold."""
+        return next((check for check in self.checks if check.standing == "differs"), None)
+
+    @property
+    def verdict(self) -> Standing:
+        """Of the whole: `recomputed` where the scores of every result were, else `consistent`, unless something differs."""
+        if self.first_difference:
+            return "differs"
+        scores = [check.standing for check in self.checks if check.field.endswith("scores")]
+        return "recomputed" if all(one == "recomputed" for one in scores) else "consistent"
+
+
+@one_thread_at_a_time()
+def verify_run(folder: Path, request: TestRequest, listener: Listener) -> Verification:
+    """Check the record of a finished run as far as this machine can.
+
+    `request` may name code that is not installed and the folder of the data, as for another test of the run. Raises
+    `DataError` where the record cannot be read at all.
+    """
+    found = Verification(load_record(folder))
+    found.add("ids", "consistent", "run and results have the ids of their specifications, code and data")
+    for result in found.record.results:
+        _check_alone(found, result)
+    if (reason := _recompute(found, request, listener)) is not None:
+        there = {check.field for check in found.checks}
+        for name in ("data", "weights", *(f"{result['id']} scores" for result in found.record.results)):
+            if name not in there:
+                found.add(name, "unvouched", reason)
+    found.add("training", "unvouched", "that the weights come from this training only training again can show")
+    found.add("cost", "unvouched", "times and memory are the record's word")
+    return found
+
+
+def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
+    """What follows from the record itself: the means from the scores, the conditions from the protocol."""
+    name, test = result["id"], result["test"]
+    for metric in measured(result):
+        said = result if metric == result["metric"] else result["extra"][metric]
+        label = f"{name} mean" if metric == result["metric"] else f"{name} {metric}"
+        try:
+            interval = score_interval(
+                [found.record.scores(result, metric)], trials=trials_of(result), metric=metric, level=said.get("level", 0.95)
+            )
+        except DataError as error:
+            found.add(label, "differs", str(error))
+            continue
+        wrong = [
+            f"{key} is {said[key]:.6g}, of the scores it is {due:.6g}"
+            for key, due in (("mean", interval.mean), ("low", interval.low), ("high", interval.high))
+            if key in said and abs(said[key] - due) > ROUNDING * max(1, abs(due))
+        ]
+        if wrong:
+            found.add(label, "differs", "; ".join(wrong))
+        else:
+            found.add(label, "consistent", "mean and interval follow from the scores")
+    if test["protocol"] not in PROTOCOLS:
+        found.add(f"{name} protocol", "unvouched", f"{test['protocol']!r} is none of this version's protocols")
+        return
+    asked = {key: int(test[key]) for key in ("queries", "episodes", "seed")}
+    try:
+        conditions(test["protocol"], METRICS[result["metric"]].kind, test["dataset"], test["shots"], **asked)
+    except UsageError as error:
+        found.add(f"{name} protocol", "differs", str(error))
+    else:
+        found.add(f"{name} protocol", "consistent", f"queries, episodes and seed are those of {test['protocol']}")
+
+
+def _recompute(found: Verification, request: TestRequest, listener: Listener) -> str | None:
+    """Compute again what can be; the reason where nothing can."""
+    record = found.record
+    train = TrainSpec.model_validate(record.content["train"])
+    first = TestSpec.model_validate(record.results[0]["test"])
+    if "plan" not in record.content:
+        return "its version wrote no execution plan"
+    try:
+        names = names_of(record, train, request, ["fsbench", "verify", str(record.folder)])
+        resolved = resolve_again(names, train, first, record.content["plan"]["device"], request.data_root)
+        prepared, _ = open_data(resolved, listener)
+    except (UsageError, DataError) as error:
+        return str(error).partition("\n")[0]
+    pixels = _check_data(found, resolved, prepared)
+    if found.first_difference and not pixels:
+        return "the data here are not the record's"
+    session = Session.open(resolved, prepared, Plan(**record.content["plan"]), listener)
+    if "parameters" in record.content["method"]:
+        count = sum(parameter.numel() for parameter in session.method.parameters())
+        found.same("parameters", count, record.content["method"]["parameters"], f"{count:,}")
+    able = _loaded(found, session) and pixels
+    for result in record.results:
+        _score_again(found, session, result, able, listener)
+    return None
+
+
+def _check_data(found: Verification, resolved: Resolved, prepared: Data) -> bool:
+    """Whether the data here are the record's, to the pixel."""
+    data = found.record.content["data"]
+    splits = {split: one["structure_id"] for split, one in data.get("splits", {}).items()}
+    present = {split: one["structure_id"] for split, one in prepared.describe(*splits).items()}
+    found.same("data", resolved.dataset.identity(), data["identity"], "the data set's identity")
+    found.same("splits", present, splits, "classes and images of each split")
+    if found.first_difference:
+        return False
+    pixels = bool(data.get("fingerprint", prepared.fingerprint) == prepared.fingerprint)
+    said = "the same" if pixels else "not the same here: another decoder, or other images under the same names"
+    found.add("pixels", "recomputed" if pixels else "unvouched", said)
+    return pixels
+
+
+def _loaded(found: Verification, session: Session) -> bool:
+    """Whether the method has the run's weights now, or needs none."""
+    if not (session.method.trained or session.resolved.train.backbone):
+        found.add("weights", "recomputed", "the method has none to train")
+        return True
+    if not (found.record.folder / "checkpoint.safetensors").is_file():
+        found.add("weights", "unvouched", "checkpoint.safetensors is not there")
+        return False
+    try:
+        session.method.load_state_dict(read_weights(found.record, session))
+    except DataError as error:
+        found.add("weights", "differs", str(error).partition("\n")[0])
+        return False
+    stated = "weights_sha256" in found.record.content
+    found.add("weights", "recomputed" if stated else "consistent", "they fit, and have their hash" if stated else "they fit")
+    return True
+
+
+def _score_again(found: Verification, session: Session, result: Mapping[str, Any], able: bool, listener: Listener) -> None:
+    """The digest and the scores of one result."""
+    name, spec = result["id"], TestSpec.model_validate(result["test"])
+    resolved = replace(session.resolved, test=spec)
+    if "data" in result:
+        reference = result["data"]["name"]
+        if registry.is_uninstalled(reference):
+            found.add(f"{name} scores", "unvouched", f"its data set {reference} is not installed")
+            return
+        on = DataChoice.of(reference).build_like(resolved.dataset, spec.data, None, None)
+        resolved = replace(resolved, test_data=on, test_reference=reference)
+    try:
+        _, tested = open_data(resolved, listener)
+    except (UsageError, DataError) as error:
+        found.add(f"{name} scores", "unvouched", str(error).partition("\n")[0])
+        return
+    own = replace(session, resolved=resolved, plan=Plan(**result.get("plan", found.record.content["plan"])), tested=tested)
+    own.banks = {}
+    digest = own.test_source(spec).sampler.digest(spec.episodes)
+    found.same(f"{name} digest", digest, result["digest"], f"the digest of {spec.episodes:,} episodes")
+    code = result["source_sha256"], result["engine"]
+    if digest != result["digest"]:
+        return
+    if not able:
+        found.add(f"{name} scores", "unvouched", "without the run's own weights and pixels they cannot be computed")
+    elif code != (session.resolved.source_sha256, ENGINE):
+        found.add(f"{name} scores", "unvouched", "the code here is another than the one that scored them")
+    else:
+        _compare_scores(found, result, own.score(spec, range(spec.episodes), listener)[0])
+
+
+def _compare_scores(found: Verification, result: Mapping[str, Any], scores: Mapping[str, Scores]) -> None:
+    name, bitwise = result["id"], unlike_here(found.record) is None
+    for metric, here in scores.items():
+        label = f"{name} scores" if metric == result["metric"] else f"{name} {metric} scores"
+        try:
+            stated = found.record.scores(result, metric)
+        except DataError as error:
+            found.add(label, "differs", str(error))
+            continue
+        moved = int((here != stated).sum())
+        if not moved:
+            found.add(label, "recomputed", f"all {len(here):,} are the same, bit for bit")
+            continue
+        at = int(np.flatnonzero(here != stated)[0])
+        first = f"{moved:,} of {len(here):,} differ, the first at episode {at}: {stated[at]:.6g}, here {here[at]:.6g}"
+        shift = abs(float(here.mean() - stated.mean()))
+        within = moved <= SHARE * len(here) and shift <= SHIFT * max(1.0, abs(float(here.mean())))
+        if bitwise or not within:
+            found.add(label, "differs", first)
+        else:
+            found.add(label, "recomputed", f"{first}; within the bound for {unlike_here(found.record)}")
+
+
+def unlike_here(record: Record) -> str | None:
+    """In what this machine differs from the record's, so that numbers may differ in their last bits; None: in nothing."""
+    theirs, ours = record.content["provenance"], environment()
+    if (theirs.get("versions") or {}).get("torch") != ours["versions"]["torch"]:
+        return "another torch"
+    for key, what in (("processor", "another processor"), ("cpu_capability", "another capability of the processor")):
+        if key in theirs and theirs[key] != ours[key]:
+            return what
+    return None if theirs.get("processor") else "a machine that the record does not name"
+
+
+class NotVerified(FewshotError):
+    """A record does not hold."""
+
+    exit_code = 4
