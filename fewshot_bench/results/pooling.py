@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from fewshot_bench.hashing import canonical_json
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.score_files import Scores
 from fewshot_bench.results.statistics import Interval, score_interval, trials_of
+
+TELLING = 100
+"""Episodes over which two trainings do not come to the same score in each by chance."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Pooled:
     """Sorted by seed."""
     extra: dict[str, Interval] = field(default_factory=dict)
     """By extra metric: those that every run has."""
+    repeated: tuple[int, ...] = ()
+    """Seeds that count for nothing, because their scores are those of another seed: no two trainings end alike."""
 
     @cached_property
     def order(self) -> tuple[float, str]:
@@ -185,7 +192,7 @@ def _pooled(group: list[_Entry]) -> Pooled:
     seeds: dict[int, list[_Entry]] = defaultdict(list)
     for entry in group:
         seeds[entry.run.seed].append(entry)
-    entries = [_first(seeds[seed]) for seed in sorted(seeds)]
+    entries, repeated = _apart([_first(seeds[seed]) for seed in sorted(seeds)])
     fields = entries[0].fields
     trials = entries[0].trials
     interval = score_interval([entry.scores for entry in entries], trials=trials, metric=fields["metric"])
@@ -194,7 +201,18 @@ def _pooled(group: list[_Entry]) -> Pooled:
         for name in entries[0].extra
         if all(name in entry.extra for entry in entries)
     }
-    return Pooled(**fields, interval=interval, runs=tuple(entry.run for entry in entries), extra=extra)
+    runs = tuple(entry.run for entry in entries)
+    return Pooled(**fields, interval=interval, runs=runs, extra=extra, repeated=repeated)
+
+
+def _apart(entries: list[_Entry]) -> tuple[list[_Entry], tuple[int, ...]]:
+    """Those whose scores no earlier one has, and the seeds of the others. What is not trained may score alike."""
+    seen: dict[bytes, _Entry] = {}
+    for entry in entries:
+        counts = entry.fields["train"]["updates"] and np.ptp(entry.scores) and len(entry.scores) >= TELLING
+        seen.setdefault(entry.scores.tobytes() if counts else str(id(entry)).encode(), entry)
+    kept = list(seen.values())
+    return kept, tuple(entry.run.seed for entry in entries if not any(entry is one for one in kept))
 
 
 def _first(copies: list[_Entry]) -> _Entry:

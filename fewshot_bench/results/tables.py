@@ -330,4 +330,10 @@ def _notes(protocol: str, results: Sequence[Pooled]) -> list[str]:
         f"{len(digests)} different sets of test episodes (digests {', '.join(d[:12] for d in digests)}), "
         "whose results are neither pooled nor comparable in pairs."
     )
-    return [f"Protocol {protocol}; {one if len(digests) == 1 else many}", *said]
+    copies = [
+        f"{pooled.train['method']}: seed {', '.join(map(str, pooled.repeated))} has the scores of another seed in every "
+        "episode and does not count."
+        for pooled in results
+        if pooled.repeated
+    ]
+    return [f"Protocol {protocol}; {one if len(digests) == 1 else many}", *said, *copies]

@@ -150,6 +150,17 @@ def test_training_on_validation_classes_is_said(tmp_path: Path) -> None:
     assert rows == {"matching-networks": "5-way 1-shot", "prototypical-networks": "5-way 1-shot of train+val"}
 
 
+def test_one_training_under_several_seeds_counts_once(tmp_path: Path) -> None:
+    """Two trainings never score alike in every episode; a method that is not trained does."""
+    copied, untrained = draw_scores("copied", 0.9), draw_scores("untrained", 0.5)
+    for seed in range(3):
+        make_record(tmp_path, "maml", copied, train_seed=seed)
+        make_record(tmp_path, "nearest-centroid", untrained, train_seed=seed, train_updates=0)
+    table = one([load_record(path) for path in sorted(tmp_path.iterdir())])
+    assert {row["method"].value: row["seeds"].value for row in table.rows} == {"maml": 1, "nearest-centroid": 3}
+    assert any("seed 1, 2 has the scores of another seed" in note for note in table.notes)
+
+
 def test_the_best_and_its_ties_are_marked(tmp_path: Path) -> None:
     """Compared in pairs: the second's own interval overlaps the first's, and yet it is not tied."""
     scores = draw_scores("a", 0.8)
