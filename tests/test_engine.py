@@ -43,9 +43,22 @@ def test_the_core_computes_what_this_engine_computed() -> None:
     assert engine_outputs.differing(dict(engine_outputs.core_outputs()), stored("core")) == []
 
 
-def test_every_backbone_is_used_by_one_of_them() -> None:
-    """A new one needs a method here."""
-    used = {*engine_outputs.BACKBONES.values(), *engine_outputs.GRADIENT.values(), "conv4-64", "mlp-40"}
+@pytest.mark.parametrize("name", engine_outputs.ALONE)
+def test_a_backbone_computes_what_this_engine_computed(name: str, by_kernels: bool) -> None:
+    """Its embeddings, whichever statistics normalise."""
+    found = {f"backbones: {which}": one for which, one in engine_outputs.of_backbone(name, by_kernels)}
+    assert engine_outputs.differing(found, {key: STORED["outputs"][key] for key in found}) == []
+
+
+def test_every_backbone_is_computed() -> None:
+    """By one of the methods or alone: a new one needs a place here."""
+    used = {
+        *engine_outputs.ALONE,
+        *engine_outputs.BACKBONES.values(),
+        *engine_outputs.GRADIENT.values(),
+        "conv4-64",
+        "mlp-40",
+    }
     ours = {name for name, one in registry.registered("backbones").items() if one.distribution.startswith("fewshot-bench ")}
     assert used == ours
 

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fewshot_bench import Backbone, kernels
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.episodes.augmentation import OPERATIONS, augmented
 from fewshot_bench.episodes.tasks import Tasks
@@ -37,6 +39,14 @@ CLOSE = 1e-9
 """Relative to the largest number of an output: another order of summation makes less of it, another method more."""
 BACKBONES = {"relation-networks": "conv4-64-maps", "snail": "conv4-64-fc64", "tcml": "resnet-snail", "r2d2": "conv4-512"}
 """Beside what every gradient-based method takes."""
+ALONE: dict[str, dict[str, int]] = {
+    "conv-64-96-128-256": {},
+    "conv4-rfs": {},
+    "resnet12": {},
+    "resnet18": {},
+    "wrn-28-10": {"depth": 10, "width": 1},
+}
+"""Backbones whose embeddings are computed without a method, with options that spare time."""
 WHOLE = ("maml", "prototypical-networks")
 """Computed under every normalisation mode and by every optimiser, which are the core's for all methods."""
 GRADIENT = {"maml": "conv4-32", "anil": "conv4-64-strided", "lstm-meta-learner": "conv4-32"}
@@ -50,6 +60,7 @@ OPTIMISERS = {
 }
 
 Outputs = dict[str, list[float]]
+M = TypeVar("M", bound=nn.Module)
 
 
 def spread(shape: tuple[int, ...], salt: int) -> Tensor:
@@ -67,11 +78,11 @@ def summed(outputs: Tensor, salt: int = 0) -> list[float]:
     return [float(flat.norm()), float(flat @ spread((len(flat),), 77 + salt))]
 
 
-def with_formula(method: Method) -> Method:
-    """The method in float64, each parameter set by the formula around its usual size, without dropout."""
-    method = method.double()
+def with_formula(module: M) -> M:
+    """A method or a network in float64, each parameter set by the formula around its usual size."""
+    module = module.double()
     with torch.no_grad():
-        for salt, parameter in enumerate(method.parameters()):
+        for salt, parameter in enumerate(module.parameters()):
             values = spread(tuple(parameter.shape), salt)
             if parameter.dim() > 1:
                 parameter.copy_(values * (3 / parameter[0].numel()) ** 0.5)
@@ -80,7 +91,7 @@ def with_formula(method: Method) -> Method:
                     parameter.flatten()[0] if len(parameter.unique()) == 1 < parameter.numel() else 0.0
                 )  # else it is drawn
                 parameter.copy_(start + 0.1 * values)
-    return method
+    return module
 
 
 def tasks_of(kind: Kind, count: int = T) -> Tasks:
@@ -173,9 +184,24 @@ def core_outputs() -> Iterator[tuple[str, list[float]]]:
         yield f"core: interval of {seeds}", [found.mean, found.low, found.high]
 
 
+def of_backbone(name: str, by_kernels: bool = False) -> Iterator[tuple[str, list[float]]]:
+    """The embeddings of a backbone, whose images normalise each other or have given statistics, without dropout."""
+    network: Backbone = with_formula(registry.find("backbones", name).load()(IMAGE, **ALONE[name])).eval()
+    images, params = tasks_of("classification").support_x, dict(network.named_parameters())
+    given = {
+        layer: (0.1 * spread((1, size), salt), 1 + 0.5 * spread((1, size), salt + 1))
+        for salt, (layer, size) in enumerate(network.channels.items())
+    }
+    with torch.no_grad(), kernels.serving(by_kernels):
+        yield f"{name} embeddings", summed(network.embed(images, params)[0])
+        yield f"{name} embeddings, given statistics", summed(network.embed(images, params, given)[0])
+
+
 def every_output() -> Iterator[tuple[str, str, list[float]]]:
-    """Of the core and of every method that is installed here: whose, which, and the numbers."""
+    """Of the core, of backbones alone and of every method that is installed here: whose, which, and the numbers."""
     yield from (("core", name.removeprefix("core: "), numbers) for name, numbers in core_outputs())
+    for name in ALONE:
+        yield from (("backbones", which, numbers) for which, numbers in of_backbone(name))
     for name in methods():
         yield from ((name, f"{kind} {which}", numbers) for kind, which, numbers in of_method(name))
 
