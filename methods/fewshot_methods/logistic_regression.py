@@ -6,9 +6,9 @@ scikit-learn's multinomial logistic regression is fitted to the support's featur
     argmin over theta, b: sum over the support of cross-entropy(theta f(x)/||f(x)|| + b, y) + ||theta||^2 / (2 C),   C = 1
 
 Deviations from the authors' simple model (without distillation; code WangYueFt/rfs):
-- Their features are the mean over the last map (of Conv4 without its last pooling), and their support has five augmented
-  copies of each image. Here the features are the backbone's, and each image is used once, as it is.
-- They augment training images; here only the recipe `paper` does.
+- Their features are the mean over the last map, which `conv4-rfs` and `resnet12` give; here they are any backbone's.
+- Their support has five augmented copies of each image. Here each image is used once, as it is.
+- They augment training images; here the recipes `paper`, `rfs` and `rfs-resnet12` do.
 
 The fit is scikit-learn's own, task by task in float64, as the paper and its readers use it.
 

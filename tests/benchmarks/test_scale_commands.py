@@ -1,4 +1,4 @@
-"""The commands that measure data at scale say what they do before they do it."""
+"""The commands that measure data at scale, or backbones, say what they do before they do it."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("command", ["large_data.py", "many_classes.py"])
+@pytest.mark.parametrize("command", ["large_data.py", "many_classes.py", "backbone_cost.py"])
 def test_help_measures_nothing(command: str) -> None:
     """It prints how to use the command, and ends."""
     script = str(Path(__file__).with_name(command))

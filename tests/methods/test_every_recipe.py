@@ -201,6 +201,54 @@ def test_a_recipe_of_each_backbone_trains_on_an_archive_of_mini_imagenet(
     assert all(math.isfinite(loss) for loss in losses_of(record))
 
 
+SECOND_GENERATION = {"resnet12", "resnet18", "wrn-28-10", "conv4-rfs", "conv-64-96-128-256"}
+
+
+def network_of(entry: dict[str, Any]) -> str | None:
+    """The backbone that an entry names."""
+    backbone = entry.get("train", {}).get("backbone")
+    return backbone["name"] if isinstance(backbone, dict) else backbone
+
+
+def of_second_generation() -> list[Request]:
+    """A request for each entry for CIFAR-FS whose network is one of these."""
+    found: dict[tuple[str, str | None], Request] = {}
+    for name in TRAINED:
+        for request, entry in requests(name):
+            if request.dataset == "cifar-fs" and network_of(entry) in SECOND_GENERATION:
+                found.setdefault((name, request.recipe), request)
+    return list(found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("request_", of_second_generation(), ids=label)
+def test_each_cifar_fs_recipe_of_a_second_generation_network_trains_two_updates(request_: Request, tmp_path: Path) -> None:
+    """On synthetic images of 32 x 32, with its own network, augmentation and optimiser, two images or a small task an
+    update."""
+    spec = resolve(replace(request_, device="cpu")).train
+    few = {"meta_batch_size": 1, "queries": 1} if spec.batch_size is None else {"batch_size": 2}
+    record = run(
+        request_.method,
+        shots=request_.shots,
+        dataset=SYNTHETIC,
+        recipe=f"{request_.recipe}@cifar-fs",
+        protocol="custom",
+        episodes=2,
+        queries=1,
+        settings={
+            "train.updates": 2,
+            "validation.every": 2,
+            "validation.episodes": 2,
+            "validation.queries": 1,
+            **{f"train.{key}": value for key, value in few.items()},
+        },
+        out=tmp_path,
+        device="cpu",
+    )
+    assert record.content["training"]["updates"] == 2
+    assert all(math.isfinite(loss) for loss in losses_of(record))
+
+
 def losses_of(record: Record) -> list[float]:
     """Its learning curve."""
     lines = (record.folder / "log.jsonl").read_text().splitlines()

@@ -249,6 +249,18 @@ def test_options_of_resnet12_are_the_papers_unless_told(monkeypatch: pytest.Monk
         assert torch.equal(network.train().embed(x, params)[0], network.eval().embed(x, params)[0])
 
 
+@pytest.mark.parametrize("pooled", [True, False])
+def test_scaled_embeddings_have_mean_squared_distances(pooled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Lee et al.'s prototypical networks: the squares of differences are averaged, where they were added up."""
+    monkeypatch.setattr(resnet12, "FILTERS", FEW)
+    x, found = images(1, 2, 3, 33, 33), {}
+    for scaled in (False, True):
+        network = randomised(resnet12.ResNet12((3, 33, 33), pooled=pooled, scaled=scaled))
+        found[scaled] = network.embed(x, dict(network.named_parameters()))[0][0]
+    distance = (found[True][0] - found[True][1]).square().sum()
+    torch.testing.assert_close(distance, (found[False][0] - found[False][1]).square().mean())
+
+
 @pytest.mark.parametrize("mode", ["support", "separate"])
 def test_mamls_gradient_through_resnet12_is_that_of_finite_differences(
     mode: Normalisation, monkeypatch: pytest.MonkeyPatch, computed_by: str

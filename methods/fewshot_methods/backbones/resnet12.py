@@ -11,7 +11,9 @@ rule (fan-out), and what drops a share of 0.1: single values after the first two
 blocks of 5x5 on ImageNet's images and 2x2 on CIFAR's.
 
 Where they differ: Tian et al. take the mean over the last map, 640 features (`pooled`, the default). Lee et al. do not,
-which gives 16,000 features of 84x84 images and 2,560 of 32x32: `--set backbone.options.pooled=false`.
+which gives 16,000 features of 84x84 images and 2,560 of 32x32: `--set backbone.options.pooled=false`. Their prototypical
+networks divide squared distances by the number of features: `--set backbone.options.scaled=true` divides embeddings by its
+square root, which is the same.
 
 Deviation: both codes let the dropped share of DropBlock grow from 0 to 0.1 in the first 40,000 passes; here it is
 `drop_rate` from the start. (As we read it, Lee et al.'s script loses the count of passes, because torch's DataParallel
@@ -20,6 +22,8 @@ not from a task's key, so they depend on the chunks of an update.
 
 Legend: T tasks, n images a task, C channels, H x W a map, h x w after pooling, F filters, D features.
 """
+
+import math
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,6 +41,7 @@ LARGE, BLOCK_OF_LARGE, BLOCK = 80, 5, 2
 class ResNet12(Backbone):
     """ResNet-12: four residual blocks of 64 to 640 filters; the mean over the last map, or the map itself.
 
+    `pooled` takes the mean. `scaled` divides an embedding by the square root of D, so that squared distances are means.
     `drop_rate` is the share of values that training drops after each block. `drop_block` is the side of the blocks that are
     dropped after the last two; None takes the papers' for images of that size. Raises `ValueError` for images under 16
     pixels.
@@ -46,6 +51,7 @@ class ResNet12(Backbone):
         self,
         input_shape: tuple[int, int, int],
         pooled: bool = True,
+        scaled: bool = False,
         drop_rate: float = 0.1,
         drop_block: int | None = None,
     ) -> None:
@@ -59,6 +65,7 @@ class ResNet12(Backbone):
         self.pooled, self.drop_rate = pooled, drop_rate
         self.drop_block = drop_block if drop_block is not None else BLOCK_OF_LARGE if side >= LARGE else BLOCK
         self.features = FILTERS[-1] * (1 if pooled else (height // 16) * (width // 16))
+        self.divisor = math.sqrt(self.features) if scaled else 1.0
         self.channels = {f"block{i}_{part}": filters for i, filters in enumerate(FILTERS, 1) for part in LAYERS}
         for i, filters in enumerate(FILTERS, 1):
             for part in LAYERS:
@@ -74,7 +81,8 @@ class ResNet12(Backbone):
             x = self._block(step, f"block{i}", x)
             if self.training and self.drop_rate:
                 x = drop_block(x, self.drop_rate, 1 if i <= 2 else self.drop_block)
-        return x.mean((3, 4)) if self.pooled else x.flatten(2), step.used
+        x = x.mean((3, 4)) if self.pooled else x.flatten(2)  # [T, n, D]
+        return x / self.divisor, step.used
 
     def _block(self, step: Pass, name: str, x: Tensor) -> Tensor:
         """Maps [T, n, C, H, W] -> [T, n, F, h, w]. Pooling goes before the last ReLU, which then has a quarter of
