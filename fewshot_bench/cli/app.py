@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fewshot_bench.cli.bench import bench
+from fewshot_bench.cli.bundle import pack, unpack
 from fewshot_bench.cli.compare import compare
 from fewshot_bench.cli.data import data_app
 from fewshot_bench.cli.help import Command
@@ -44,6 +45,8 @@ app.command(cls=Command)(table)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(power)
 app.command(cls=Command)(verify)
+app.command(cls=Command)(pack)
+app.command(cls=Command)(unpack)
 app.command(cls=Command)(bench)
 
 

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 PACKAGES = ("fewshot-bench", "torch", "numpy", "pandas", "scikit-learn", "pillow")
 GIT_TIMEOUT_S = 5.0
+PACKAGE = Path(__file__).parents[1]
 COMMIT = re.compile("[0-9a-f]{40,64}")
 
 
@@ -82,16 +83,16 @@ def _capability() -> str:
 def _git() -> dict[str, Any] | None:
     """Commit and dirty flag where this package runs from a git checkout, else None."""
     commit = _ask_git("rev-parse", "HEAD")
-    if not COMMIT.fullmatch(commit) or not _ask_git("ls-files", "provenance.py"):
+    if not COMMIT.fullmatch(commit) or not _ask_git("ls-files", "__init__.py"):
         return None  # some other repository around site-packages
     dirty = _ask_git("status", "--porcelain", "--untracked-files=no", "--", ".", "../methods", "../datasets")
     return {"commit": commit, "dirty": bool(dirty)}
 
 
 def _ask_git(*arguments: str) -> str:
-    """What git says of the folder of this file, whatever the environment says of another; it asks nobody and runs no
+    """What git says of the folder of this package, whatever the environment says of another; it asks nobody and runs no
     monitor, takes no lock, and has a few seconds."""
-    command = ["git", "-C", str(Path(__file__).parent), "-c", "core.fsmonitor=false", *arguments]
+    command = ["git", "-C", str(PACKAGE), "-c", "core.fsmonitor=false", *arguments]
     elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
     kept = {name: value for name, value in os.environ.items() if name not in elsewhere}
     quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

@@ -99,3 +99,25 @@ def test_a_damaged_installation_hides_no_other(damage: str, tmp_path: Path) -> N
     done = subprocess.run(command, capture_output=True, text=True, env=environment(PYTHONPATH=str(tmp_path)), check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "maml" in done.stdout
+
+
+@pytest.mark.parametrize("changed", ["fewshot_bench/runs/plan.py", "methods/maml.py", "datasets/glyphs.py", "README.md"])
+def test_a_change_of_the_code_is_dirty(changed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of the core, of a method and of a data set, wherever the file lies; not of a text."""
+    files = ("fewshot_bench/__init__.py", "fewshot_bench/runs/plan.py", "methods/maml.py", "datasets/glyphs.py", "README.md")
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "-q"), ("add", "-A"), (*author, "commit", "-q", "-m", "all")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "fewshot_bench")
+    assert provenance.environment()["git"]["dirty"] is False
+    (tmp_path / changed).write_text("after")
+    assert provenance.environment()["git"]["dirty"] is (changed != "README.md")
+
+
+def test_git_is_asked_of_this_package() -> None:
+    """The folder that holds the core, beside which methods and data sets lie."""
+    assert (provenance.PACKAGE / "__init__.py").is_file()
+    assert provenance.PACKAGE.name == "fewshot_bench"
