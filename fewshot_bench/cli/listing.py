@@ -246,11 +246,12 @@ def _about_method(plugin: registry.Plugin, *, whole: bool) -> dict[str, Any]:
 
 def _about_run(name: str, out: Path) -> dict[str, Any]:
     from fewshot_bench.cli.test import find_run
+    from fewshot_bench.results.recipe_share import recipe_share, recipe_text
     from fewshot_bench.results.records import load_record
 
     try:
         content: dict[str, Any] = cleaned(load_record(find_run(name, out)).content)
-        return content
+        return ({"recipe": recipe_text(content)} if recipe_share(content) is not None else {}) | content
     except UsageError:
         valid = [*registry.registered("methods"), *registry.registered("datasets")]
         raise unknown(f"method, data set or run (in {out})", name, valid) from None
