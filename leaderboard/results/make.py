@@ -89,8 +89,8 @@ def main() -> int:
         return 0
     places = Places(given.work, HERE, KEPT)
     if given.status and (running := queues(given.work)):
-        jobs = {one["folder"] or one["training"]: Planned.read(one) for queue in running for one in queue["jobs"]}
-        print(report(list(jobs.values()), places, running))
+        every = {one["folder"] or one["training"]: Planned.read(one) for queue in running for one in queue["jobs"]}
+        print(report(list(every.values()), places, running))
         return 0
     if not os.environ.get("FSBENCH_DATA"):
         sys.exit("Set FSBENCH_DATA to a folder with Omniglot's and CIFAR-FS's archives.")

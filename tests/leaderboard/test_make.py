@@ -11,9 +11,15 @@ from training_queue.plan import further_test, request_of
 
 
 @pytest.fixture(scope="module")
-def jobs() -> list[list[Resolved]]:
-    """Those of `--papers`, each as its training with its own test and with each of the others."""
-    return [carried_out(job) for job in papers()]
+def asked() -> list[Job]:
+    """The jobs of `--papers`."""
+    return papers()
+
+
+@pytest.fixture(scope="module")
+def jobs(asked: list[Job]) -> list[list[Resolved]]:
+    """Each as its training with its own test and with each of the others."""
+    return [carried_out(job) for job in asked]
 
 
 def carried_out(job: Job) -> list[Resolved]:
@@ -73,14 +79,13 @@ def test_errors_of_10_and_20_points_are_measured_after_a_training_with_5(jobs: l
     assert all(published(method, dataset, None, shots, "mse", train_shots=5) for shots in (5, 10, 20))
 
 
-def test_the_queue_takes_the_most_valued_first() -> None:
+def test_the_queue_takes_the_most_valued_first(asked: list[Job]) -> None:
     """Each training of the papers once for each seed, by tier; none is left out."""
-    jobs = papers()
-    found = list(by_value(jobs))
+    found = list(by_value(asked))
     assert [line.tier for _, line in found] == sorted(line.tier for _, line in found)
     trainings = [job.training for job, _ in found]
     assert len(set(trainings)) == len(trainings)
-    assert {job.training for job in jobs} <= set(trainings)
+    assert {job.training for job in asked} <= set(trainings)
     assert trainings[0] == "prototypical-networks omniglot paper 5 1"
     assert {f"maml omniglot paper 5 1{seed}" for seed in ("", " seed 1", " seed 2")} <= set(trainings)
 
