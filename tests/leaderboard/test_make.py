@@ -3,11 +3,13 @@
 import pytest
 
 from fewshot_bench.plugins import registry
+from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved, another_test, resolve
 from fewshot_leaderboard.published import published
+from training_queue import jobs as jobs_module
 from training_queue.jobs import HOUSE, Job, paper_requests, papers
 from training_queue.order import ORDER, by_value
-from training_queue.plan import further_test, request_of
+from training_queue.plan import further_test, planned, request_of
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +102,17 @@ def test_a_recipe_that_comes_later_has_its_place_in_the_order() -> None:
         ("logistic-regression", 1),
         ("some-method", ORDER[-1].tier + 1),
     ]
+
+
+def test_a_recipe_that_is_refused_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a job that cannot run here, with the reason."""
+    requests = {
+        "maml": [Request("maml", "glyphs", 5, 1, recipe="papier"), Request("maml", "glyphs", 5, 1, recipe="default")]
+    }
+    monkeypatch.setattr(jobs_module, "paper_requests", lambda name: requests.get(name, []))
+    monkeypatch.setattr(registry, "registered", lambda group: {})
+    good, bad = papers()
+    monkeypatch.undo()
+    assert planned(good, "cpu").missing == ""
+    assert planned(bad, "cpu").missing.startswith("Unknown recipe of maml 'papier'.")
+    assert planned(bad, "cpu").folder == ""

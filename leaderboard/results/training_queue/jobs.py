@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fewshot_bench.errors import FewshotError
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
@@ -108,11 +109,16 @@ def papers() -> list[Job]:
     first = ["maml", "prototypical-networks", "mt-net", "snail"]
     installed = [name for name, plugin in registry.registered("methods").items() if not plugin.missing()]
     trainings: dict[str, list[tuple[Request, Resolved]]] = defaultdict(list)
+    refused: list[Job] = []
     for name in [*first, *(name for name in installed if name not in first)]:
         for request in paper_requests(name):
-            resolved = resolve(request)
+            try:
+                resolved = resolve(request)
+            except FewshotError:  # which its plan says, and no other job suffers from
+                refused.append(Job(asked_for(request)))
+                continue
             trainings[resolved.train.model_dump_json()].append((request, resolved))
-    return [paper_job(same) for same in trainings.values()]
+    return [*(paper_job(same) for same in trainings.values()), *refused]
 
 
 def paper_requests(name: str) -> Iterator[Request]:
@@ -130,8 +136,15 @@ def paper_requests(name: str) -> Iterator[Request]:
 def paper_job(same: list[tuple[Request, Resolved]]) -> Job:
     """A training, tested as its first recipe says, and the tests of the others whose training it is too."""
     (request, _), *others = same
-    asked = ("--method", request.method, "--dataset", request.dataset, "--recipe", str(request.recipe))
-    return Job((*asked, *size(request)), tuple(size(other) + conditions(resolved) for other, resolved in others))
+    return Job(asked_for(request), tuple(size(other) + conditions(resolved) for other, resolved in others))
+
+
+def asked_for(request: Request) -> tuple[str, ...]:
+    """The options that ask for a recipe's training."""
+    return (
+        *("--method", request.method, "--dataset", request.dataset, "--recipe", str(request.recipe)),
+        *size(request),
+    )
 
 
 def size(request: Request) -> tuple[str, ...]:
