@@ -106,13 +106,9 @@ def test_a_recipe_that_comes_later_has_its_place_in_the_order() -> None:
 
 def test_a_recipe_that_is_refused_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a job that cannot run here, with the reason."""
-    requests = {
-        "maml": [Request("maml", "glyphs", 5, 1, recipe="papier"), Request("maml", "glyphs", 5, 1, recipe="default")]
-    }
-    monkeypatch.setattr(jobs_module, "paper_requests", lambda name: requests.get(name, []))
-    monkeypatch.setattr(registry, "registered", lambda group: {})
+    asked = [Request("maml", "glyphs", 5, 1, recipe=name) for name in ("papier", "default")]
+    monkeypatch.setattr(jobs_module, "paper_requests", lambda name: asked if name == "maml" else [])
     good, bad = papers()
-    monkeypatch.undo()
     assert planned(good, "cpu").missing == ""
     assert planned(bad, "cpu").missing.startswith("Unknown recipe of maml 'papier'.")
     assert planned(bad, "cpu").folder == ""
