@@ -95,7 +95,7 @@ def show(
     elif is_method:
         content = _about_method(registry.find("methods", name), whole=as_json)
     else:
-        content = _about_run(name, out)
+        content = _about_run(name, out, whole=as_json)
     print(json.dumps(content, indent=1) if as_json else _as_text(content))
     if not as_json and recipe is None and content.get("recipes"):
         print(f"# A recipe, whole: fsbench show {shlex.quote(name)} --recipe NAME")
@@ -244,13 +244,15 @@ def _about_method(plugin: registry.Plugin, *, whole: bool) -> dict[str, Any]:
     return _about(plugin) | {"declares": declares, HYPER: defaults, **explained, "recipes": recipes}
 
 
-def _about_run(name: str, out: Path) -> dict[str, Any]:
+def _about_run(name: str, out: Path, *, whole: bool) -> dict[str, Any]:
+    """What a record holds; before it, unless it is the `whole` record as such, that the training was cut short."""
     from fewshot_bench.cli.test import find_run
+    from fewshot_bench.results.recipe_share import recipe_share, recipe_text
     from fewshot_bench.results.records import load_record
 
     try:
         content: dict[str, Any] = cleaned(load_record(find_run(name, out)).content)
-        return content
+        return content if whole or recipe_share(content) is None else {"recipe": recipe_text(content)} | content
     except UsageError:
         valid = [*registry.registered("methods"), *registry.registered("datasets")]
         raise unknown(f"method, data set or run (in {out})", name, valid) from None

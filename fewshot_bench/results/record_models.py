@@ -217,6 +217,7 @@ class TrainingPart(Part):
     """How a training went."""
 
     updates: NonNegativeInt
+    recipe_updates: PositiveInt = ABSENT  # of the recipe, where the request asks for another number
     best_update: NonNegativeInt | None = None
     validation_score: float | None = None
 

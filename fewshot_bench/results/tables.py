@@ -14,6 +14,7 @@ from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
 from fewshot_bench.results.families import Family, all_pairs
 from fewshot_bench.results.pairs import compare_pair
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
+from fewshot_bench.results.recipe_share import recipe_share, recipe_text
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.statistics import Interval
 from fewshot_bench.specs import BackboneSpec, TrainSpec
@@ -144,7 +145,7 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
             _row(*one) | _extra_cells(one[0], _extras(results))
             for one in zip(results, places, best, _differences(results), strict=True)
         ],
-        notes=_notes(protocol, results),
+        notes=[*_notes(protocol, results), *_cut_short(results)],
         about=about,
     )
 
@@ -315,6 +316,13 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
+
+
+def _cut_short(results: Sequence[Pooled]) -> list[str]:
+    """A note on each training that had a part of its recipe's updates."""
+    runs = [(pooled.train["method"], run) for pooled in results for run in pooled.runs]
+    cut = [(method, run) for method, run in runs if recipe_share(run.record.content) is not None]
+    return [f"{method} {run.run_id}: recipe {recipe_text(run.record.content)}." for method, run in cut]
 
 
 def _notes(protocol: str, results: Sequence[Pooled]) -> list[str]:

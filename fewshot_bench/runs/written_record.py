@@ -43,7 +43,8 @@ def record_content(session: Session, request: Request, at: Progressed, result: R
     """What `record.json` holds after a training and its test."""
     resolved = session.resolved
     score = at.best_score if resolved.train.validation else None
-    training = TrainingPart(updates=at.update, best_update=at.best_update, validation_score=score)
+    asked = {} if resolved.recipe_updates is None else {"recipe_updates": resolved.recipe_updates}
+    training = TrainingPart.of({"updates": at.update, **asked, "best_update": at.best_update, "validation_score": score})
     cpu = {} if at.train_cpu_s is None else {"train_cpu_s": round(at.train_cpu_s, 3)}
     record = RecordContent(
         schema=SCHEMA,

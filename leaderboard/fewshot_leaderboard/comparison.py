@@ -20,6 +20,7 @@ from fewshot_bench.inputs import plain_yaml
 from fewshot_bench.metrics import METRICS, is_regression
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import Request
+from fewshot_bench.results.recipe_share import recipe_share, recipe_text, share_text
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.rerun_command import request_of
 from fewshot_bench.results.stored_request import StoredRequest
@@ -111,12 +112,14 @@ class Measured:
 
     @property
     def recipe(self) -> str:
-        """Name of the recipe that the training was asked for by; whether a setting of it was changed, and whether this
-        version's recipe or method is another by now."""
+        """Name of the recipe that the training was asked for by; its share of the recipe's updates where it was cut short;
+        whether a setting of it was changed, and whether this version's recipe or method is another by now."""
         stored = StoredRequest.in_result(self.content["results"][0])
-        settings = {name for name in stored.settings if (self.method, name) not in VARIANTS}
+        share = share_text(self.content)
+        told = {"updates", "train.updates"} if share else set()
+        settings = {name for name in stored.settings if (self.method, name) not in VARIANTS} - told
         earlier = ", earlier version" if made_by_another_version(self.content) else ""
-        return (stored.recipe or "default") + (", changed" if settings else "") + earlier
+        return recipe_text(self.content) + (", changed" if settings else "") + earlier
 
     @property
     def images(self) -> int:
@@ -137,6 +140,8 @@ class Measured:
     @property
     def within(self) -> bool | None:
         """Whether it agrees with the published number; None where nothing says so, or other conditions were measured."""
+        if recipe_share(self.content) is not None:  # the paper's training was longer
+            return None
         if self.printed is None or (self.own_conditions and not self.measured_as_published(self.printed)):
             return None
         return compared(self.cells["mean"].value, self.half_width, self.printed)[1]

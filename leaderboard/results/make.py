@@ -1,199 +1,119 @@
-"""Makes the published records again: `FSBENCH_DATA=... python leaderboard/results/make.py [--only TEXT] [--jobs N]`.
+"""Makes the published records: `FSBENCH_DATA=... python leaderboard/results/make.py [--only TEXT] [--jobs N]`.
 
 Each run is trained below `--work` (weights stay there) on one core, as many at once as `--jobs` says; its record, episode
-scores and learning curve are copied here. Resumable: what is finished is not run again, what was interrupted goes on.
+scores and learning curve are copied here. What is finished is not run again, what was stopped or killed goes on.
 
-`--papers --device cuda` makes those of the recipes `paper` in their place, at full length under the papers' own protocols:
-hours of an accelerator, days without one. `--list` prints what would be run.
+`--papers` makes those of the papers' own recipes in their place, at full length under the papers' own protocols: hours of an
+accelerator (`--device cuda`), days without one. `--queue` does so beside other work: in the order of value
+(`training_queue/order.py`), at the lowest priority, without what is published already. It gives way while `--lock FILE` is
+there or while `--pause-while COMMAND` succeeds: its trainings save their states and end, and go on later. They are not
+stopped where they are (SIGSTOP), because a stopped process keeps its memory and its clock runs on into the record's training
+time. Ctrl-C and SIGTERM end them in the same way. `--follow-tag PATTERN` moves to newer tags between two jobs.
+
+`--status` prints what is done, running and to come, and the time left. `--save-states` keeps the states of unfinished jobs
+in `leaderboard/queue/`, to be committed, from where a new machine goes on. `--cut-short` ends the unfinished jobs of
+`--only` early, each as a run of its own that tables call "n % of its updates".
 """
 
 import argparse
-import json
 import os
-import shutil
-import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-from fewshot_bench.plugins import registry
-from fewshot_bench.request import Request
-from fewshot_bench.runs.requests.resolve import Resolved, resolve
+from training_queue.give_way import pause_reason
+from training_queue.loop import Places, Queue
+from training_queue.plan import Planned, asked_for, planned, printed
+from training_queue.states import save
+from training_queue.status import queues, report
+from training_queue.tags import Worktree, root_of
 
-HERE = Path(__file__).parent
-PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl", "split.csv")
+if TYPE_CHECKING:
+    from training_queue.jobs import Job
+    from training_queue.order import Line
 
-
-@dataclass(frozen=True)
-class Job:
-    """One training: its arguments, and those of the other tests of its checkpoint."""
-
-    arguments: tuple[str, ...]
-    tests: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What it is, in words; its other tests after semicolons."""
-        parts = (self.arguments, *self.tests)
-        return "; ".join(" ".join(word for word in part if not word.startswith("--")) for part in parts)
+HERE = Path(__file__).resolve().parent
+KEPT = HERE.parent / "queue"
+LOWEST = 19
+"""The lowest priority that `nice` has."""
 
 
-def job(*arguments: str, tests: tuple[str, ...] = ()) -> Job:
-    """A job from its arguments, the words of each test in one text."""
-    return Job(arguments, tuple(tuple(test.split()) for test in tests))
-
-
-TRANSDUCTIVE = "--protocol standard-transductive"
-TWENTY_WAYS = "--ways 20"
-
-GRADIENT = ("maml", "fomaml", "anil", "meta-sgd", "t-net", "mt-net", "reptile")
-ANY_WAYS = ("prototypical-networks", "matching-networks", "relation-networks", "metaoptnet-ridge", "r2d2")
-OTHERS = ("lstm-meta-learner", "tcml", "snail")
-FEATURES = ("baseline", "baseline++", "logistic-regression", "simpleshot", "nearest-neighbour-features")
-PEERS = ("l2l-maml", "l2l-meta-sgd", "l2l-prototypical-networks")  # where learn2learn is installed
-GRADIENT_PEERS = PEERS[:2]
-CONTROLLED = ("matching-networks", "prototypical-networks", *GRADIENT, "lstm-meta-learner")
-ONE_MODEL = ("tcml", "snail")  # for 1 to 5 shots
-SINUSOIDS = ("maml", "meta-sgd", "fomaml", "t-net", "mt-net", "lstm-meta-learner", *GRADIENT_PEERS)
-
-
-def omniglot() -> list[Job]:
-    """5-way 1-shot for every method, five CPU-minutes of training each; 20-way for those that any number of ways fits."""
-    common = ("--dataset", "omniglot", "--recipe", "short")
-    jobs = [job("--method", name, "--dataset", "omniglot") for name in ("nearest-centroid", "nearest-neighbour")]
-    jobs += [job("--method", name, *common, tests=(TRANSDUCTIVE,)) for name in (*GRADIENT, *GRADIENT_PEERS)]
-    jobs += [job("--method", name, *common, tests=(TWENTY_WAYS,)) for name in ANY_WAYS]
-    jobs += [job("--method", "matching-networks", *common, "--set", "fce=true")]
-    return jobs + [job("--method", name, *common) for name in (*OTHERS, *FEATURES, "l2l-prototypical-networks")]
-
-
-def cifar_fs() -> list[Job]:
-    """5-way 1-shot and 5-shot, `controlled`."""
-    common = ("--dataset", "cifar-fs", "--recipe", "controlled")
-    jobs = [job("--method", name, *common, "--shots", shots) for name in CONTROLLED for shots in ("1", "5")]
-    return jobs + [job("--method", name, *common, tests=("--shots 5",)) for name in ONE_MODEL]
-
-
-def groceries() -> list[Job]:
-    """Photographs of groceries as a user's own folder."""
-    photographs = os.path.expandvars("$FSBENCH_DATA/grocery-store")
-    common = ("--dataset", "folder", "--data-root", photographs, "--shots", "5")
-    return [job("--method", name, *common) for name in ("prototypical-networks", "nearest-centroid")]
-
-
-def sinusoid() -> list[Job]:
-    """Trained with 5 points, tested with 5, 10 and 20 (Li et al. 2017, table 1)."""
-    common = ("--dataset", "sinusoid-varying-frequency", "--shots", "5")
-    return [job("--method", name, *common, tests=("--shots 10", "--shots 20")) for name in SINUSOIDS]
-
-
-def glyphs() -> list[Job]:
-    """Glyphs 5-way 1-shot for every method: what a user's first command does."""
-    names = ("nearest-centroid", *GRADIENT, *ANY_WAYS, *OTHERS, *FEATURES, *PEERS)
-    return [job("--method", name, "--dataset", "glyphs") for name in names]
-
-
-def longer() -> list[Job]:
-    """Omniglot 5-way 1-shot with the recipes that train for a quarter of an hour."""
-    common = ("--dataset", "omniglot")
-    jobs = [job("--method", name, *common, tests=(TRANSDUCTIVE,)) for name in ("prototypical-networks", "maml")]
-    return [*jobs, job("--method", "maml", *common, "--recipe", "transductive", tests=("--protocol standard",))]
-
-
-def papers() -> list[Job]:
-    """Every recipe `paper` and `paper-...` of every card, under the papers' own conditions, the most wanted first; one job
-    for all the tests of one training."""
-    first = ["maml", "prototypical-networks", "mt-net", "snail"]
-    installed = [name for name, plugin in registry.registered("methods").items() if not plugin.missing()]
-    trainings: dict[str, list[tuple[Request, Resolved]]] = defaultdict(list)
-    for name in [*first, *(name for name in installed if name not in first)]:
-        for request in paper_requests(name):
-            resolved = resolve(request)
-            trainings[resolved.train.model_dump_json()].append((request, resolved))
-    return [paper_job(same) for same in trainings.values()]
-
-
-def paper_requests(name: str) -> Iterator[Request]:
-    """One for each size of episode that a recipe is for; where it leaves that open, for those that papers report."""
-    for recipe, entries in registry.find("methods", name).card().get("recipes", {}).items():
-        for asked in (entry["for"] for entry in entries if recipe.startswith("paper")):
-            functions = asked["dataset"].startswith("sinusoid")
-            open_ways = [None] if functions else [5, 20] if asked["dataset"] == "omniglot" else [5]
-            open_shots = [5, 10, 20] if functions else [1, 5]
-            for ways in [asked["ways"]] if "ways" in asked else open_ways:
-                for shots in [asked["shots"]] if "shots" in asked else open_shots:
-                    yield Request(name, asked["dataset"], ways, shots, recipe=recipe, device="cpu")
-
-
-def paper_job(same: list[tuple[Request, Resolved]]) -> Job:
-    """A training, tested as its first recipe says, and the tests of the others whose training it is too."""
-    (request, _), *others = same
-    asked = ("--method", request.method, "--dataset", request.dataset, "--recipe", str(request.recipe))
-    return Job((*asked, *size(request)), tuple(size(other) + conditions(resolved) for other, resolved in others))
-
-
-def size(request: Request) -> tuple[str, ...]:
-    """Ways, which functions have none of, and shots as options."""
-    return (*(("--ways", str(request.ways)) if request.ways else ()), "--shots", str(request.shots))
-
-
-def conditions(resolved: Resolved) -> tuple[str, ...]:
-    """All conditions of a test as options."""
-    test = resolved.test
-    numbers = ("--queries", str(test.queries), "--episodes", str(test.episodes))
-    return ("--protocol", test.protocol, *numbers, "--set", f"test.normalisation={test.normalisation}")
-
-
-def main() -> None:
-    """Run, test and copy everything that was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="jobs whose words hold this text, such as 'maml omniglot'")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once, each on a core of its own")
     parser.add_argument("--work", type=Path, default=Path("runs/published"), help="where runs and their weights lie")
-    parser.add_argument("--papers", action="store_true", help="the recipes `paper` in place of the short ones")
+    parser.add_argument("--papers", action="store_true", help="the papers' own recipes in place of the short ones")
     parser.add_argument("--device", default="cpu", help="what to train on")
     parser.add_argument("--list", action="store_true", help="print the jobs; run nothing")
+    parser.add_argument("--queue", action="store_true", help="the papers' recipes by value, beside other work")
+    parser.add_argument("--lock", type=Path, metavar="FILE", help="give way while this file is there")
+    parser.add_argument("--pause-while", metavar="COMMAND", help="give way while this shell command ends with 0")
+    parser.add_argument("--follow-tag", metavar="PATTERN", help="move to newer tags like this between jobs: 'queue-*'")
+    parser.add_argument("--status", action="store_true", help="print where the queue stands; run nothing")
+    parser.add_argument("--save-states", action="store_true", help="keep small states in leaderboard/queue/; run nothing")
+    parser.add_argument("--cut-short", action="store_true", help="end the unfinished jobs of --only early")
+    parser.add_argument("--print-plan", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    wanted = papers() if given.papers else [*glyphs(), *omniglot(), *sinusoid(), *cifar_fs(), *groceries(), *longer()]
-    jobs = [one for one in wanted if given.only in one.name]
+    given.papers |= given.queue or given.status or given.save_states or given.cut_short
+    if given.jobs < 1:
+        parser.error("--jobs must be at least 1")
+    if given.cut_short and not given.only:
+        parser.error("--cut-short ends trainings early: say which with --only")
+    return given
+
+
+def plan(given: argparse.Namespace) -> list[Planned]:
+    """The jobs that were asked for, resolved."""
+    return [planned(job, given.device, line.tier, line.hours) for job, line in wanted(given)]
+
+
+def wanted(given: argparse.Namespace) -> "list[tuple[Job, Line]]":
+    """The jobs that were asked for: the short ones in any order, the papers' by value."""
+    from training_queue.jobs import papers, short
+    from training_queue.order import REST, by_value
+
+    jobs = by_value(papers()) if given.papers else [(job, REST) for job in short()]
+    return [(job, line) for job, line in jobs if given.only in job.name]
+
+
+def main() -> int:
+    """Do what was asked for."""
+    given = arguments()
+    if given.print_plan:
+        print(printed(plan(given)))
+        return 0
     if given.list:
-        print("\n".join(one.name for one in jobs))
-        return
+        print("\n".join(job.name for job, _ in wanted(given)))
+        return 0
+    places = Places(given.work, HERE, KEPT)
+    if given.status and (running := queues(given.work)):
+        every = {one["folder"] or one["training"]: Planned.read(one) for queue in running for one in queue["jobs"]}
+        print(report(list(every.values()), places, running))
+        return 0
     if not os.environ.get("FSBENCH_DATA"):
         sys.exit("Set FSBENCH_DATA to a folder with Omniglot's and CIFAR-FS's archives.")
-    cores: SimpleQueue[int] = SimpleQueue()
-    for core in sorted(os.sched_getaffinity(0))[: given.jobs]:
-        cores.put(core)
-    with ThreadPoolExecutor(given.jobs) as pool:
-        failed = [name for name in pool.map(lambda one: carry_out(one, given.work, given.device, cores), jobs) if name]
-    if failed:
-        sys.exit("Failed: " + "; ".join(failed))
+    pause = pause_reason(given.lock, given.pause_while)
+    worktree = Worktree(root_of(HERE), given.follow_tag, given.work) if given.follow_tag else None
+    if worktree:
+        worktree.check()
+    jobs = asked_for(__file__, sys.argv[1:])
+    if given.status:
+        print(report(jobs, places, []))
+        return 0
+    if given.save_states:
+        print("\n".join(save(jobs, given.work, KEPT, HERE)) or "There is no state to save.")
+        return 0
+    if given.cut_short:
+        from training_queue.cut_short import cut_short
 
-
-def carry_out(one: Job, work: Path, device: str, cores: "SimpleQueue[int]") -> str | None:
-    """Train, test and copy one job on a core of its own; returns its name where that fails."""
-    core = cores.get()
-    try:
-        run = ["fsbench", "run", *one.arguments, "--device", device, "--out", str(work)]
-        asked = subprocess.run([*run, "--dry-run", "--json"], check=True, capture_output=True, text=True)
-        folder = Path(json.loads(asked.stdout)[0]["folder"])
-        for command in (run, *(["fsbench", "test", str(folder), *test] for test in one.tests)):
-            subprocess.run(["taskset", "--cpu-list", str(core), *command], check=True)
-    except subprocess.CalledProcessError as error:
-        print(f"{one.name}: {error}\n{error.stderr or ''}", file=sys.stderr)
-        return one.name
-    finally:
-        cores.put(core)
-    (HERE / folder.name).mkdir(exist_ok=True)
-    for name in PUBLISHED:
-        if (folder / name).is_file():  # a split, where it was drawn
-            shutil.copy2(folder / name, HERE / folder.name / name)
-    return None
+        jobs, said = cut_short(jobs, given.work, given.device)
+        print("\n".join(said) or f"No unfinished training of {given.only!r} is in {given.work}.")
+    nice = LOWEST if given.queue or given.cut_short else 0
+    queue = Queue(jobs, places, given.jobs, nice, ("--device", given.device), not given.queue, pause, worktree)
+    return queue.run()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

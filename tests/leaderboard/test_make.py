@@ -1,56 +1,33 @@
 """`make.py --papers` trains each recipe `paper` once and tests it as the paper does."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
 import pytest
 
 from fewshot_bench.plugins import registry
-from fewshot_bench.request import Request, TestRequest
+from fewshot_bench.request import Request
 from fewshot_bench.runs.requests.resolve import Resolved, another_test, resolve
 from fewshot_leaderboard.published import published
-
-MAKE = Path(__file__).parents[2] / "leaderboard" / "results" / "make.py"
-
-
-@pytest.fixture(scope="module")
-def make() -> Iterator[ModuleType]:
-    """The script."""
-    spec = importlib.util.spec_from_file_location("make", MAKE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "make", module)  # where dataclasses look for it
-        spec.loader.exec_module(module)
-        yield module
+from training_queue import jobs as jobs_module
+from training_queue.jobs import HOUSE, Job, paper_requests, papers
+from training_queue.order import ORDER, by_value
+from training_queue.plan import further_test, planned, request_of
 
 
 @pytest.fixture(scope="module")
-def jobs(make: ModuleType) -> list[list[Resolved]]:
-    """Those of `--papers`, each as its training with its own test and with each of the others."""
-    return [carried_out(job) for job in make.papers()]
+def asked() -> list[Job]:
+    """The jobs of `--papers`."""
+    return papers()
 
 
-def carried_out(job: Any) -> list[Resolved]:
+@pytest.fixture(scope="module")
+def jobs(asked: list[Job]) -> list[list[Resolved]]:
+    """Each as its training with its own test and with each of the others."""
+    return [carried_out(job) for job in asked]
+
+
+def carried_out(job: Job) -> list[Resolved]:
     """What a job's commands would do."""
-    run = resolve(Request(**options_of(job.arguments), device="cpu"))
-    return [run, *(another_test(run, asked_by(words), run.test) for words in job.tests)]
-
-
-def asked_by(words: tuple[str, ...]) -> TestRequest:
-    """The request of `fsbench test RUN` with these options."""
-    options = options_of(words)
-    return TestRequest(settings=(options.pop("set"),), **options)
-
-
-def options_of(words: tuple[str, ...]) -> dict[str, Any]:
-    """`--name value ...` by name, whole numbers as such."""
-    pairs = zip(words[::2], words[1::2], strict=True)
-    return {name.removeprefix("--"): int(value) if value.isdecimal() else value for name, value in pairs}
+    run = resolve(request_of(job.arguments, "cpu"))
+    return [run, *(another_test(run, further_test(words), run.test) for words in job.tests)]
 
 
 def in_full(run: Resolved) -> tuple[str, str]:
@@ -58,13 +35,13 @@ def in_full(run: Resolved) -> tuple[str, str]:
     return run.train.model_dump_json(), run.test.model_dump_json()
 
 
-def test_every_paper_recipe_is_asked_for(make: ModuleType) -> None:
+def test_every_recipe_of_somebody_else_s_conditions_is_asked_for() -> None:
     """Each entry of each card whose method can be imported."""
     names = [name for name, plugin in registry.registered("methods").items() if not plugin.missing()]
     cards = {name: registry.find("methods", name).card().get("recipes", {}) for name in names}
-    asked = {(one.method, one.recipe, one.dataset) for name in names for one in make.paper_requests(name)}
+    asked = {(one.method, one.recipe, one.dataset) for name in names for one in paper_requests(name)}
     entries = {
-        (n, r, e["for"]["dataset"]) for n, card in cards.items() for r in card if r.startswith("paper") for e in card[r]
+        (n, r, e["for"]["dataset"]) for n, card in cards.items() for r in card if not r.startswith(HOUSE) for e in card[r]
     }
     assert asked == entries
 
@@ -81,9 +58,9 @@ def test_no_two_jobs_are_one_training(jobs: list[list[Resolved]]) -> None:
     assert len(set(trainings)) == len(trainings)
 
 
-def test_each_recipe_is_trained_and_tested_as_it_says(make: ModuleType, jobs: list[list[Resolved]]) -> None:
+def test_each_recipe_is_trained_and_tested_as_it_says(jobs: list[list[Resolved]]) -> None:
     """By a job of its own or as another test of the same training."""
-    said = [resolve(request) for name in {run.method.name for run, *_ in jobs} for request in make.paper_requests(name)]
+    said = [resolve(request) for name in {run.method.name for run, *_ in jobs} for request in paper_requests(name)]
     assert {in_full(run) for run in said} == {in_full(run) for job in jobs for run in job}
 
 
@@ -102,3 +79,36 @@ def test_errors_of_10_and_20_points_are_measured_after_a_training_with_5(jobs: l
     found = [(run.train.shots, run.test.shots, run.test.episodes, run.test.queries) for run in job]
     assert found == [(5, shots, 100, 100) for shots in (5, 10, 20)]
     assert all(published(method, dataset, None, shots, "mse", train_shots=5) for shots in (5, 10, 20))
+
+
+def test_the_queue_takes_the_most_valued_first(asked: list[Job]) -> None:
+    """Each training of the papers once for each seed, by tier; none is left out."""
+    found = list(by_value(asked))
+    assert [line.tier for _, line in found] == sorted(line.tier for _, line in found)
+    trainings = [job.training for job, _ in found]
+    assert len(set(trainings)) == len(trainings)
+    assert {job.training for job in asked} <= set(trainings)
+    assert trainings[0] == "prototypical-networks omniglot paper 5 1"
+    assert {f"maml omniglot paper 5 1{seed}" for seed in ("", " seed 1", " seed 2")} <= set(trainings)
+
+
+def test_a_recipe_that_comes_later_has_its_place_in_the_order() -> None:
+    """Whatever it is called; what the list does not name comes last."""
+    later = [
+        Job(("--method", "some-method", "--dataset", "cifar-fs", "--recipe", "paper", "--ways", "5", "--shots", "1")),
+        Job(("--method", "logistic-regression", "--dataset", "cifar-fs", "--recipe", "rfs", "--ways", "5", "--shots", "1")),
+    ]
+    assert [(job.training.split()[0], line.tier) for job, line in by_value(later)] == [
+        ("logistic-regression", 1),
+        ("some-method", ORDER[-1].tier + 1),
+    ]
+
+
+def test_a_recipe_that_is_refused_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a job that cannot run here, with the reason."""
+    asked = [Request("maml", "glyphs", 5, 1, recipe=name) for name in ("papier", "default")]
+    monkeypatch.setattr(jobs_module, "paper_requests", lambda name: asked if name == "maml" else [])
+    good, bad = papers()
+    assert planned(good, "cpu").missing == ""
+    assert planned(bad, "cpu").missing.startswith("Unknown recipe of maml 'papier'.")
+    assert planned(bad, "cpu").folder == ""

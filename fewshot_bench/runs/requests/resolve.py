@@ -69,6 +69,8 @@ class Resolved:
     """Distributions that the method uses beside those that every record names, and their versions."""
     budget: str = ""
     """What became of a budget of training images, in a line; "" where none was given."""
+    recipe_updates: int | None = None
+    """Updates of the recipe, where the request asks for another number."""
 
     @cached_property
     def run_id(self) -> str:
@@ -130,6 +132,7 @@ def resolve(request: Request) -> Resolved:
     named: Sections = {"train": {"backbone": {"name": request.backbone}}} if request.backbone is not None else {}
     sections = merge(DEFAULTS[choice.kind], {"train": size, "validation": size, "test": size}, recipe, named)
     keys = {"method": [f.name for f in fields(method_class.Hparams)], "data": list(choice.options), **_keys(other)}
+    planned = sections["train"].get("updates")
     sections = apply_settings(sections, request.settings, keys, _options(request, "protocol", "queries", "episodes"))
     sections["train"].setdefault("normalisation", method_class.default_mode)
 
@@ -169,6 +172,7 @@ def resolve(request: Request) -> Resolved:
             test_reference=tested.reference,
             packages=source.packages,
             budget=budget,
+            recipe_updates=planned if isinstance(planned, int) and planned not in (0, train.updates) else None,
         )
     )
 
