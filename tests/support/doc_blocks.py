@@ -88,7 +88,8 @@ def tiny(words: list[str]) -> list[str]:
 
     `run` trains for two updates and is tested on 8 episodes, whatever the page sets. With a protocol or a budget of its own
     it is a dry run: the whole request is resolved and the method rehearsed, and nothing is trained. `test` tests on 8
-    episodes of the protocol `custom`, on 24 where it is a shard. `list --check` lists without trying out every method.
+    episodes of the protocol `custom`, on 24 where it is a shard. `RUN` is the newest run.
+    `list --check` lists without trying out every method.
     """
     if words[0] == "list":
         return [word for word in words if word != "--check"]
@@ -96,7 +97,7 @@ def tiny(words: list[str]) -> list[str]:
         return _tiny_run(words)
     if words[0] == "test":
         return _tiny_test(words)
-    return words
+    return _named(words)
 
 
 def _tiny_run(words: list[str]) -> list[str]:
@@ -127,8 +128,15 @@ def _tiny_test(words: list[str]) -> list[str]:
         at = kept.index("--protocol")
         del kept[at : at + 2]
     episodes = "24" if "--shard" in kept else "8"
+    return [*_named(kept), *TEST[:3], episodes]
+
+
+def _named(words: list[str]) -> list[str]:
+    """The words with the newest run in the place of `RUN`."""
+    if "RUN" not in words:
+        return words
     newest = max(find_records(["runs"]), key=lambda record: (record.folder / "record.json").stat().st_mtime_ns)
-    return [newest.run_id if word == "RUN" else word for word in kept] + [*TEST[:3], episodes]
+    return [newest.run_id if word == "RUN" else word for word in words]
 
 
 def tiny_run(**arguments: Any) -> Any:
