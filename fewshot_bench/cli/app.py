@@ -12,6 +12,7 @@ from fewshot_bench.cli.data import data_app
 from fewshot_bench.cli.help import Command
 from fewshot_bench.cli.listing import list_app, show
 from fewshot_bench.cli.power import power
+from fewshot_bench.cli.reproduce import reproduce
 from fewshot_bench.cli.run import run
 from fewshot_bench.cli.table import table
 from fewshot_bench.cli.test import test
@@ -45,6 +46,7 @@ app.command(cls=Command)(table)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(power)
 app.command(cls=Command)(verify)
+app.command(cls=Command)(reproduce)
 app.command(cls=Command)(pack)
 app.command(cls=Command)(unpack)
 app.command(cls=Command)(bench)

@@ -32,10 +32,15 @@ from fewshot_bench.threads import threads as threads_for
 
 @one_thread_at_a_time()
 def execute(
-    request: Request, resolved: Resolved, out: Path, on_existing: OnExisting, listener: Listener
+    request: Request,
+    resolved: Resolved,
+    out: Path,
+    on_existing: OnExisting,
+    listener: Listener,
+    wanted: Plan | None = None,
 ) -> tuple[Record, dict[str, Any]]:
     """Carry out one request in `out`: the record, and the result that was asked for. A finished run is not run again, an
-    unfinished one goes on."""
+    unfinished one goes on. A new one is made under the plan that is `wanted`, or under one chosen now."""
     check_on_existing(on_existing)
     folder = out / resolved.folder_name
     if resolved.budget:
@@ -48,7 +53,7 @@ def execute(
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
         rehearsed = rehearse(resolved, classes)
         check_recordable([], resolved.test)
-        plan = _stored_plan(folder, resolved.run_id)
+        plan = _stored_plan(folder, resolved.run_id) or wanted
         session = Session.open(resolved, prepared, plan, listener, tested, request.threads)  # refuses an unfit network
         if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
             listener.note(long)

@@ -1,0 +1,52 @@
+"""`fsbench reproduce`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewshot_bench.cli.options import ADVANCED, Json, Out
+from fewshot_bench.cli.paths import PATH
+from fewshot_bench.request import TestRequest
+
+
+def reproduce(
+    run: Annotated[str, typer.Argument(help="A run: its folder, its name, or the start of its id.")],
+    out: Out = Path("runs"),
+    into: Annotated[Path, typer.Option(help="Folder for the new run.", **PATH)] = Path("reproduced"),
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set.", **PATH)] = None,
+    as_json: Json = False,
+    method: Annotated[
+        str | None, typer.Option(help="The method, where it is not installed.", rich_help_panel=ADVANCED)
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="The backbone, where it is not installed.", rich_help_panel=ADVANCED)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set, where it is not installed.", rich_help_panel=ADVANCED)
+    ] = None,
+) -> None:
+    """Train and test a run again from its record alone, and say whether it comes out the same.
+
+    Ends with 4 where it does not.
+
+    Example: fsbench reproduce 3f2a9c
+    """
+    from fewshot_bench.cli.progress import Bars
+    from fewshot_bench.cli.test import find_run
+    from fewshot_bench.runs.reproduce import reproduce_run
+    from fewshot_bench.runs.verify import NotVerified
+
+    folder = find_run(run, out)
+    request = TestRequest(method=method, backbone=backbone, dataset=dataset, data_root=data_root)
+    with Bars(folder.name) as bars:
+        found = reproduce_run(folder, request, into, bars)
+    if as_json:
+        said = {"outcome": found.outcome, "difference": found.pair.difference, "unlike": found.unlike}
+        folders = {"folder": str(found.record.folder), "again": str(found.again.folder)}
+        print(json.dumps(folders | said | {"low": found.pair.low, "high": found.pair.high}, indent=1))
+    else:
+        print("\n".join([f"{found.again.folder}: {found.said}", *(f"  differs here: {one}" for one in found.unlike)]))
+    if found.outcome == "not reproduced":
+        raise NotVerified(f"{folder.name} was not reproduced: {found.said}.")
