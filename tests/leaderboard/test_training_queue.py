@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fewshot_bench.storage import lives
-from training_queue.folders import is_finished
+from training_queue.folders import LARGEST_WEIGHTS, is_finished, publish
 from training_queue.give_way import pause_reason, take_lock
+from training_queue.plan import Planned
 from training_queue.status import queues
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +190,17 @@ def test_a_lock_is_held_by_whoever_inherited_it(tmp_path: Path) -> None:
     again = take_lock(tmp_path / "lock")
     assert again
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("tier", "size", "copied"), [(1, 9, True), (3, LARGEST_WEIGHTS + 1, False), (4, 9, False), (0, 9, False)]
+)
+def test_small_weights_of_a_headline_are_published(tmp_path: Path, tier: int, size: int, copied: bool) -> None:
+    """So that its scores can be verified; neither large ones, nor those of a row that is no headline."""
+    run = tmp_path / "work" / "run"
+    run.mkdir(parents=True)
+    for name, content in {"record.json": b"{}", "checkpoint.safetensors": bytes(size)}.items():
+        (run / name).write_bytes(content)
+    publish(Planned("maml", (), (), "run", 1, (), tier=tier), tmp_path / "work", tmp_path / "results")
+    found = {path.name for path in (tmp_path / "results" / "run").iterdir()}
+    assert found == {"record.json", *(["checkpoint.safetensors"] if copied else [])}

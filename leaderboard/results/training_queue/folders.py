@@ -11,7 +11,10 @@ from training_queue.plan import Planned
 
 STATE = "state.safetensors"
 PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl", "split.csv")
-"""What is copied of a finished run; weights stay where they are."""
+"""What is copied of a finished run."""
+WEIGHTS = "checkpoint.safetensors"
+HEADLINES, LARGEST_WEIGHTS = (1, 2, 3), 2_000_000
+"""Tiers of the order of value whose weights are copied, too, so that anyone can verify their scores; bytes of the largest."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,12 @@ def is_finished(folder: Path, results: Iterable[str]) -> bool:
 
 
 def publish(job: Planned, work: Path, results: Path) -> None:
-    """Copy a finished run's record, scores and learning curve; the record last, so that none is there without its scores."""
-    target = results / job.folder
+    """Copy a finished run's record, scores and learning curve, and small weights of a headline; the record last, so that none
+    is there without its scores."""
+    target, weights = results / job.folder, work / job.folder / WEIGHTS
     target.mkdir(parents=True, exist_ok=True)
-    for name in reversed(PUBLISHED):
+    with_weights = job.tier in HEADLINES and weights.is_file() and weights.stat().st_size <= LARGEST_WEIGHTS
+    for name in reversed((*PUBLISHED, *([WEIGHTS] if with_weights else []))):
         if (work / job.folder / name).is_file():  # a split, where it was drawn
             beside = target / f".{name}.{os.getpid()}.tmp"
             shutil.copy2(work / job.folder / name, beside)
