@@ -14,7 +14,7 @@ PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl", "split.csv")
 """What is copied of a finished run."""
 WEIGHTS = "checkpoint.safetensors"
 HEADLINES, LARGEST_WEIGHTS = (1, 2, 3), 2_000_000
-"""Tiers of the order of value whose weights are copied, too, so that anyone can verify their scores; bytes of the largest."""
+"""Tiers whose weights are copied, too, so that anyone can verify their scores; bytes of the largest."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def is_finished(folder: Path, results: Iterable[str]) -> bool:
 
 
 def publish(job: Planned, work: Path, results: Path) -> None:
-    """Copy a finished run's record, scores and learning curve, and small weights of a headline; the record last, so that none
-    is there without its scores."""
+    """Copy a finished run's record, scores and learning curve, and the small weights of a headline; the record last, so that
+    none is there without its scores."""
     target, weights = results / job.folder, work / job.folder / WEIGHTS
     target.mkdir(parents=True, exist_ok=True)
     with_weights = job.tier in HEADLINES and weights.is_file() and weights.stat().st_size <= LARGEST_WEIGHTS
