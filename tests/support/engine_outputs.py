@@ -41,6 +41,8 @@ BACKBONES = {"relation-networks": "conv4-64-maps", "snail": "conv4-64-fc64", "tc
 """Beside what every gradient-based method takes."""
 ALONE: dict[str, dict[str, int]] = {
     "conv-64-96-128-256": {},
+    "conv4-32-same": {},
+    "conv4-64-strided-maps": {},
     "conv4-rfs": {},
     "resnet12": {},
     "resnet18": {},
