@@ -30,12 +30,12 @@ ORDER = (
     Line(1, "matching-networks omniglot * 20 ?", 1.1),
     Line(1, "mt-net omniglot * 5 1", 1.9),
     Line(1, "t-net omniglot * 5 1", 1.9),
-    Line(1, "prototypical-networks cifar-fs *", 1.0),
-    Line(1, "prototypical-networks fc100 *", 1.0),
+    Line(1, "prototypical-networks cifar-fs paddle *", 1.0),
+    Line(1, "prototypical-networks fc100 paddle *", 1.0),
     Line(1, "simpleshot cifar-fs *", 0.4),
     Line(1, "baseline cifar-fs *", 0.4),
     Line(1, "baseline++ cifar-fs *", 0.4),
-    Line(1, "logistic-regression cifar-fs *", 0.4),
+    Line(1, "logistic-regression cifar-fs rfs *", 0.7),
     # 2: hours each
     Line(2, "maml omniglot * 5 1", 3.4),
     Line(2, "reptile omniglot * 5 ?", 3.5),
@@ -53,6 +53,9 @@ ORDER = (
     Line(4, "relation-networks omniglot * 5 ?", 17.0),
     Line(4, "meta-sgd omniglot * 5 ?", 21.0),
     Line(4, "maml omniglot * 20 ?", 16.0),
+    Line(4, "logistic-regression cifar-fs rfs-resnet12 *", 32.0),
+    Line(4, "prototypical-networks cifar-fs lee *", 280.0),
+    Line(4, "metaoptnet-ridge cifar-fs lee *", 280.0),
 )
 REST = Line(5, "*", None)
 
