@@ -30,6 +30,9 @@ def as_typer(annotated: Any) -> Any:
 
 
 Out = Annotated[Path, typer.Option(help="Folder of the records.", **PATH)]
+MethodHere = Annotated[str | None, typer.Option(help="The method, where it is not installed.", rich_help_panel=ADVANCED)]
+BackboneHere = Annotated[str | None, typer.Option(help="The backbone, where it is not installed.", rich_help_panel=ADVANCED)]
+DatasetHere = Annotated[str | None, typer.Option(help="The data set, where it is not installed.", rich_help_panel=ADVANCED)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DataRoot = Annotated[Path | None, as_typer(request.DataRoot)]
 Device = Annotated[str, as_typer(request.Device)]

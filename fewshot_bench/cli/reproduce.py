@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fewshot_bench.cli.options import ADVANCED, Json, Out
+from fewshot_bench.cli.options import BackboneHere, DataRoot, DatasetHere, Json, MethodHere, Out
 from fewshot_bench.cli.paths import PATH
 from fewshot_bench.request import TestRequest
 
@@ -15,17 +15,11 @@ def reproduce(
     run: Annotated[str, typer.Argument(help="A run: its folder, its name, or the start of its id.")],
     out: Out = Path("runs"),
     into: Annotated[Path, typer.Option(help="Folder for the new run.", **PATH)] = Path("reproduced"),
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set.", **PATH)] = None,
+    data_root: DataRoot = None,
     as_json: Json = False,
-    method: Annotated[
-        str | None, typer.Option(help="The method, where it is not installed.", rich_help_panel=ADVANCED)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="The backbone, where it is not installed.", rich_help_panel=ADVANCED)
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set, where it is not installed.", rich_help_panel=ADVANCED)
-    ] = None,
+    method: MethodHere = None,
+    backbone: BackboneHere = None,
+    dataset: DatasetHere = None,
 ) -> None:
     """Train and test a run again from its record alone, and say whether it comes out the same.
 

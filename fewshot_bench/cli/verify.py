@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewshot_bench.cli.options import ADVANCED, Json, Out
-from fewshot_bench.cli.paths import PATH
+from fewshot_bench.cli.options import BackboneHere, DataRoot, DatasetHere, Json, MethodHere, Out
 from fewshot_bench.request import TestRequest
 
 if TYPE_CHECKING:
@@ -17,17 +16,11 @@ if TYPE_CHECKING:
 def verify(
     runs: Annotated[list[str], typer.Argument(help="Runs: folders, names or starts of ids; or folders of runs.")],
     out: Out = Path("runs"),
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set.", **PATH)] = None,
+    data_root: DataRoot = None,
     as_json: Json = False,
-    method: Annotated[
-        str | None, typer.Option(help="The method, where it is not installed.", rich_help_panel=ADVANCED)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="The backbone, where it is not installed.", rich_help_panel=ADVANCED)
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="The data set, where it is not installed.", rich_help_panel=ADVANCED)
-    ] = None,
+    method: MethodHere = None,
+    backbone: BackboneHere = None,
+    dataset: DatasetHere = None,
 ) -> None:
     """Check records: what can be computed again here, what is only consistent, what rests on the record's word.
 
