@@ -14,7 +14,7 @@ from typing import Any
 from fewshot_bench.backbone_section import part_of, set_part
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.inputs import plain_yaml
-from fewshot_bench.plugins.registry import Plugin, read_yaml
+from fewshot_bench.plugins.registry import Plugin, find, is_uninstalled, read_yaml, registered
 from fewshot_bench.specs import Kind, TestSpec, TrainSpec, Validation
 
 Sections = dict[str, dict[str, Any]]
@@ -83,12 +83,14 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
     recipes = plugin.card().get("recipes", {})
     if recipe is None and not recipes:
         return {}
-    name, _, like = (recipe or "default").partition("@")
+    name, at, like = (recipe or "default").partition("@")
     see = f"fsbench show {plugin.said}"
     if name not in recipes and (os.sep in name or Path(str(recipe)).is_file()):
         raise UsageError(f"--recipe {shlex.quote(str(recipe))}: a file of your own must end in .yaml (or .yml). See: {see}")
     if name not in recipes:
         raise unknown(f"recipe of {plugin.name}", name, recipes, see=see)
+    if at:
+        _check_like(str(recipe), like, [entry.get("for", {}).get("dataset") for entry in recipes[name]])
     asked = {"dataset": like or dataset, "ways": ways, "shots": shots}
     for entry in recipes[name]:
         if not _unlike(entry, asked):
@@ -100,6 +102,18 @@ def recipe_sections(plugin: Plugin, recipe: str | None, dataset: str, ways: int,
         f"Take the settings of another data set with --recipe {name}@DATASET, or your own file with --recipe my.yaml.\n"
         f"See: {see}"
     )
+
+
+def _check_like(recipe: str, like: str, named: Iterable[str | None]) -> None:
+    """Raises `UsageError` where there is no data set as that of `@DATASET`: an entry for any data set would match it."""
+    if not like:
+        raise UsageError(f"--recipe {shlex.quote(recipe)} names no data set after @.\nSee: fsbench list datasets")
+    installed = [*registered("datasets"), *filter(None, named)]
+    for one in [like] if like in installed or is_uninstalled(like) else like.split("+"):
+        if is_uninstalled(one):
+            find("datasets", one)
+        elif one not in installed:
+            raise unknown("dataset", one, installed, see="fsbench list datasets")
 
 
 def _unlike(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> set[str]:
