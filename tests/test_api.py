@@ -42,6 +42,18 @@ def test_a_finished_run_is_returned_and_not_run_again(tmp_path: Path, caplog: py
     assert [message.partition(":")[0] for message in caplog.messages] == ["Already done"]
 
 
+def test_the_result_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    """Of a run that holds another test already; a loaded record of several cannot know, and says what helps."""
+    first = tiny(tmp_path)
+    assert fewshot_bench.load_record(first.folder).result == first.result
+    second = tiny(tmp_path, episodes=12)
+    assert [first.result["test"]["episodes"], second.result["test"]["episodes"]] == [8, 12]
+    assert len(second.results) == 2
+    with pytest.raises(UsageError, match="holds 2 results") as error:
+        _ = fewshot_bench.load_record(first.folder).result
+    assert "record.results" in str(error.value)
+
+
 def test_settings_of_any_json_type_mean_what_they_mean_in_the_command(tmp_path: Path) -> None:
     """Numbers, booleans and text arrive with their type."""
     settings = {"updates": 0, "dtype": "float64", "lr": 1e-4, "features": 4}

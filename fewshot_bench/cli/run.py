@@ -63,7 +63,7 @@ def run(
                 bars.note(f"{at} This goes on:\n{line(words(asked, seeds=left, out=out, **more))}")
                 return 130
     if as_json:
-        print(json.dumps([record.content for record, _ in made], indent=1))
+        print(json.dumps([{"asked": result["id"], **record.content} for record, result in made], indent=1))
     else:
         print(summary(made, Places(asked.data_root, asked.test_data_root, weights_in(asked.settings))))
     return 0

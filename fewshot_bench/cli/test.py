@@ -47,7 +47,7 @@ def test(
     with Bars(folder.name) as bars:
         record, result = test_run(folder, asked, bars, on_existing)  # type: ignore[arg-type]
     if as_json:
-        print(json.dumps(record.content, indent=1))
+        print(json.dumps({"asked": result["id"], **record.content}, indent=1))
     else:
         print(_summary(record, result, asked))
     return 0

@@ -80,6 +80,8 @@ class Record:
 
     folder: Path
     content: dict[str, Any]
+    asked: str | None = None
+    """The id of the result that was asked for, in the record that `fewshot_bench.run` returns."""
 
     @property
     def run_id(self) -> str:
@@ -90,6 +92,18 @@ class Record:
     def results(self) -> list[dict[str, Any]]:
         """The results, one a test spec, in the order in which they were made."""
         return list(self.content["results"])
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The result that was asked for; of a record that was loaded, its only one. Raises `UsageError` where such a record
+        has several."""
+        asked = self.results if self.asked is None else [one for one in self.results if one["id"] == self.asked]
+        if len(asked) != 1:
+            raise UsageError(
+                f"{_named(self.folder)} holds {len(asked)} results, and which one is meant was not said.\n"
+                "Choose one of record.results by its `test`; the record that fewshot_bench.run returns knows its own."
+            )
+        return asked[0]
 
     def find(self, result_id: str) -> dict[str, Any] | None:
         """The result of that id, if it is there."""

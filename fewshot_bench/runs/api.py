@@ -45,7 +45,8 @@ def run(
     threads: SupportsIndex | None = None,
     backbone: str | None = None,
 ) -> Record:
-    """Train and test one method under one seed, as `fsbench run` does, and return its record.
+    """Train and test one method under one seed, as `fsbench run` does, and return its record, whose `result`
+    is the one of this test: a run that was there may hold others.
 
     `method`, `dataset` and `test_dataset` are names, `file.py:Class`, or classes; several names of data sets are trained on
     together. A class of a notebook is identified by its source, but no command can make its run again: its record says so.
@@ -67,4 +68,5 @@ def run(
     classes = {name: one for name, one in asked.items() if isinstance(one, type)}
     request = replace(checked(Request, asked), classes=classes)
     with plugin_faults_told(), system_errors():
-        return execute(request, resolve(request), arguments.path("out", out), on_existing, Listener())[0]
+        record, result = execute(request, resolve(request), arguments.path("out", out), on_existing, Listener())
+    return replace(record, asked=result["id"])

@@ -78,7 +78,8 @@ def test_a_record_names_no_folder_of_the_machine(tmp_path: Path) -> None:
 def test_json_on_stdout_is_the_record_and_nothing_else(tmp_path: Path) -> None:
     """A list of one record a seed; progress is on stderr."""
     said = finished(*TINY, "--json", "--out", tmp_path)
-    assert json.loads(said.out) == [load_record(only_run(tmp_path)).content]
+    record = load_record(only_run(tmp_path))
+    assert json.loads(said.out) == [{"asked": record.result["id"], **record.content}]
     assert "update 6/6" in said.err
 
 

@@ -85,9 +85,10 @@ def test_the_same_test_twice_is_one_result(folder: Path) -> None:
 
 
 def test_json_on_stdout_is_the_record_with_the_result(folder: Path) -> None:
-    """And nothing else."""
+    """And nothing else but the id of the result that was asked for."""
     said = finished("test", folder, *NAMED, "--ways", "3", "--json")
-    assert json.loads(said.out) == load_record(folder).content
+    record = load_record(folder)
+    assert json.loads(said.out) == {"asked": record.results[1]["id"], **record.content}
 
 
 def test_the_result_says_the_commands_that_make_it(folder: Path) -> None:
