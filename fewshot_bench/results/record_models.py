@@ -163,17 +163,17 @@ class Result(Part):
     predictions: PositiveInt = ABSENT
     metric: MainMetric
     direction: Literal["max", "min"]
-    mean: float = ABSENT
-    low: float = ABSENT
-    high: float = ABSENT
-    level: Annotated[float, Field(gt=0, lt=1)] = ABSENT
-    interval: str = ABSENT
+    mean: float
+    low: float
+    high: float
+    level: Annotated[float, Field(gt=0, lt=1)]
+    interval: str
     extra: dict[ExtraMetric, ExtraPart] = Field(default_factory=dict)
     digest: Hash
     source_sha256: Hash
     engine: PositiveInt
     plan: PlanPart = ABSENT
-    cost: TestCost = ABSENT
+    cost: TestCost
     data: DataPart = ABSENT
     by_step: Annotated[list[StepPart], Field(max_length=1000)] = []
     request: StoredRequest = ABSENT
@@ -260,12 +260,18 @@ class RecordContent(Part):
     train: TrainSpec
     method: MethodPart
     data: DataPart
-    training: TrainingPart | None = None
+    training: TrainingPart | None
     results: list[Result] = Field(min_length=1, max_length=MOST_RESULTS)
-    cost: Cost = ABSENT
+    cost: Cost
     plan: PlanPart = ABSENT
     provenance: Provenance
     former: dict[str, Any] = ABSENT
+
+    @model_validator(mode="after")
+    def _one_method_is_named(self) -> Self:
+        if self.method.name != self.train.method:
+            raise ValueError(f"method.name {self.method.name!r} is not train.method, {self.train.method!r}")
+        return self
 
     @model_validator(mode="after")
     def _each_result_is_once(self) -> Self:
@@ -281,9 +287,8 @@ class RecordContent(Part):
         return self
 
 
-def _check_interval(low: float | None, mean: float | None, high: float | None) -> None:
-    given = [one for one in (low, mean, high) if one is not None]
-    if given != sorted(given):
+def _check_interval(low: float, mean: float, high: float) -> None:
+    if not low <= mean <= high:
         raise ValueError("low, mean and high must ascend")
 
 

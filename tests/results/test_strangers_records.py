@@ -403,6 +403,49 @@ def test_a_stored_mean_that_is_not_that_of_the_scores_is_damage(tmp_path: Path) 
     assert "where the record says 0.999" in said.complaint
 
 
+MISSING = ["mean", "low", "high", "level", "interval", "cost"]
+STATED: dict[str, Any] = {"low": 0.01, "high": 0.99, "level": 0.5, "interval": "99% t-interval over 9 episodes"}
+
+
+@pytest.mark.parametrize("key", MISSING)
+def test_a_result_without_what_every_result_has_is_damage(key: str, tmp_path: Path) -> None:
+    """Without its mean nothing would tell edited scores."""
+    source = REAL["prototypical-networks-glyphs"]
+    content = json.loads((source / "record.json").read_text())
+    del content["results"][0][key]
+    with pytest.raises(DataError, match=rf"results\.0\.{key} is missing"):
+        load_record(plant(tmp_path, content, (source / "episodes.parquet").read_bytes()))
+
+
+@pytest.mark.parametrize("key", STATED)
+def test_a_stated_interval_that_is_not_that_of_the_scores_is_damage(key: str, tmp_path: Path) -> None:
+    """Each part of it is computed again."""
+    source = REAL["prototypical-networks-glyphs"]
+    content = json.loads((source / "record.json").read_text())
+    content["results"][0][key] = STATED[key]
+    with pytest.raises(DataError, match="where the record says"):
+        find_records(plant(tmp_path, content, (source / "episodes.parquet").read_bytes()))
+
+
+@pytest.mark.parametrize("key", ["training", "cost"])
+def test_a_record_without_what_every_record_has_is_damage(key: str, tmp_path: Path) -> None:
+    """As its results."""
+    source = REAL["prototypical-networks-glyphs"]
+    content = json.loads((source / "record.json").read_text())
+    del content[key]
+    with pytest.raises(DataError, match=f"{key} is missing"):
+        load_record(plant(tmp_path, content, (source / "episodes.parquet").read_bytes()))
+
+
+def test_a_record_that_names_two_methods_is_damage(tmp_path: Path) -> None:
+    """The id is of `train.method`, and a table shows `method.name`."""
+    source = REAL["prototypical-networks-glyphs"]
+    content = json.loads((source / "record.json").read_text())
+    content["method"]["name"] = "maml"
+    with pytest.raises(DataError, match=r"method\.name 'maml' is not train\.method"):
+        load_record(plant(tmp_path, content, (source / "episodes.parquet").read_bytes()))
+
+
 def test_runs_are_listed_with_the_mean_that_the_table_has(tmp_path: Path) -> None:
     """One number everywhere, recomputed from the scores."""
     record = make_record(tmp_path, "maml", draw_scores("m", 0.9))

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot_bench.identity import identify_result, run_id
+from fewshot_bench.metrics import LARGEST_SCORE
 from fewshot_bench.results.record_models import SCHEMA
 from fewshot_bench.results.records import Record, load_record
 from fewshot_bench.results.score_files import write_scores
+from fewshot_bench.results.statistics import score_interval, trials_of
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.storage import write_json
 
@@ -21,6 +23,14 @@ def draw_scores(name: str, mean: float, episodes: int = 200, predictions: int = 
     """Accuracies [episodes] of `predictions` each around `mean`; the same for the same name."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
     return random.binomial(predictions, mean, episodes) / predictions
+
+
+def _interval(scores: Scores, trials: float, metric: str) -> dict[str, Any]:
+    """Mean and interval as a result states them; anything where scores have none."""
+    if len(scores) < 2 or not all(abs(one) <= LARGEST_SCORE for one in scores):
+        return {"mean": 0.0, "low": 0.0, "high": 0.0, "level": 0.95, "interval": "none"}
+    found = score_interval([scores], trials=trials, metric=metric)
+    return {"mean": found.mean, "low": found.low, "high": found.high, "level": found.level, "interval": found.method}
 
 
 def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Record:
@@ -81,6 +91,8 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
     code_id = others["source"], "omniglot-v1", others.get("engine", 1)
     run = run_id(TrainSpec.model_validate(train), *code_id)
     result_id = identify_result(TestSpec.model_validate(test), None, code["source_sha256"], code["engine"])
+    of_one = {"test": test, **({"predictions": result["predictions"]} if "predictions" in result else {})}
+    stated = {**_interval(scores, trials_of(of_one), result["metric"]), "cost": {"test_s": 1.0}}
     content = {
         "schema": SCHEMA,
         "run_id": run,
@@ -88,7 +100,9 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
         "engine": others.get("engine", 1),
         "method": {"source_version": 2, "name": method, "title": method, "source_sha256": others["source"]},
         "data": {"name": train["dataset"], "identity": "omniglot-v1"},
-        "results": [{"id": result_id, "test": test, **result, **code}],
+        "results": [{"id": result_id, "test": test, **stated, **result, **code}],
+        "training": None,
+        "cost": {"train_s": 1.0},
         "provenance": {"command": f"fsbench run --method {method} --seeds {train['seed']}"},
     }
     folder = root / f"{run}-{result_id}"
