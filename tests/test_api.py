@@ -54,6 +54,22 @@ def test_the_result_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
     assert "record.results" in str(error.value)
 
 
+def test_overwriting_keeps_the_other_results_where_the_weights_are_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of other weights they are dropped, and the commands that make them again are named."""
+    tiny(tmp_path)
+    second = tiny(tmp_path, episodes=12)
+    again = tiny(tmp_path, on_existing="overwrite")
+    assert sorted(one["id"] for one in again.results) == sorted(one["id"] for one in second.results)
+    assert len(again.scores(second.result)) == 12
+    path = again.folder / "record.json"
+    path.write_text(path.read_text().replace(again.content["weights_sha256"], "0" * 64))
+    assert len(tiny(tmp_path, on_existing="overwrite").results) == 1
+    assert "Results of other tests dropped: 1, of other weights" in caplog.text
+    assert "--episodes 12" in caplog.text
+
+
 def test_settings_of_any_json_type_mean_what_they_mean_in_the_command(tmp_path: Path) -> None:
     """Numbers, booleans and text arrive with their type."""
     settings = {"updates": 0, "dtype": "float64", "lr": 1e-4, "features": 4}

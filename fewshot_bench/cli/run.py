@@ -25,7 +25,11 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
     as_json: Json = False,
     on_existing: Annotated[
-        str, typer.Option(help="For a finished run: reuse, error or overwrite.", rich_help_panel=ADVANCED)
+        str,
+        typer.Option(
+            help="For a finished run: reuse, error or overwrite (trains again; other tests stay if weights are the same).",
+            rich_help_panel=ADVANCED,
+        ),
     ] = "reuse",
 ) -> int:
     """Train a method, test it on the protocol's episodes, and leave a record.

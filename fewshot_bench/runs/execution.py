@@ -24,7 +24,7 @@ from fewshot_bench.runs.requests.resolve import Resolved
 from fewshot_bench.runs.retest import OnExisting, check_on_existing, check_recordable, test_again, with_result
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.runs.training import STATE, Progressed
-from fewshot_bench.runs.written_record import record_content, replace_record, written_sizes
+from fewshot_bench.runs.written_record import record_content, replace_record, with_other_results, written_sizes
 from fewshot_bench.storage import atomic, check_writable, only_one
 from fewshot_bench.threads import one_thread_at_a_time
 from fewshot_bench.threads import threads as threads_for
@@ -118,7 +118,8 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
     write_splits(folder, resolved)
-    replace_record(folder, record_content(session, request, at, result, started), groups(result.id, scores))
+    content = with_other_results(folder, record_content(session, request, at, result, started), listener)
+    replace_record(folder, content, groups(result.id, scores))
     state.unlink(missing_ok=True)
     return load_record(folder)
 

@@ -8,6 +8,7 @@ from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError
 from fewshot_bench.request import Request
 from fewshot_bench.results.record_models import (
+    MOST_SCORES,
     SCHEMA,
     Cost,
     DataPart,
@@ -23,6 +24,7 @@ from fewshot_bench.results.records import load_record, locked
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.score_files import Scores, read_scores, write_scores
 from fewshot_bench.runs.checkpoint import weights_sha256
+from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.provenance import environment, now, peak_mib
 from fewshot_bench.runs.retest import BYTES_A_SCORE
 from fewshot_bench.runs.session import Session, described, result_id
@@ -95,6 +97,27 @@ def _data(session: Session, request: Request) -> DataPart:
         fingerprint=session.prepared.fingerprint,
         splits=described(session.prepared, *splits),
     )
+
+
+def with_other_results(folder: Path, content: dict[str, Any], listener: Listener) -> dict[str, Any]:
+    """A record that overwrites another one, with that one's results of other tests where its weights were the same. Where
+    they were not, a note says which commands make those results again."""
+    try:
+        former = load_record(folder)
+    except DataError:  # none is there, or it is damaged: what it was overwritten for
+        return content
+    (new,) = content["results"]
+    others = [one for one in former.results if one["id"] != new["id"]]
+    same = former.content.get("weights_sha256") == content["weights_sha256"]
+    same = same and former.content["data"].get("fingerprint") == content["data"]["fingerprint"]
+    if same and sum(scores_in(one["test"]) for one in [new, *others]) <= MOST_SCORES:
+        return content | {"results": [new, *others]}
+    if others:
+        why = "more scores than a record holds" if same else "other weights or images"
+        commands = [str(one.get("command", "")).rpartition(" && ")[2] for one in others]
+        each = "".join(f"\n{command}" for command in filter(None, commands[:3]))
+        listener.note(f"Results of other tests dropped: {len(others)}, of {why}. Made again by:{each}")
+    return content
 
 
 def replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:
