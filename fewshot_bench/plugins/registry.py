@@ -20,7 +20,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions, entry_po
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot_bench.errors import UsageError, unknown
+from fewshot_bench.errors import UsageError, few, unknown
 from fewshot_bench.inputs import plain_yaml
 from fewshot_bench.inputs.plain_files import kind_at, read_regular
 from fewshot_bench.plugins.declarations import check_backbone, check_card, check_command, check_method
@@ -112,6 +112,8 @@ class Plugin:
         """The object itself; raises `UsageError` with the reason where importing it fails."""
         try:
             return _resolve(self.reference)
+        except _NoSuchName:
+            raise
         except (Exception, SystemExit) as error:  # whatever a plugin raises is the reason, and not the user's mistake
             if os.environ.get("FSBENCH_TRACEBACK"):
                 traceback.print_exception(error, file=sys.stderr)
@@ -151,6 +153,10 @@ def registered(group: Group) -> dict[str, Plugin]:
 
 class NotInstalled(UsageError):
     """A record names a file or a module, which is imported only where a person names it."""
+
+
+class _NoSuchName(UsageError):
+    """A module has been imported, and lacks the class that is named."""
 
 
 _ONLY_INSTALLED: ContextVar[bool] = ContextVar("only_installed", default=False)
@@ -306,6 +312,10 @@ def _resolve(reference: str) -> Any:
     loaded = _import_file(module) if module.endswith(".py") else importlib.import_module(module)
     if (top := loaded.__name__.partition(".")[0]) != __package__.partition(".")[0]:
         IMPORTED.add(top)
+    if attributes and not hasattr(loaded, first := attributes.partition(".")[0]):
+        own = [name for name, one in vars(loaded).items() if getattr(one, "__module__", None) == loaded.__name__]
+        has = f"it has {few(sorted(own))}" if own else "it defines none"
+        raise _NoSuchName(f"{module} has no {printable(first)}; {has}.")
     return reduce(getattr, attributes.split("."), loaded)
 
 

@@ -293,7 +293,7 @@ def test_two_files_of_one_name_are_two_methods(fsbench: Ask) -> None:
     [
         ("nowhere.py:Guess", "No such file: nowhere.py"),
         ("guess.py", "guess.py needs the name of a class"),
-        ("mine.py:Gues", "AttributeError"),
+        ("mine.py:Gues", "mine.py has no Gues; it has Guess"),
         ("mine.py:", "cannot be imported"),
         ("no_such_module:Guess", "No module named 'no_such_module'"),
         (":Guess", "cannot be imported"),
