@@ -246,13 +246,15 @@ def _about_method(plugin: registry.Plugin, *, whole: bool) -> dict[str, Any]:
 
 def _about_run(name: str, out: Path, *, whole: bool) -> dict[str, Any]:
     """What a record holds; before it, unless it is the `whole` record as such, that the training was cut short."""
-    from fewshot_bench.cli.test import find_run
+    from fewshot_bench.cli.test import Unfinished, find_run
     from fewshot_bench.results.recipe_share import recipe_share, recipe_text
     from fewshot_bench.results.records import load_record
 
     try:
         content: dict[str, Any] = cleaned(load_record(find_run(name, out)).content)
         return content if whole or recipe_share(content) is None else {"recipe": recipe_text(content)} | content
+    except Unfinished:
+        raise
     except UsageError:
         valid = [*registry.registered("methods"), *registry.registered("datasets")]
         raise unknown(f"method, data set or run (in {out})", name, valid) from None

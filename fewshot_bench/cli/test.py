@@ -103,6 +103,21 @@ def _is_there(path: Path) -> bool:
     return True
 
 
+class Unfinished(UsageError):
+    """A run that was named has begun and has no record yet."""
+
+
+def _unfinished(name: str, out: Path) -> Path | None:
+    """The folder of an unfinished run of that name, if there is one."""
+    from fewshot_bench.runs.training import STATE
+
+    if _is_there(Path(name) / STATE):
+        return Path(name)
+    folders = [path.parent for path in sorted(out.rglob(STATE))] if is_folder(out) else []
+    found = [one for one in folders if one.name == name or (name and one.name.rpartition("-")[2].startswith(name))]
+    return found[0] if len(found) == 1 else None
+
+
 def find_run(name: str, out: Path) -> Path:
     """The folder of the run `name`: a folder, a folder's name below `out`, or the start of one run id.
 
@@ -116,4 +131,9 @@ def find_run(name: str, out: Path) -> Path:
         return matches[0]
     if matches:
         raise UsageError(f"{name!r} names {len(matches)} runs: {', '.join(folder.name for folder in matches[:4])}.")
+    if unfinished := _unfinished(name, out):
+        raise Unfinished(
+            f"{unfinished} holds an unfinished run. The fsbench run command that began it goes on where it was saved;\n"
+            "it can be shown and tested once it is finished."
+        )
     raise UsageError(f"No finished run {name!r} in {out}.\nSee: fsbench list runs --out {shlex.quote(str(out))}")

@@ -218,3 +218,15 @@ def test_a_record_that_is_no_file_is_told_as_what_it_is(tmp_path: Path) -> None:
     assert "record.json" in said.err
     assert "a device" in said.err
     assert "Did you mean" not in said.err
+
+
+@pytest.mark.parametrize("named", ["folder", "name", "id"])
+@pytest.mark.parametrize("command", ["show", "test"])
+def test_an_unfinished_run_is_told_from_one_that_is_not_there(command: str, named: str, tmp_path: Path) -> None:
+    """Its folder holds the state of the training alone."""
+    folder = tmp_path / "maml-glyphs-0123456789ab"
+    folder.mkdir()
+    (folder / "state.safetensors").write_bytes(b"")
+    name = {"folder": str(folder), "name": folder.name, "id": "012345"}[named]
+    said = call(command, name, "--out", tmp_path)
+    assert said.code == 2 and "unfinished run" in said.complaint and "fsbench run" in said.complaint
