@@ -196,7 +196,9 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _selection_needs_a_validation_split(self) -> Self:
         if self.validation is None and self.selection == "best":
-            raise ValueError("without validation there is nothing to select on: add --set selection=last")
+            used_up = "split=train+val trains on the validation classes, so no key of validation holds; "
+            why = used_up if self.split == "train+val" else ""
+            raise ValueError(f"{why}without validation there is nothing to select on: add --set selection=last")
         return self
 
     @model_validator(mode="after")

@@ -62,6 +62,10 @@ def test_a_recipe_may_have_no_validation(command: list[str], written: str, tmp_p
             ["validation=none", "selection=best"],
             "without validation there is nothing to select on: add --set selection=last",
         ),
+        (
+            ["train.split=train+val", "validation.every=5"],
+            "train+val trains on the validation classes, so no key",
+        ),
         (["validation=5"], "--set validation=5: validation is a section."),
         (["validation=false"], "--set validation=none to train without validation."),
     ],
