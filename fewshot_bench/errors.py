@@ -14,6 +14,10 @@ NOT_WRITTEN = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)
 """Reasons of the system that only writing has."""
 
 
+MOST_LISTED = 30
+"""Of more names none is listed where a command lists them."""
+
+
 class FewshotError(Exception):
     """Base of every error this project raises on purpose; the run itself failed."""
 
@@ -79,7 +83,7 @@ def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> Usage
     given, names = str(given), sorted(map(str, valid))
     near = _nearest(given, names)
     hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
-    known = "" if near and see else f"\nValid: {', '.join(names) or 'none'}."
+    known = "" if see and (near or len(names) > MOST_LISTED) else f"\nValid: {', '.join(names) or 'none'}."
     return UsageError(f"Unknown {kind} {given!r}.{hint}{known}" + (f"\nSee: {see}" if see else ""))
 
 

@@ -244,6 +244,9 @@ def _about_method(plugin: registry.Plugin, *, whole: bool) -> dict[str, Any]:
     return _about(plugin) | {"declares": declares, HYPER: defaults, **explained, "recipes": recipes}
 
 
+SEE = "fsbench list methods, fsbench list datasets, fsbench list runs"
+
+
 def _about_run(name: str, out: Path, *, whole: bool) -> dict[str, Any]:
     """What a record holds; before it, unless it is the `whole` record as such, that the training was cut short."""
     from fewshot_bench.cli.test import Unfinished, find_run
@@ -257,4 +260,4 @@ def _about_run(name: str, out: Path, *, whole: bool) -> dict[str, Any]:
         raise
     except UsageError:
         valid = [*registry.registered("methods"), *registry.registered("datasets")]
-        raise unknown(f"method, data set or run (in {out})", name, valid) from None
+        raise unknown(f"method, data set or run (in {out})", name, valid, see=SEE) from None

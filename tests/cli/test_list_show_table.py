@@ -230,3 +230,11 @@ def test_an_unfinished_run_is_told_from_one_that_is_not_there(command: str, name
     name = {"folder": str(folder), "name": folder.name, "id": "012345"}[named]
     said = call(command, name, "--out", tmp_path)
     assert said.code == 2 and "unfinished run" in said.complaint and "fsbench run" in said.complaint
+
+
+def test_a_name_like_no_other_is_answered_with_the_command_that_lists_all(tmp_path: Path) -> None:
+    """Not with all names or keys."""
+    shown = call("show", "qqqqqq", "--out", tmp_path)
+    keyed = call("run", "--method", "maml", "--set", "foo.bar=3", "--dry-run")
+    for said in (shown, keyed):
+        assert said.code == 2 and "Valid:" not in said.complaint and "See: fsbench" in said.complaint
