@@ -24,7 +24,9 @@ def summary(made: list[tuple[Record, dict[str, Any]]], places: Places | None = N
     commands = [again(record.content, result, places) for record, result in made]
     regression = is_regression(result["metric"])
     task = f"{test['shots']} points" if regression else EpisodeSize.of(test).text
-    queries = f"functions, {test['queries']} query points" if regression else f"episodes, {test['queries']} queries a class"
+    each = "functions, {} query point{}" if regression else "episodes, {} quer{} a class"
+    endings = ("", "s") if regression else ("y", "ies")
+    queries = each.format(test["queries"], endings[test["queries"] != 1])
     seeds = ", ".join(str(record.content["train"]["seed"]) for record in records)
     lines = {
         **{name: _score(made, name) for name in measured(result)},

@@ -75,6 +75,14 @@ def test_a_record_names_no_folder_of_the_machine(tmp_path: Path) -> None:
     assert str(tmp_path) not in (only_run(tmp_path / "runs") / "record.json").read_text()
 
 
+def test_one_query_is_no_queries(tmp_path: Path) -> None:
+    """In the summary of a test."""
+    said = finished(
+        "run", "--method", "nearest-centroid", "--protocol", "custom", "--queries", "1", "--episodes", "4", "--out", tmp_path
+    )
+    assert "4 episodes, 1 query a class" in said.out
+
+
 def test_json_on_stdout_is_the_record_and_nothing_else(tmp_path: Path) -> None:
     """A list of one record a seed; progress is on stderr."""
     said = finished(*TINY, "--json", "--out", tmp_path)
