@@ -28,6 +28,7 @@ from fewshot_bench.results.tables import Board, boards
 from fewshot_bench.storage import atomic
 from fewshot_bench.table import EMPTY, Cell, Column, Table
 from fewshot_bench.text.printable import LONGEST, printable
+from fewshot_leaderboard.nearest import Chosen, Conditions, nearest
 from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
 from fewshot_leaderboard.published import Published, published, published_name
 
@@ -36,7 +37,11 @@ PLOT = Column(
     "95 % interval",
     "The mean (dot), its interval (line) and the published number (diamond) on one axis; a triangle is off its scale.",
 )
-PUBLISHED = Column("published", "published", "The paper's number and the conditions under which the paper measured it.")
+PUBLISHED = Column(
+    "published",
+    "published",
+    "The paper's number and the conditions under which the paper measured it; of several, the nearest in conditions first.",
+)
 DIFFERENCE = Column(
     "difference", "difference", "Measured minus published. Where the conditions differ, it includes their effect.", "right"
 )
@@ -47,13 +52,19 @@ class _Row:
     """One row for the template: the table's cells and what the page adds to them."""
 
     cells: dict[str, Cell]
-    published: Published | None
+    chosen: Chosen | None
+    """The published number that it is compared with, and the others."""
     difference: float | None
     """Measured minus published, in the unit of print."""
     low: float
     mean: float
     high: float
     """In the unit of print."""
+
+    @property
+    def published(self) -> Published | None:
+        """The published number that it is compared with."""
+        return self.chosen.printed if self.chosen else None
 
     @property
     def printed(self) -> float:
@@ -157,9 +168,10 @@ def _board(table: Table) -> _Shown:
 def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:
     name = published_name(*(cells[key].value for key in ("method", "hparams", "normalisation")))
     one_size = not MORE & about.keys()  # as all that was published
-    found = published(name, about["dataset"], about["ways"], about["shots"], about["metric"]) if one_size else None
+    found = published(name, about["dataset"], about["ways"], about["shots"], about["metric"]) if one_size else ()
+    chosen = nearest(found, Conditions.of(cells))
     low, mean, high = (cells[key].value * scale for key in ("low", "mean", "high"))
-    return _Row(cells, found, mean - found.value * scale if found else None, low, mean, high)
+    return _Row(cells, chosen, mean - chosen.printed.value * scale if chosen else None, low, mean, high)
 
 
 def _asset(name: str) -> str:
