@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.plugins import registry
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.tables import boards
 from fewshot_bench.table import Cell, Column, Table
 from fewshot_leaderboard.explained import explained
-from fewshot_leaderboard.measured import Measured, compared, longest, measured, size
+from fewshot_leaderboard.measured import Measured, by_benchmark, compared, longest, measured, size
 from fewshot_leaderboard.nearest import Chosen
 from fewshot_leaderboard.published import TRANSDUCTIVE, VARIANTS, all_published
 
@@ -50,17 +49,10 @@ def comparison_tables(records: Sequence[Record]) -> list[Table]:
     Of results that a method has under one protocol with one recipe and one normalisation, that of the longest training is
     shown.
     """
-    rows = sorted(longest(measured(boards(records)[0])), key=_order)
+    rows = sorted(longest(measured(boards(records)[0])), key=by_benchmark)
     groups = groupby(rows, key=lambda row: (row.benchmark, row.protocol, row.own_conditions))
     tables = [_table(list(group)) for _, group in groups]
     return [*tables, _unmeasured({(row.name, *row.benchmark) for row in rows if row.printed})]
-
-
-def _order(row: Measured) -> tuple[Any, ...]:
-    dataset, ways, shots = row.benchmark
-    names = list(PROTOCOLS)
-    place = names.index(row.protocol) if row.protocol in names else len(names)  # others last, by name
-    return dataset, ways or 0, shots, place, row.protocol, row.own_conditions or (), row.label, row.recipe
 
 
 def _table(rows: Sequence[Measured]) -> Table:

@@ -4,17 +4,14 @@ What was tried is written down by hand in `explanations.yaml`, which says how.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fewshot_bench.errors import FewshotError
 from fewshot_bench.inputs import plain_yaml
 from fewshot_bench.plugins import registry
-from fewshot_bench.request import Request
-from fewshot_bench.runs.requests.resolve import resolve
+from fewshot_leaderboard.length import length_of
 from fewshot_leaderboard.measured import EARLIER, Measured
 
 
@@ -72,15 +69,12 @@ def _entries(row: Measured) -> Iterator[dict[str, Any]]:
 
 
 def _paper_recipe(row: Measured) -> str:
-    """That the recipe `paper` would tell, and how much longer it trains."""
-    dataset, ways, shots = row.benchmark
-    if row.recipe == "paper":
+    """That a recipe of a paper's conditions would tell, and how much longer it trains."""
+    length = length_of(row)
+    if length is None or length.asked:
         return ""
-    with suppress(FewshotError), registry.only_installed():  # the card has no such recipe
-        images = resolve(Request(row.method, dataset, ways, shots, recipe="paper")).train.images
-        seen = "training images" if ways else "points in training"
-        return f"to be run: the recipe paper, which sees {images:,} {seen} where this run saw {row.images:,}."
-    return ""
+    seen = "training images" if row.benchmark[1] else "points in training"
+    return f"to be run: the recipe {length.recipe}, which sees {length.images:,} {seen} where this run saw {row.images:,}."
 
 
 @cache

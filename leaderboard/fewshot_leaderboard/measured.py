@@ -17,6 +17,7 @@ from fewshot_bench.episodes.size import MORE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.metrics import METRICS, is_regression
 from fewshot_bench.plugins import registry
+from fewshot_bench.results.pooling import Pooled
 from fewshot_bench.results.recipe_share import recipe_share, recipe_text, share_text
 from fewshot_bench.results.rerun_command import request_of
 from fewshot_bench.results.stored_request import StoredRequest
@@ -44,11 +45,16 @@ def size(benchmark: Benchmark) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """One row of a table of results, and the content of the record of its first run."""
+    """One row of a table of results, and what stands behind it."""
 
     about: Mapping[str, Any]
     cells: Mapping[str, Cell]
-    content: Mapping[str, Any]
+    pooled: Pooled
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Of the record of its first run."""
+        return self.pooled.runs[0].record.content
 
     @property
     def method(self) -> str:
@@ -103,6 +109,11 @@ class Measured:
         settings = {name for name in stored.settings if (self.method, name) not in VARIANTS} - told
         earlier = EARLIER if made_by_another_version(self.content) else ""
         return recipe_text(self.content) + (", changed" if settings else "") + earlier
+
+    @property
+    def earlier(self) -> bool:
+        """Whether this version's recipe or method is another by now."""
+        return self.recipe.endswith(EARLIER)
 
     @property
     def images(self) -> int:
@@ -161,7 +172,7 @@ def made_by_another_version(content: Mapping[str, Any]) -> bool:
 def measured(found: Iterable[Board]) -> list[Measured]:
     """The rows of tables of results whose episodes are all of one size, as all that was published."""
     return [
-        Measured(board.table.about, cells, pooled.runs[0].record.content)
+        Measured(board.table.about, cells, pooled)
         for board in found
         if not MORE & board.table.about.keys()
         for cells, pooled in zip(board.table.rows, board.rows, strict=True)
@@ -176,6 +187,14 @@ def longest(rows: Iterable[Measured]) -> list[Measured]:
         if key not in found or row.images > found[key].images:
             found[key] = row
     return list(found.values())
+
+
+def by_benchmark(row: Measured) -> tuple[Any, ...]:
+    """Sorts rows by data set, ways, shots, conditions of test, method and recipe."""
+    dataset, ways, shots = row.benchmark
+    names = list(PROTOCOLS)
+    place = names.index(row.protocol) if row.protocol in names else len(names)  # others last, by name
+    return dataset, ways or 0, shots, place, row.protocol, row.own_conditions or (), row.label, row.recipe
 
 
 def compared(low: float, mean: float, high: float, printed: Published) -> tuple[str, bool | None]:

@@ -80,10 +80,10 @@ def differences(printed: Published, here: Conditions) -> str:
 def _distance(printed: Published, here: Conditions) -> tuple[float, ...]:
     each = likeness(printed, here)
     episodes = abs(math.log(printed.test_episodes / here.episodes)) if printed.test_episodes else math.inf
-    return sum(each.values()), *each.values(), not _akin(printed, here), episodes
+    return sum(each.values()), *each.values(), not akin(printed, here), episodes
 
 
-def _akin(printed: Published, here: Conditions) -> bool:
+def akin(printed: Published, here: Conditions) -> bool:
     """Whether two networks are of one kind, by the first word of their names."""
     return printed.backbone.partition("-")[0] == (here.network or "").partition("-")[0]
 
@@ -95,9 +95,9 @@ def _why(first: Published, others: Sequence[Published], here: Conditions) -> str
     each = likeness(first, here)
     said = f"nearest conditions: {_listed('same', SAME, each) or _listed('not stated:', UNSTATED, each) or 'all differ'}"
     alike = [one for one in rivals if likeness(one, here) == each]
-    if alike and each["network"] == OTHER and _akin(first, here) and not any(_akin(one, here) for one in alike):
+    if alike and each["network"] == OTHER and akin(first, here) and not any(akin(one, here) for one in alike):
         return f"{said}; network of the same kind"
-    equal = [one for one in alike if _akin(one, here) == _akin(first, here)]
+    equal = [one for one in alike if akin(one, here) == akin(first, here)]
     if not equal:
         return said
     if any(_distance(one, here) == _distance(first, here) for one in equal):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fewshot_bench.episodes.protocols import PROTOCOLS
@@ -28,9 +28,13 @@ from fewshot_bench.results.tables import Board, boards
 from fewshot_bench.storage import atomic
 from fewshot_bench.table import EMPTY, Cell, Column, Table
 from fewshot_bench.text.printable import LONGEST, printable
+from fewshot_leaderboard.measured import measured
 from fewshot_leaderboard.nearest import Chosen, Conditions, nearest
 from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
 from fewshot_leaderboard.published import Published, published, published_name
+
+REPRODUCTION = "reproduction.html"
+"""The page beside this one that says what the records reproduce of the papers (`reproduction_page`)."""
 
 PLOT = Column(
     "plot",
@@ -92,9 +96,9 @@ class _Shown:
     """The table's values as a data URI."""
 
 
-def write_page(html: str, folder: Path) -> Path:
-    """Write `index.html` into `folder` (made where missing) and return its path; raises `FewshotError` where it refuses."""
-    path = folder / "index.html"
+def write_page(html: str, folder: Path, name: str = "index.html") -> Path:
+    """Write a page into `folder` (made where missing) and return its path; raises `FewshotError` where it refuses."""
+    path = folder / name
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
     return path
@@ -111,16 +115,9 @@ def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
     if not shown:
         raise UsageError("No records with results found. Make one: fsbench run --method maml --ways 5 --shots 1")
     by_protocol = groupby(shown, key=lambda board: str(board.table.about["protocol"]))
-    style, script = _asset("style.css"), _asset("sort.js")
-    environment = Environment(
-        loader=PackageLoader("fewshot_leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("page.html").render(
+    style, script = asset("style.css"), asset("sort.js")
+    return template("page.html").render(
+        reproduction=REPRODUCTION if any(row.chosen for row in measured(found)) else None,
         sections=[(name, _explained(name), list(group)) for name, group in by_protocol],
         definitions={c.header: c.definition for board in shown for c in _columns(board)},
         results=sum(len(board.rows) for board in shown),
@@ -128,7 +125,7 @@ def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
         conflicts=[printable(conflict.text(whole=False), LONGEST) for conflict in conflicts],
         style=Markup(style),
         script=Markup(script),
-        policy=_policy(style, script),
+        policy=policy(style, script),
         plot_width=WIDTH,
         plot_margin=MARGIN,
         columns=_columns,
@@ -174,14 +171,29 @@ def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:
     return _Row(cells, chosen, mean - chosen.printed.value * scale if chosen else None, low, mean, high)
 
 
-def _asset(name: str) -> str:
+def template(name: str) -> Template:
+    """A template of the pages, which escapes every text."""
+    environment = Environment(
+        loader=PackageLoader("fewshot_leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)
+
+
+def asset(name: str) -> str:
+    """A style or script of the pages."""
     return files("fewshot_leaderboard").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str = "") -> str:
     """A Content-Security-Policy under which only this very style and script run, and nothing is fetched."""
     style_hash, script_hash = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    scripts = f"'sha256-{script_hash}'" if script else "'none'"
     return (
-        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src {scripts}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
