@@ -20,6 +20,7 @@ def build(
     """
     from fewshot_bench.results.record_folders import Reading
     from fewshot_bench.results.tables import boards
+    from fewshot_leaderboard.measured import anything_published
     from fewshot_leaderboard.page import REPRODUCTION, page_of, write_page
     from fewshot_leaderboard.reproduction_page import reproduction_page
 
@@ -28,7 +29,7 @@ def build(
     if not found:
         reading.end(conflicts)
     html = page_of(found, conflicts)
-    if f'href="{REPRODUCTION}"' in html:
+    if anything_published(found):
         write_page(reproduction_page(found), out, REPRODUCTION)
     print(write_page(html, out))
     reading.end(conflicts)

@@ -71,7 +71,7 @@ def _entries(row: Measured) -> Iterator[dict[str, Any]]:
 def _paper_recipe(row: Measured) -> str:
     """That a recipe of a paper's conditions would tell, and how much longer it trains."""
     length = length_of(row)
-    if length is None or length.asked:
+    if length is None or length.asked or length.same_training:
         return ""
     seen = "training images" if row.benchmark[1] else "points in training"
     return f"to be run: the recipe {length.recipe}, which sees {length.images:,} {seen} where this run saw {row.images:,}."

@@ -5,6 +5,7 @@ paper's. A result is at full length where this version's recipe, asked for the r
 training and the very test that the record specifies.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,37 +35,54 @@ class Length:
     share: float
     """Of these, that the training saw."""
     asked: bool
-    """Whether the training was asked for by this recipe, and not by another."""
-    full: bool
-    """Whether training and test are the recipe's very own."""
+    """Whether the training was asked for by this recipe's name."""
+    same_training: bool
+    """Whether the training is the recipe's very own."""
+    same_test: bool
+    unit: str = "images"
+
+    @property
+    def full(self) -> bool:
+        """Whether training and test are the recipe's very own."""
+        return self.same_training and self.same_test
 
     @property
     def text(self) -> str:
-        """`4 % of the images of the recipe paper`."""
-        if self.full:
-            return f"full, by the recipe {self.recipe}"
-        what = "updates" if self.asked else "images"
-        return f"{percent(self.share)} of the {what} of the recipe {self.recipe}"
+        """`4.0 % of the images of the recipe paper`."""
+        if self.same_training:
+            return f"full, by the recipe {self.recipe}" + ("" if self.same_test else ", in another test than the recipe's")
+        return f"{percent(self.share)} of the {self.unit} of the recipe {self.recipe}"
 
 
 def percent(share: float) -> str:
-    """A share in percent, with two figures below ten."""
-    return f"{100 * share:.{2 if share < 0.01 else 1 if share < 0.1 else 0}f} %"
+    """A share in percent, with two figures below ten, rounded down: what is cut short is never 100 %."""
+    digits = 2 if share < 0.01 else 1 if share < 0.1 else 0
+    return f"{math.floor(100 * share * 10**digits + 1e-6) / 10**digits:.{digits}f} %"
 
 
 def length_of(row: Measured) -> Length | None:
-    """The length of a row's training; None where there is no recipe of a paper's for it, or nothing was trained."""
+    """The length of a row's training beside the paper's recipe that it is; else that it was asked for by; else the first.
+
+    None where there is no recipe of a paper's for it, or nothing was trained.
+    """
     if not row.images:
         return None
     asked = StoredRequest.in_result(row.content["results"][0]).recipe
-    names = papers_recipes(row.method)
-    dataset, ways, shots = row.benchmark
-    for name in sorted(names, key=lambda name: (name != asked, names.index(name))):
-        if resolved := _resolved(row.method, dataset, ways, shots, name, _variants(row)):
-            images, own = resolved.train.images, name == asked
-            full = own and _as_resolved(row.pooled.train, row.pooled.test, resolved)
-            return Length(name, images, row.images / images, own, full)
-    return None
+    lengths = [
+        Length(
+            name,
+            resolved.train.images,
+            row.images / resolved.train.images,
+            name == asked,
+            _same_training(row.pooled.train, resolved.train),
+            _same_test(row.pooled.test, resolved.test),
+            "images" if row.benchmark[1] else "points",
+        )
+        for name in papers_recipes(row.method)
+        if (resolved := _resolved(row.method, *row.benchmark, name, _variants(row)))
+    ]
+    order = sorted(lengths, key=lambda one: (not one.full, not one.same_training, not one.asked))
+    return order[0] if order else None
 
 
 def papers_recipes(method: str) -> list[str]:
@@ -91,10 +109,15 @@ def _resolved(
     return None
 
 
-def _as_resolved(train: Mapping[str, Any], test: Mapping[str, Any], resolved: Resolved) -> bool:
-    """Whether a training, whatever its seed and device, and a test are those of a resolved request."""
+def _same_training(train: Mapping[str, Any], recipe: TrainSpec) -> bool:
+    """Whether a training, whatever its seed and device, is a recipe's."""
     with suppress(ValueError):
-        trained = TrainSpec.model_validate({**train, "seed": resolved.train.seed, "device": resolved.train.device})
-        tested = TestSpec.model_validate(dict(test)).model_copy(update={"extra_metrics": resolved.test.extra_metrics})
-        return trained == resolved.train and tested == resolved.test
+        return TrainSpec.model_validate({**train, "seed": recipe.seed, "device": recipe.device}) == recipe
+    return False
+
+
+def _same_test(test: Mapping[str, Any], recipe: TestSpec) -> bool:
+    """Whether a test, whatever its extra metrics, is a recipe's."""
+    with suppress(ValueError):
+        return TestSpec.model_validate({**test, "extra_metrics": recipe.extra_metrics}) == recipe
     return False

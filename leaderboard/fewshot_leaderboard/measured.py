@@ -179,6 +179,11 @@ def measured(found: Iterable[Board]) -> list[Measured]:
     ]
 
 
+def anything_published(found: Iterable[Board]) -> bool:
+    """Whether a row has a published number beside it."""
+    return any(row.chosen for row in measured(found))
+
+
 def longest(rows: Iterable[Measured]) -> list[Measured]:
     """Of the results that a method has under the same conditions with one recipe, that of the longest training."""
     found: dict[tuple[Any, ...], Measured] = {}

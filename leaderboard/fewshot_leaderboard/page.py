@@ -28,7 +28,7 @@ from fewshot_bench.results.tables import Board, boards
 from fewshot_bench.storage import atomic
 from fewshot_bench.table import EMPTY, Cell, Column, Table
 from fewshot_bench.text.printable import LONGEST, printable
-from fewshot_leaderboard.measured import measured
+from fewshot_leaderboard.measured import anything_published
 from fewshot_leaderboard.nearest import Chosen, Conditions, nearest
 from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
 from fewshot_leaderboard.published import Published, published, published_name
@@ -117,7 +117,7 @@ def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
     by_protocol = groupby(shown, key=lambda board: str(board.table.about["protocol"]))
     style, script = asset("style.css"), asset("sort.js")
     return template("page.html").render(
-        reproduction=REPRODUCTION if any(row.chosen for row in measured(found)) else None,
+        reproduction=REPRODUCTION if anything_published(found) else None,
         sections=[(name, _explained(name), list(group)) for name, group in by_protocol],
         definitions={c.header: c.definition for board in shown for c in _columns(board)},
         results=sum(len(board.rows) for board in shown),
@@ -144,8 +144,9 @@ def _columns(board: _Shown) -> list[Column]:
     printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
     first = [own[key] for key in ("rank", "method", "mean") if key in own]
     seen = [own["images"]] if "images" in own else []  # where the rows differ in them
+    best = [own["best"]] if "best" in own else []  # where rows were compared
     extra = [own[name] for name in extra_metrics() if name in own]
-    return [*first, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
+    return [*first, *best, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
 
 
 def _order(table: Table) -> tuple[Any, ...]:

@@ -51,7 +51,7 @@ def report(found: Reproduction, figures: dict[str, str]) -> str:
     """The report; `figures` are the descriptions of those that there are, by data set."""
     full = [_row(row, named=True) for row in found.full] or ["No training of a paper's recipe has ended yet."]
     others = [part for group in found.others for part in (f"### {_safe(group.title)}", *map(_row, group.rows))]
-    shown = [f"![{_alternative(text)}]({_place(name)})" for name, text in figures.items()]
+    shown = [part for name, text in figures.items() for part in _figure(name, text)]
     parts = [
         "# Reproduction of published results",
         _wrapped(f"**{found.headline}**"),
@@ -100,8 +100,10 @@ def _place(dataset: str) -> str:
     return f"{FOLDER}/curves-{dataset}.svg"
 
 
-def _alternative(text: str) -> str:
-    return _safe(f"Learning curves; at their ends: {text}").replace("]", "\\]")
+def _figure(dataset: str, description: str) -> tuple[str, str, str]:
+    """A figure below its title, and in words the ends of its curves."""
+    title = _safe(FIGURES[dataset])
+    return f"### {title}", f"![Learning curves, {title}]({_place(dataset)})", _wrapped(_safe(f"The ends: {description}"))
 
 
 def _wrapped(text: str, bullet: str = "") -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import groupby
 
 from fewshot_bench.hashing import canonical_json
+from fewshot_bench.results.recipe_share import recipe_share
 from fewshot_bench.results.tables import Board
 from fewshot_leaderboard.explained import Experiment, experiments, remark
 from fewshot_leaderboard.length import Length, length_of
@@ -34,7 +35,7 @@ NONE = "–"
 """In the place of a verdict."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A measured result beside what was published of it."""
 
@@ -90,6 +91,8 @@ class Row:
         """Why a row has no verdict."""
         if not self.chosen.printed.verified:
             return "the published number is quoted second-hand"
+        if recipe_share(self.measured.content) is not None:
+            return "the training was cut short"
         return "the test has other conditions than the paper's" if self.measured.own_conditions else "there is no interval"
 
     @property
@@ -148,13 +151,12 @@ class Reproduction:
     @classmethod
     def of(cls, found: Iterable[Board]) -> "Reproduction":
         """Of some tables of results: each row that has a published number."""
-        rows = [
-            Row(row, row.chosen, length_of(row)) for row in sorted(longest(measured(found)), key=by_benchmark) if row.chosen
-        ]
-        latest = {_training(row): id(row) for row in sorted(rows, key=_of_an_earlier_version_first) if row.counts}
-        full = [row for row in rows if id(row) in latest.values()]
-        others = [row for row in rows if id(row) not in latest.values()]
-        groups = groupby(others, key=lambda row: row.setting)
+        every = sorted(measured(found), key=by_benchmark)
+        rows = [Row(row, row.chosen, length_of(row)) for row in every if row.chosen]
+        once = {_training(row): row for row in sorted(rows, key=_best_last) if row.counts}
+        full = [row for row in rows if row in once.values()]
+        rest = {id(row) for row in longest(row.measured for row in rows if row not in full)}
+        groups = groupby((row for row in rows if id(row.measured) in rest), key=lambda row: row.setting)
         return cls(full, [Group(title, list(group)) for title, group in groups])
 
     @property
@@ -181,8 +183,11 @@ class Reproduction:
 
 
 def _training(row: Row) -> str:
-    return canonical_json([row.measured.pooled.train, row.measured.name, list(row.measured.benchmark)])
+    """What counts once: a training, whatever its seeds and device, under the method's published name in a setting."""
+    train = {name: value for name, value in row.measured.pooled.train.items() if name != "device"}
+    return canonical_json([train, row.measured.name, list(row.measured.benchmark)])
 
 
-def _of_an_earlier_version_first(row: Row) -> bool:
-    return not row.measured.earlier
+def _best_last(row: Row) -> tuple[bool, int]:
+    """Of one training that which counts comes last: of this version, of the most seeds."""
+    return not row.measured.earlier, len(row.measured.pooled.runs)
