@@ -13,19 +13,52 @@ def build(
     records: Annotated[list[Path] | None, typer.Argument(help="Folders with records.", show_default="runs")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("site"),
 ) -> None:
-    """Write one self-contained page: tables with intervals, published numbers beside the measured ones.
+    """Write a self-contained page: tables with intervals, published numbers beside the measured ones. Where there are any, a
+    second page, reproduction.html, says what the records reproduce of the papers.
 
     Example: fsbench leaderboard build leaderboard/results --out site
     """
     from fewshot_bench.results.record_folders import Reading
     from fewshot_bench.results.tables import boards
-    from fewshot_leaderboard.page import page_of, write_page
+    from fewshot_leaderboard.measured import anything_published
+    from fewshot_leaderboard.page import REPRODUCTION, page_of, write_page
+    from fewshot_leaderboard.reproduction_page import reproduction_page
 
     reading = Reading.of(records or [Path("runs")])
     found, conflicts = boards(reading.records)
     if not found:
         reading.end(conflicts)
-    print(write_page(page_of(found, conflicts), out))
+    html = page_of(found, conflicts)
+    if anything_published(found):
+        write_page(reproduction_page(found), out, REPRODUCTION)
+    print(write_page(html, out))
+    reading.end(conflicts)
+
+
+@app.command()
+def reproduction(
+    records: Annotated[
+        list[Path] | None, typer.Argument(help="Folders with records.", show_default="leaderboard/results")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The report; its figures go to the folder assets beside it.")] = Path(
+        "docs/reproduction.md"
+    ),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where the report is out of date.")] = False,
+) -> None:
+    """Write the report of what the records reproduce of the papers, with learning curves.
+
+    Example: fsbench leaderboard reproduction leaderboard/results
+    """
+    from fewshot_bench.results.record_folders import Reading
+    from fewshot_bench.results.tables import boards
+    from fewshot_leaderboard.report import write_report
+
+    reading = Reading.of(records or [Path("leaderboard/results")])
+    found, conflicts = boards(reading.records)
+    if check:  # without what is left out the text would be another
+        reading.end(conflicts)
+    write_report(out, found, check)
+    print(out)
     reading.end(conflicts)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fewshot_bench.episodes.protocols import PROTOCOLS
@@ -28,15 +28,24 @@ from fewshot_bench.results.tables import Board, boards
 from fewshot_bench.storage import atomic
 from fewshot_bench.table import EMPTY, Cell, Column, Table
 from fewshot_bench.text.printable import LONGEST, printable
+from fewshot_leaderboard.measured import anything_published
+from fewshot_leaderboard.nearest import Chosen, Conditions, nearest
 from fewshot_leaderboard.plot import MARGIN, WIDTH, Axis
 from fewshot_leaderboard.published import Published, published, published_name
+
+REPRODUCTION = "reproduction.html"
+"""The page beside this one that says what the records reproduce of the papers (`reproduction_page`)."""
 
 PLOT = Column(
     "plot",
     "95 % interval",
     "The mean (dot), its interval (line) and the published number (diamond) on one axis; a triangle is off its scale.",
 )
-PUBLISHED = Column("published", "published", "The paper's number and the conditions under which the paper measured it.")
+PUBLISHED = Column(
+    "published",
+    "published",
+    "The paper's number and the conditions under which the paper measured it; of several, the nearest in conditions first.",
+)
 DIFFERENCE = Column(
     "difference", "difference", "Measured minus published. Where the conditions differ, it includes their effect.", "right"
 )
@@ -47,13 +56,19 @@ class _Row:
     """One row for the template: the table's cells and what the page adds to them."""
 
     cells: dict[str, Cell]
-    published: Published | None
+    chosen: Chosen | None
+    """The published number that it is compared with, and the others."""
     difference: float | None
     """Measured minus published, in the unit of print."""
     low: float
     mean: float
     high: float
     """In the unit of print."""
+
+    @property
+    def published(self) -> Published | None:
+        """The published number that it is compared with."""
+        return self.chosen.printed if self.chosen else None
 
     @property
     def printed(self) -> float:
@@ -81,9 +96,9 @@ class _Shown:
     """The table's values as a data URI."""
 
 
-def write_page(html: str, folder: Path) -> Path:
-    """Write `index.html` into `folder` (made where missing) and return its path; raises `FewshotError` where it refuses."""
-    path = folder / "index.html"
+def write_page(html: str, folder: Path, name: str = "index.html") -> Path:
+    """Write a page into `folder` (made where missing) and return its path; raises `FewshotError` where it refuses."""
+    path = folder / name
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
     return path
@@ -100,16 +115,9 @@ def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
     if not shown:
         raise UsageError("No records with results found. Make one: fsbench run --method maml --ways 5 --shots 1")
     by_protocol = groupby(shown, key=lambda board: str(board.table.about["protocol"]))
-    style, script = _asset("style.css"), _asset("sort.js")
-    environment = Environment(
-        loader=PackageLoader("fewshot_leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("page.html").render(
+    style, script = asset("style.css"), asset("sort.js")
+    return template("page.html").render(
+        reproduction=REPRODUCTION if anything_published(found) else None,
         sections=[(name, _explained(name), list(group)) for name, group in by_protocol],
         definitions={c.header: c.definition for board in shown for c in _columns(board)},
         results=sum(len(board.rows) for board in shown),
@@ -117,7 +125,7 @@ def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
         conflicts=[printable(conflict.text(whole=False), LONGEST) for conflict in conflicts],
         style=Markup(style),
         script=Markup(script),
-        policy=_policy(style, script),
+        policy=policy(style, script),
         plot_width=WIDTH,
         plot_margin=MARGIN,
         columns=_columns,
@@ -136,8 +144,9 @@ def _columns(board: _Shown) -> list[Column]:
     printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
     first = [own[key] for key in ("rank", "method", "mean") if key in own]
     seen = [own["images"]] if "images" in own else []  # where the rows differ in them
+    best = [own["best"]] if "best" in own else []  # where rows were compared
     extra = [own[name] for name in extra_metrics() if name in own]
-    return [*first, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
+    return [*first, *best, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
 
 
 def _order(table: Table) -> tuple[Any, ...]:
@@ -157,19 +166,35 @@ def _board(table: Table) -> _Shown:
 def _row(cells: dict[str, Cell], about: Any, scale: int) -> _Row:
     name = published_name(*(cells[key].value for key in ("method", "hparams", "normalisation")))
     one_size = not MORE & about.keys()  # as all that was published
-    found = published(name, about["dataset"], about["ways"], about["shots"], about["metric"]) if one_size else None
+    found = published(name, about["dataset"], about["ways"], about["shots"], about["metric"]) if one_size else ()
+    chosen = nearest(found, Conditions.of(cells))
     low, mean, high = (cells[key].value * scale for key in ("low", "mean", "high"))
-    return _Row(cells, found, mean - found.value * scale if found else None, low, mean, high)
+    return _Row(cells, chosen, mean - chosen.printed.value * scale if chosen else None, low, mean, high)
 
 
-def _asset(name: str) -> str:
+def template(name: str) -> Template:
+    """A template of the pages, which escapes every text."""
+    environment = Environment(
+        loader=PackageLoader("fewshot_leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)
+
+
+def asset(name: str) -> str:
+    """A style or script of the pages."""
     return files("fewshot_leaderboard").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str = "") -> str:
     """A Content-Security-Policy under which only this very style and script run, and nothing is fetched."""
     style_hash, script_hash = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    scripts = f"'sha256-{script_hash}'" if script else "'none'"
     return (
-        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src {scripts}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )

@@ -1,6 +1,10 @@
-"""The numbers that papers printed, each with the conditions under which it was measured; every row was checked."""
+"""The numbers that papers printed, each with its source and the conditions under which it was measured.
+
+A row that was not checked (`verified` is `no`) is shown as quoted second-hand, and no verdict rests on it.
+"""
 
 import csv
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +43,8 @@ class Published:
     train_shots: int | None
     """Shots of its training, where the paper tests one training with several."""
     source: str
+    verified: bool = True
+    """Whether it was checked; what was not is quoted second-hand and gives no verdict."""
 
     @property
     def conditions(self) -> str:
@@ -47,6 +53,16 @@ class Published:
         queries = {None: "queries not stated", 1: "1 query a class"}.get(self.queries, f"{self.queries} queries a class")
         kind = "transductive" if self.transductive else "inductive"
         return ", ".join(part for part in (episodes, queries, kind, self.backbone) if part)
+
+    @property
+    def origin(self) -> str:
+        """Its source, and that it was not checked where it was not."""
+        return self.source + ("" if self.verified else "; quoted second-hand")
+
+    @property
+    def cited(self) -> str:
+        """The number, its conditions and its source in one phrase."""
+        return f"{self.text} ({self.conditions}; {self.origin})"
 
 
 def published_name(method: str, hparams: Mapping[str, Any], normalisation: str) -> str:
@@ -58,27 +74,25 @@ def published_name(method: str, hparams: Mapping[str, Any], normalisation: str) 
 
 def published(
     method: str, dataset: str, ways: int | None, shots: int, metric: str = "accuracy", train_shots: int | None = None
-) -> Published | None:
-    """The number that was printed for a method on a data set, or None where no checked one is known.
+) -> tuple[Published, ...]:
+    """The numbers that were printed for a method on a data set, in the order of the file; empty where none is known.
 
     `method` is the published name; `ways` do not matter for regression. A number printed of a training with so many shots
-    stands beside no other training.
+    stands beside no other training. `nearest.nearest` says which of them a measured number is compared with.
     """
-    found = all_published().get((method, dataset, None if is_regression(metric) else ways, shots))
-    if found is None or found.metric != metric:
-        return None
-    return found if found.train_shots in (None, train_shots) else None
+    found = all_published().get((method, dataset, None if is_regression(metric) else ways, shots), ())
+    return tuple(one for one in found if one.metric == metric and one.train_shots in (None, train_shots))
 
 
 @cache
-def all_published() -> dict[tuple[str, str, int | None, int], Published]:
+def all_published() -> dict[tuple[str, str, int | None, int], tuple[Published, ...]]:
     """Every printed number by method, data set, ways (None for regression) and shots."""
     text = files("fewshot_leaderboard").joinpath("published_results.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
-    return {
-        (row["method"], row["dataset"], int(row["ways"]) if row["ways"] else None, int(row["shots"])): _read(row)
-        for row in rows
-    }
+    found = defaultdict(list)
+    for row in csv.DictReader(text.splitlines()):
+        ways = int(row["ways"]) if row["ways"] else None
+        found[row["method"], row["dataset"], ways, int(row["shots"])].append(_read(row))
+    return {key: tuple(rows) for key, rows in found.items()}
 
 
 def _read(row: dict[str, str]) -> Published:
@@ -94,4 +108,5 @@ def _read(row: dict[str, str]) -> Published:
         transductive=row["transductive"] == "yes",
         train_shots=int(row["train_shots"]) if row["train_shots"] else None,
         source=row["source"],
+        verified=row["verified"] == "yes",
     )

@@ -16,7 +16,8 @@ from fewshot_bench.results.record_models import SCHEMA
 from fewshot_bench.results.records import Record, find_records
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.specs import TrainSpec
-from fewshot_leaderboard.comparison import comparison_tables, made_by_another_version
+from fewshot_leaderboard.comparison import comparison_tables
+from fewshot_leaderboard.measured import made_by_another_version
 from fewshot_leaderboard.published import published
 
 FOLDER = Path(__file__).parents[2] / "leaderboard" / "results"
@@ -174,4 +175,4 @@ def test_sinusoids_are_measured_beside_each_printed_number(name: str) -> None:
     for shots in (5, 10, 20):
         assert results(name, "sinusoid-varying-frequency", None, shots, "standard-regression")
         assert published(name, "sinusoid-varying-frequency", None, shots, "mse", train_shots=5)
-        assert published(name, "sinusoid-varying-frequency", None, shots, "mse", train_shots=10) is None
+        assert published(name, "sinusoid-varying-frequency", None, shots, "mse", train_shots=10) == ()

@@ -19,9 +19,10 @@ from fewshot_bench.request import Request
 from fewshot_bench.results.records import Record, find_records, load_record
 from fewshot_bench.results.statistics import score_interval
 from fewshot_bench.runs.requests.resolve import resolve
-from fewshot_leaderboard import comparison
+from fewshot_leaderboard import measured
 from fewshot_leaderboard.commands import app
-from fewshot_leaderboard.comparison import compared, comparison_tables, made_by_another_version
+from fewshot_leaderboard.comparison import comparison_tables
+from fewshot_leaderboard.measured import compared, made_by_another_version
 from fewshot_leaderboard.methods_table import END, START, methods_table, renewed, short_paper, write_readme
 from fewshot_leaderboard.published import Published, published
 
@@ -33,7 +34,7 @@ EMPTY = f"Before.\n\n{START}\n{END}\n\nAfter.\n"
 def of_this_version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example records are of no recipe: what marks an earlier version stands aside, but where it is tested."""
     if "committed" not in request.node.name:
-        monkeypatch.setattr(comparison, "made_by_another_version", lambda content: False)
+        monkeypatch.setattr(measured, "made_by_another_version", lambda content: False)
 
 
 def compare(*records: Record) -> str:
@@ -145,18 +146,23 @@ def test_the_difference_has_the_interval_of_both(tmp_path: Path) -> None:
     [
         (0.95, 0.003, 0.004, "accuracy", ("+5.00 ± 0.50", False)),
         (0.904, 0.003, 0.004, "accuracy", ("+0.40 ± 0.50", True)),
+        (0.91, 0.003, 0.004, "accuracy", ("+1.00 ± 0.50", True)),  # one point; their intervals are apart
+        (0.92, 0.015, 0.006, "accuracy", ("+2.00 ± 1.62", True)),  # two points; their intervals meet
+        (0.92, 0.012, 0.005, "accuracy", ("+2.00 ± 1.30", False)),
         (0.891, 0.003, None, "accuracy", ("−0.90 (band ± 1)", True)),
         (0.889, 0.03, None, "accuracy", ("−1.10 (band ± 1)", False)),
         (1.0, 0.15, 0.2, "mse", ("+0.10 ± 0.25", True)),
+        (1.5, 0.15, 0.2, "mse", ("+0.60 ± 0.25", False)),  # an error has no points
         (1.0, 0.15, None, "mse", ("+0.10", None)),
     ],
 )
-def test_numbers_agree_within_both_intervals_or_the_band(
+def test_numbers_agree_within_a_point_or_where_their_intervals_overlap(
     mean: float, half: float, interval: float | None, metric: str, expected: tuple[str, bool | None]
 ) -> None:
-    """A 3-4-5 triangle of half-widths; without a printed interval one point, whatever the measured one."""
+    """The difference with a 3-4-5 triangle of half-widths; what was not checked gives no verdict."""
     printed = Published(0.9, "90", interval, metric, None, None, "", False, None, "")
-    assert compared(mean, half, printed) == expected
+    assert compared(mean - half, mean, mean + half, printed) == expected
+    assert compared(mean - half, mean, mean + half, replace(printed, verified=False)) == (expected[0], None)
 
 
 def test_what_lies_outside_is_explained_by_an_experiment(tmp_path: Path) -> None:
@@ -286,7 +292,7 @@ def test_a_variant_is_compared_with_its_own_published_number(
 
 def test_regression_is_compared_without_ways(tmp_path: Path) -> None:
     """Lower is better, and the unit is its own."""
-    scores: Scores = np.random.default_rng(0).gamma(2.0, 0.6, 200)
+    scores: Scores = np.random.default_rng(0).gamma(2.0, 0.8, 200)
     changes = {
         "test_dataset": "sinusoid-varying-frequency",
         "test_ways": 1,
@@ -301,8 +307,8 @@ def test_regression_is_compared_without_ways(tmp_path: Path) -> None:
     assert lines_of(record, "| meta-sgd |", "0.90 ± 0.16", f"{scores.mean():.2f} ±")
     assert lines_of(record, "| points |")
     assert lines_of(record, "- meta-sgd, recipe default:", "points in training where this run saw")
-    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=5) is not None
-    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=10) is None
+    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=5)
+    assert published("meta-sgd", "sinusoid-varying-frequency", 1, 5, "mse", train_shots=10) == ()
 
 
 def test_a_record_that_this_version_would_not_make_is_marked(tmp_path: Path) -> None:

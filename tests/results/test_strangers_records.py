@@ -85,9 +85,9 @@ def read_by_all(folder: Path) -> str:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """What a recipe gives today takes long to resolve, and is tested elsewhere."""
-    monkeypatch.setattr("fewshot_leaderboard.comparison.resolve", lambda request: pytest.fail("not to be resolved"))
-    monkeypatch.setattr("fewshot_leaderboard.comparison.made_by_another_version", lambda content: False)
-    monkeypatch.setattr("fewshot_leaderboard.comparison._paper_recipe", lambda row: "")
+    monkeypatch.setattr("fewshot_leaderboard.measured.resolve", lambda request: pytest.fail("not to be resolved"))
+    monkeypatch.setattr("fewshot_leaderboard.measured.made_by_another_version", lambda content: False)
+    monkeypatch.setattr("fewshot_leaderboard.explained._paper_recipe", lambda row: "")
     if "ids" not in request.fixturenames:  # whoever changes a record can compute its ids again
         monkeypatch.setattr("fewshot_bench.results.record_checks._check_ids", lambda content: None)
 
