@@ -120,5 +120,7 @@ def _cost(content: Mapping[str, Any]) -> str | None:
     """CPU-minutes of a record's training; minutes of an accelerator, and its name, where it was trained there."""
     if not ("plan" in content and "train_s" in content.get("cost", {})):
         return None
-    plan, minutes = content["plan"], content["cost"]["train_s"] / 60
-    return f"{minutes * plan['threads']:.1f}" if plan["device"] == "cpu" else f"{minutes:.1f} min on {plan['device']}"
+    plan, cost = content["plan"], content["cost"]
+    if plan["device"] != "cpu":
+        return f"{cost['train_s'] / 60:.1f} min on {plan['device']}"
+    return f"{cost.get('train_cpu_s', cost['train_s'] * plan['threads']) / 60:.1f}"

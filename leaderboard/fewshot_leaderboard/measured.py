@@ -203,16 +203,16 @@ def by_benchmark(row: Measured) -> tuple[Any, ...]:
 
 
 def compared(low: float, mean: float, high: float, printed: Published) -> tuple[str, bool | None]:
-    """Measured minus published in the unit of print with its interval, and whether they agree: they differ by at most one
-    point, or their intervals overlap. None where nothing says so, or the published number was not checked."""
+    """Measured minus published in the unit of print with its interval (of the measured number alone, where the paper prints
+    none), and whether they agree: they differ by at most one point, or their intervals overlap. None where nothing says so,
+    or the published number was not checked."""
     scale = METRICS[printed.metric].scale
-    difference = mean - printed.value
+    difference, half = mean - printed.value, max(high - mean, mean - low)
     text = f"{difference * scale:+.2f}".replace("-", "−")
     points = METRICS[printed.metric].of_queries
     near = points and abs(difference) <= BAND + ROUNDING
     if printed.interval is None:
-        text += f" (band ± {BAND * scale:.0f})" if points else ""
-        return text, near if points and printed.verified else None
-    text += f" ± {math.hypot(max(high - mean, mean - low), printed.interval) * scale:.2f}"
+        return f"{text} ± {half * scale:.2f} (ours alone)", near if points and printed.verified else None
+    text += f" ± {math.hypot(half, printed.interval) * scale:.2f}"
     overlap = low <= printed.value + printed.interval + ROUNDING and printed.value - printed.interval - ROUNDING <= high
     return text, near or overlap if printed.verified else None

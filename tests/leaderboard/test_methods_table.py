@@ -149,11 +149,11 @@ def test_the_difference_has_the_interval_of_both(tmp_path: Path) -> None:
         (0.91, 0.003, 0.004, "accuracy", ("+1.00 ± 0.50", True)),  # one point; their intervals are apart
         (0.92, 0.015, 0.006, "accuracy", ("+2.00 ± 1.62", True)),  # two points; their intervals meet
         (0.92, 0.012, 0.005, "accuracy", ("+2.00 ± 1.30", False)),
-        (0.891, 0.003, None, "accuracy", ("−0.90 (band ± 1)", True)),
-        (0.889, 0.03, None, "accuracy", ("−1.10 (band ± 1)", False)),
+        (0.891, 0.003, None, "accuracy", ("−0.90 ± 0.30 (ours alone)", True)),
+        (0.889, 0.03, None, "accuracy", ("−1.10 ± 3.00 (ours alone)", False)),
         (1.0, 0.15, 0.2, "mse", ("+0.10 ± 0.25", True)),
         (1.5, 0.15, 0.2, "mse", ("+0.60 ± 0.25", False)),  # an error has no points
-        (1.0, 0.15, None, "mse", ("+0.10", None)),
+        (1.0, 0.15, None, "mse", ("+0.10 ± 0.15 (ours alone)", None)),
     ],
 )
 def test_numbers_agree_within_a_point_or_where_their_intervals_overlap(
@@ -222,7 +222,7 @@ def test_a_test_of_ones_own_has_a_verdict_under_the_papers_conditions_alone(
     """As far as the paper states them: Snell et al. 1,000 episodes of 15 queries a class, inductive."""
     scores = draw_scores("m", 0.985, episodes, 5 * int(str(changes.get("test_queries", 15))))
     [line] = lines_of(make_record(tmp_path, method, scores, **changes, test_protocol="custom"), f"| {method} |", "default")
-    assert line.endswith(f"(band ± 1) | {verdict} |".replace(" |  |", " |"))
+    assert line.endswith(f"(ours alone) | {verdict} |".replace(" |  |", " |"))
 
 
 def test_a_test_of_ones_own_is_transductive_where_its_normalisation_is(tmp_path: Path) -> None:
