@@ -94,7 +94,11 @@ def test_omniglot_s_manifest_and_its_licence_are_there(wheel: ZipFile) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["templates/page.html", "templates/style.css", "templates/sort.js", "published_results.csv"]
+    "name",
+    [
+        *("templates/page.html", "templates/style.css", "templates/sort.js", "published_results.csv", "explanations.yaml"),
+        *("templates/reproduction.html", "templates/reproduction.css", "templates/curves.css"),
+    ],
 )
 def test_what_the_leaderboard_is_made_of_is_there(wheel: ZipFile, name: str) -> None:
     """Pages are built from templates and published numbers that are installed."""

@@ -16,6 +16,7 @@ from fewshot_bench.errors import FewshotError
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import Request
 from fewshot_bench.results.stored_request import StoredRequest
+from fewshot_bench.results.tables import backbone_text
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_leaderboard.measured import Measured
@@ -39,6 +40,7 @@ class Length:
     same_training: bool
     """Whether the training is the recipe's very own."""
     same_test: bool
+    same_network: bool
     unit: str = "images"
 
     @property
@@ -61,7 +63,8 @@ def percent(share: float) -> str:
 
 
 def length_of(row: Measured) -> Length | None:
-    """The length of a row's training beside the paper's recipe that it is; else that it was asked for by; else the first.
+    """The length of a row's training beside the paper's recipe that it is; else that it was asked for by; else the first
+    of those that have its network, or of all.
 
     None where there is no recipe of a paper's for it, or nothing was trained.
     """
@@ -76,12 +79,13 @@ def length_of(row: Measured) -> Length | None:
             name == asked,
             _same_training(row.pooled.train, resolved.train),
             _same_test(row.pooled.test, resolved.test),
+            str(resolved.train.backbone) == backbone_text(row.pooled.train["backbone"]),
             "images" if row.benchmark[1] else "points",
         )
         for name in papers_recipes(row.method)
         if (resolved := _resolved(row.method, *row.benchmark, name, _variants(row)))
     ]
-    order = sorted(lengths, key=lambda one: (not one.full, not one.same_training, not one.asked))
+    order = sorted(lengths, key=lambda one: (not one.full, not one.same_training, not one.asked, not one.same_network))
     return order[0] if order else None
 
 

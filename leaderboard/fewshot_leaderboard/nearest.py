@@ -16,6 +16,8 @@ from fewshot_bench.specs import TRANSDUCTIVE_MODES
 from fewshot_leaderboard.published import Published
 
 SAME, UNSTATED, OTHER = 0, 1, 2
+SAME_NETWORK = {"mlp-40-40": "mlp-40"}
+"""Networks of papers that have another name here."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def nearest(found: Sequence[Published], here: Conditions) -> Chosen | None:
 def likeness(printed: Published, here: Conditions) -> dict[str, int]:
     """How far each condition of a published number is from that of a test: `SAME`, `UNSTATED` or `OTHER`."""
     pairs = {
-        "network": (printed.backbone or None, here.network),
+        "network": (SAME_NETWORK.get(printed.backbone, printed.backbone) or None, here.network),
         "transduction": (printed.transductive, here.transductive),
         "queries": (printed.queries, here.queries),
     }
