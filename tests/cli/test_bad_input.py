@@ -352,7 +352,7 @@ RUNS = {
     "zero shots": (["test", "RUN", "--shots", "0"], 2, "shots", "greater than 0"),
     "one episode": (["test", "RUN", "--episodes", "1"], 2, "episodes", "2"),
     "another device": (["test", "RUN", "--device", "gpu"], 2, "'gpu'", "cpu"),
-    "show": (["show", "abcdef"], 2, "'abcdef'", "maml"),
+    "show": (["show", "abcdef"], 2, "'abcdef'", "fsbench list methods"),
     "no folder of records": (["table", "none"], 2, "none"),
     "a format": (["table", "--format", "mardkown"], 2, "'mardkown'", "'markdown'"),
     "a list": (["list", "method"], 2, "'method'", "methods"),

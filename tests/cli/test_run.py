@@ -147,17 +147,19 @@ def test_a_finished_run_is_an_error_where_that_is_asked(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_overwriting_runs_again_and_leaves_one_result(tmp_path: Path) -> None:
-    """A result that was added to the old record goes with it."""
+def test_overwriting_runs_again_and_keeps_other_results_of_the_same_weights(tmp_path: Path) -> None:
+    """A result that was added to the old record stays where the weights come out as they were."""
     finished(*TINY, "--out", tmp_path)
     folder = only_run(tmp_path)
     before, weights = content(folder), (folder / "checkpoint.safetensors").read_bytes()
     finished("test", folder, *NAMED, "--episodes", "9")
+    added = content(folder)
     (folder / "checkpoint.safetensors").write_bytes(b"damaged")
     finished(*TINY, "--out", tmp_path, "--on-existing", "overwrite")
-    assert content(folder) == before
+    assert content(folder) == added
+    assert added["results"][0] == before["results"][0]
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
-    assert list(read_scores(folder)) == [before["results"][0]["id"]]
+    assert set(read_scores(folder)) == {result["id"] for result in added["results"]}
 
 
 def test_another_test_of_a_finished_run_is_added_without_training(tmp_path: Path) -> None:

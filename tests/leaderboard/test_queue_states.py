@@ -16,7 +16,6 @@ from fewshot_bench.runs.execution import execute
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_bench.runs.training import Interrupted, Progressed
-from fewshot_leaderboard import comparison
 from fewshot_leaderboard.comparison import comparison_tables
 from training_queue import states
 from training_queue.cut_short import cut_short
@@ -166,7 +165,7 @@ def test_a_training_that_was_cut_short_is_not_judged_by_the_paper(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, updates: int, recipe: str, verdict: str
 ) -> None:
     """It stands beside the paper's number as what it is; the whole training is judged."""
-    monkeypatch.setattr(comparison, "made_by_another_version", lambda content: False)
+    monkeypatch.setattr("fewshot_leaderboard.measured.made_by_another_version", lambda content: False)
     made = make_record(tmp_path, "prototypical-networks", draw_scores("p", 0.988), train_updates=updates)
     asked = {"request": {"by": "run", "recipe": "paper", "settings": ["train.updates"] if updates < 8000 else []}}
     results = [result | asked for result in made.results]
@@ -191,4 +190,4 @@ def test_show_says_that_a_training_was_cut_short(cut: Record, capsys: pytest.Cap
 
     assert call(["show", str(cut.folder)]) == 0
     first = capsys.readouterr().out.splitlines()[:3]
-    assert "75 % of its updates" in " ".join(first)
+    assert "75 % of its updates" in " ".join(" ".join(first).split())

@@ -13,7 +13,7 @@ from command_line import LINEAR, PIXELS, TINY, call, finished, only_run
 
 from fewshot_bench.plugins import registry
 from fewshot_bench.results.records import load_record
-from fewshot_leaderboard.comparison import made_by_another_version
+from fewshot_leaderboard.measured import made_by_another_version
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 PIXELS_RECORD = next(RESULTS.glob("nearest-centroid-glyphs-*"))
