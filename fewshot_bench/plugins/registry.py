@@ -112,8 +112,12 @@ class Plugin:
         """The object itself; raises `UsageError` with the reason where importing it fails."""
         try:
             return _resolve(self.reference)
-        except _NoSuchName:
-            raise
+        except _NoSuchName as error:
+            if is_uninstalled(self.name):  # what a person typed
+                raise
+            raise UsageError(
+                f"The {self.group[:-1]} {self.name!r} ({self.distribution}) cannot be imported: {error}"
+            ) from None
         except (Exception, SystemExit) as error:  # whatever a plugin raises is the reason, and not the user's mistake
             if os.environ.get("FSBENCH_TRACEBACK"):
                 traceback.print_exception(error, file=sys.stderr)
