@@ -25,6 +25,7 @@ class Conditions:
     """Those of a measured test, as far as papers state theirs."""
 
     network: str | None
+    """Its name, without its options, which published numbers do not carry."""
     queries: int
     """Query images a class."""
     transductive: bool
@@ -34,7 +35,8 @@ class Conditions:
     def of(cls, cells: Mapping[str, Any]) -> "Conditions":
         """Of a row of a table of results: its cells by column."""
         network, queries, mode, episodes = (cells[key].value for key in ("backbone", "queries", "normalisation", "episodes"))
-        return cls(network, queries, mode in TRANSDUCTIVE_MODES, episodes)
+        name = network.partition(" (")[0] if network else None
+        return cls(name, queries, mode in TRANSDUCTIVE_MODES, episodes)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,9 @@ def _verdict(row: Row) -> str:
 
 
 def _safe(text: str) -> str:
-    return in_markdown(printable(text, LONGEST))
+    """A text escaped; what is shown as code stays in one line, as a line of it could begin a block of HTML."""
+    escaped = in_markdown(printable(text, LONGEST))
+    return escaped.replace(" ", "\N{NO-BREAK SPACE}") if escaped.startswith("`") else escaped
 
 
 def _place(dataset: str) -> str:

@@ -122,9 +122,10 @@ class Row:
         cells, here = self.measured.cells, self.measured.conditions
         queries = f"{here.queries} {'query' if here.queries == 1 else 'queries'} a class"
         kind = "transductive" if here.transductive else "inductive"
-        parts = [f"{cells['episodes'].value:,} test episodes", queries, kind, str(here.network or "")]
+        network = str(cells["backbone"].value or "")
+        parts = [f"{cells['episodes'].value:,} test episodes", queries, kind, network]
         if not self.measured.benchmark[1]:  # functions have points
-            parts = [f"{cells['episodes'].value:,} test functions", f"{here.queries} query points", str(here.network or "")]
+            parts = [f"{cells['episodes'].value:,} test functions", f"{here.queries} query points", network]
         return ", ".join([f"protocol {self.measured.protocol}", *filter(None, parts)])
 
     @property

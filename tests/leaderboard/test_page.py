@@ -54,6 +54,17 @@ def test_the_page_refers_to_nothing_outside_itself(records: list[Record]) -> Non
     assert [link for link in links if not link.startswith(("#", "data:"))] == [REPRODUCTION]
 
 
+def test_the_best_and_what_is_tied_with_it_are_marked(tmp_path: Path) -> None:
+    """Two methods a hair apart are tied, the third is not; a table of one row marks nothing."""
+    scores = draw_scores("m", 0.95)
+    wiggled = scores.copy()
+    wiggled[0] -= 1 / 75
+    chance = make_record(tmp_path, "c", draw_scores("c", 0.2))
+    html = page([make_record(tmp_path, "a", scores), make_record(tmp_path, "b", wiggled), chance])
+    assert re.findall(r'<td class="left" data-value="(\w*)">\1</td>', html)[:3] == ["best", "tied", ""]
+    assert 'data-value="best"' not in page([chance])
+
+
 def test_nothing_was_published_of_episodes_that_vary(tmp_path: Path) -> None:
     """They stand in a table of their own, without a published number, which is of one size."""
     varying = make_record(tmp_path, "maml", draw_scores("v", 0.9), test_protocol="custom", test_max_ways=9)

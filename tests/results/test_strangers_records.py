@@ -300,6 +300,7 @@ READERS = {
     "table": lambda root, out: ("table", root),
     "list runs": lambda root, out: ("list", "runs", "--out", root),
     "leaderboard build": lambda root, out: ("leaderboard", "build", root, "--out", out),
+    "leaderboard reproduction": lambda root, out: ("leaderboard", "reproduction", root, "--out", out / "reproduction.md"),
     "leaderboard methods": lambda root, out: ("leaderboard", "methods", root, "--out", readme(out)),
 }
 

@@ -14,7 +14,7 @@ COMMANDS = (
     *("run", "test", "table", "compare", "power", "verify", "reproduce", "pack", "unpack", "show", "bench"),
     *("list methods", "list datasets", "list backbones", "list runs"),
     *("data list", "data get", "data import", "data verify", "data preview"),
-    *("leaderboard build", "leaderboard methods"),
+    *("leaderboard build", "leaderboard reproduction", "leaderboard methods"),
 )
 
 
