@@ -1,6 +1,7 @@
 """`fsbench power`."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,10 @@ def power(
     for comparison in compare_records(reading.records, level=level, protocol=protocol):
         scale = METRICS[comparison.metric].scale
         for (i, j), judged in sorted(comparison.family.judged.items()):
+            if judged.pair.low is None:
+                labels = " and ".join(comparison.members[k].label for k in (i, j))
+                print(f"fsbench: {labels} differ by the same in every episode: nothing to plan.", file=sys.stderr)
+                continue
             found = needed(judged.pair, margin / scale, level=level, power=chance)
             row = {"first": comparison.members[i].label, "second": comparison.members[j].label, "margin": margin}
             row |= {"power": chance, "level": level, "episodes": found.episodes, "seeds": found.seeds}

@@ -20,7 +20,7 @@ def reproduce(
     method: MethodHere = None,
     backbone: BackboneHere = None,
     dataset: DatasetHere = None,
-) -> None:
+) -> int:
     """Train and test a run again from its record alone, and say whether it comes out the same.
 
     Ends with 4 where it does not.
@@ -30,12 +30,17 @@ def reproduce(
     from fewshot_bench.cli.progress import Bars
     from fewshot_bench.cli.test import find_run
     from fewshot_bench.runs.reproduce import reproduce_run
+    from fewshot_bench.runs.training import Interrupted
     from fewshot_bench.runs.verify import NotVerified
 
     folder = find_run(run, out)
     request = TestRequest(method=method, backbone=backbone, dataset=dataset, data_root=data_root)
     with Bars(folder.name) as bars:
-        found = reproduce_run(folder, request, into, bars)
+        try:
+            found = reproduce_run(folder, request, into, bars)
+        except Interrupted as stopped:
+            bars.note(f"Stopped after update {stopped.update:,}; saved. The same command goes on.")
+            return 130
     if as_json:
         said = {"outcome": found.outcome, "difference": found.pair.difference, "unlike": found.unlike}
         folders = {"folder": str(found.record.folder), "again": str(found.again.folder)}
@@ -44,3 +49,4 @@ def reproduce(
         print("\n".join([f"{found.again.folder}: {found.said}", *(f"  differs here: {one}" for one in found.unlike)]))
     if found.outcome == "not reproduced":
         raise NotVerified(f"{folder.name} was not reproduced: {found.said}.")
+    return 0

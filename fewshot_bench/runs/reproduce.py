@@ -4,12 +4,12 @@ On the same kind of processor, with the same torch and code, it ends bit for bit
 seed would, so that only a difference between trainings can be told from none.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from fewshot_bench.data.choice import DataChoice
+import numpy as np
+
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.request import TestRequest
@@ -20,9 +20,8 @@ from fewshot_bench.runs.execution import execute
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.provenance import environment
-from fewshot_bench.runs.requests.resolve import Resolved, resolve_again
-from fewshot_bench.runs.requests.trusted_names import names_of
-from fewshot_bench.specs import TestSpec, TrainSpec
+from fewshot_bench.runs.requests.resolve import Resolved
+from fewshot_bench.runs.retest import resolve_result, resolve_trained
 
 Outcome = Literal["bit for bit", "within the interval", "not reproduced"]
 
@@ -46,7 +45,7 @@ class Reproduction:
             return f"the same in all {self.pair.episodes:,} episodes, bit for bit"
         moved = f"{self.pair.wins + self.pair.losses:,} of {self.pair.episodes:,} episodes differ"
         if self.pair.low is None or self.pair.high is None:
-            return f"{moved}, all by {self.pair.difference:+.4f}"
+            return f"{moved}: {self.outcome}"
         half = (self.pair.high - self.pair.low) / 2
         return f"{moved}; new minus old {self.pair.difference:+.4f} ± {half:.4f}: {self.outcome}"
 
@@ -61,28 +60,20 @@ def reproduce_run(folder: Path, request: TestRequest, out: Path, listener: Liste
     content, result = record.content, record.results[0]
     if "plan" not in content:
         raise DataError(f"{folder} cannot be made again alike: its record.json holds no plan.")
-    resolved = resolved_of(record, result, request)
+    command = ["fsbench", "reproduce", str(folder)]
+    trained, names = resolve_trained(record, request, command, content["plan"]["device"])
+    resolved = resolve_result(trained, names, record, result, request)
     if resolved.dataset.identity() != content["data"]["identity"]:
         raise DataError(f"The data here are not those of {record.run_id}: give --data-root the folder of the same images.")
-    if (out / resolved.folder_name).resolve() == folder.resolve():
-        raise UsageError(f"{out} holds the record itself: choose another folder with --into.")
+    if (out / resolved.folder_name / "record.json").exists():  # a copy of the record itself would agree with it
+        raise UsageError(f"{out} has a finished run of that name already: choose another folder with --into.")
     asked = replace(run_request(content, result, Places(request.data_root, request.test_data_root)), threads=None)
     again, new = execute(asked, resolved, out, "reuse", listener, Plan(**content["plan"]))
-    pair = compare_pair(again.scores(new), record.scores(result), direction=result["direction"])
-    return Reproduction(record, again, _outcome(pair), pair, unlike(record, resolved))
-
-
-def resolved_of(record: Record, result: Mapping[str, Any], request: TestRequest) -> Resolved:
-    """The run of a record with the test of one of its results, on this machine."""
-    train, spec = TrainSpec.model_validate(record.content["train"]), TestSpec.model_validate(result["test"])
-    names = names_of(record, train, request, ["fsbench", "reproduce", str(record.folder)])
-    resolved = resolve_again(names, train, spec, record.content["plan"]["device"], request.data_root)
-    if "data" not in result:
-        return resolved
-    reference = names.tested_on or result["data"]["name"]
-    roots = request.data_root, request.test_data_root
-    on = DataChoice.of(reference).build_like(resolved.dataset, spec.data, *roots)
-    return replace(resolved, test_data=on, test_reference=reference)
+    scores, stated = again.scores(new), record.scores(result)
+    pair = compare_pair(scores, stated, direction=result["direction"])
+    weights = [one.content.get("weights_sha256") for one in (again, record)]
+    exact = np.array_equal(scores, stated) and (None in weights or weights[0] == weights[1])
+    return Reproduction(record, again, "bit for bit" if exact else _outcome(pair), pair, unlike(record, resolved))
 
 
 def unlike(record: Record, resolved: Resolved) -> list[str]:
@@ -101,8 +92,7 @@ def unlike(record: Record, resolved: Resolved) -> list[str]:
 
 
 def _outcome(pair: Pair) -> Outcome:
-    if pair.test == "same scores":
-        return "bit for bit"
+    """Of scores that are not the same bit for bit."""
     if pair.low is None or pair.high is None:
-        return "not reproduced"
+        return "within the interval" if pair.test == "same scores" else "not reproduced"
     return "within the interval" if pair.low <= 0 <= pair.high else "not reproduced"

@@ -8,8 +8,10 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from fewshot_bench.data.choice import DataChoice
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest, words
 from fewshot_bench.results.record_models import MOST_SCORES, Result, scores_in
 from fewshot_bench.results.records import Record, add_result, load_record, measured
@@ -22,7 +24,7 @@ from fewshot_bench.runs.inputs import Data, check_data, open_data, write_splits
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.requests.resolve import Resolved, another_test, resolve_again
-from fewshot_bench.runs.requests.trusted_names import names_of
+from fewshot_bench.runs.requests.trusted_names import Names, names_of
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.storage import check_writable
@@ -76,23 +78,45 @@ def check_on_existing(given: str) -> None:
 def resolve_test(folder: Path, request: TestRequest, on_existing: str = "reuse") -> tuple[Record, Resolved, TestSpec]:
     """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
-    first = record.results[0]
-    made = TestSpec.checked(first["test"])
-    train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
     for result in record.results:  # what this one is added to, found out before any work
         for metric in measured(result):
             record.scores(result["id"], metric)
     if "plan" not in record.content:
         raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
     more = {} if on_existing == "reuse" else {"on_existing": on_existing}
-    names = names_of(record, train, request, words(request, [str(folder)], **more))
-    resolved = resolve_again(names, train, made, request.device, request.data_root)
+    resolved, names = resolve_trained(record, request, words(request, [str(folder)], **more), request.device)
+    made = resolved.test
     if names.tested_on is not None:  # by whom it is named makes no other test of it
         request = replace(request, test_dataset=None)
     asked = another_test(resolved, request, made, names.tested_on)
     if request.data_root is not None and record.find(result_id(asked)) is not None:
         _check_same_images(record, asked)
     return record, asked, asked.test
+
+
+def resolve_trained(record: Record, request: TestRequest, command: Sequence[str], device: str) -> tuple[Resolved, Names]:
+    """A record's run on this machine under its own specifications, with its first test on what it was trained on, and what
+    may be imported for `command`. Raises `UsageError` where something is not installed and not named."""
+    train = TrainSpec.model_validate_json(json.dumps(record.content["train"]))
+    names = names_of(record, train, request, command)
+    made = TestSpec.checked(record.results[0]["test"])
+    return resolve_again(names, train, made, device, request.data_root), names
+
+
+def resolve_result(run: Resolved, names: Names, record: Record, result: Mapping[str, Any], request: TestRequest) -> Resolved:
+    """The run with the test of one of its results, on what that was made on.
+
+    Raises `UsageError` where its data set is not installed: a record's word imports nothing.
+    """
+    run = replace(run, test=TestSpec.checked(result["test"]))
+    if "data" not in result:
+        return run
+    first = result["id"] == record.results[0]["id"]
+    reference = names.tested_on if first and names.tested_on else result["data"]["name"]
+    if reference != names.tested_on and registry.is_uninstalled(reference):
+        raise registry.NotInstalled(f"The data set {printable(reference)} of result {result['id']} is not installed.")
+    on = DataChoice.of(reference).build_like(run.dataset, run.test.data, request.data_root, request.test_data_root)
+    return replace(run, test_data=on, test_reference=reference)
 
 
 def with_result(record: Record, resolved: Resolved) -> tuple[Record, dict[str, Any]]:

@@ -8,7 +8,7 @@ Each field gets one of four standings:
     differs      not what it says; the record does not hold
 
 Scores are computed again under the plan that the record states. On the same kind of processor and the same torch they must
-be the same bit for bit; elsewhere they may differ within `BOUND`.
+be the same bit for bit; elsewhere they may differ within `SHARE` and `SHIFT`.
 """
 
 from collections.abc import Mapping
@@ -18,32 +18,26 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fewshot_bench.data.choice import DataChoice
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.episodes.protocols import PROTOCOLS, conditions
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.metrics import METRICS
-from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest
 from fewshot_bench.results.records import Record, load_record, measured
 from fewshot_bench.results.score_files import Scores
-from fewshot_bench.results.statistics import score_interval, trials_of
 from fewshot_bench.runs.inputs import Data, open_data
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.provenance import environment
-from fewshot_bench.runs.requests.resolve import Resolved, resolve_again
-from fewshot_bench.runs.requests.trusted_names import names_of
-from fewshot_bench.runs.retest import read_weights
+from fewshot_bench.runs.requests.resolve import Resolved
+from fewshot_bench.runs.retest import read_weights, resolve_result, resolve_trained
 from fewshot_bench.runs.session import Session
-from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_bench.threads import one_thread_at_a_time
 
 Standing = Literal["recomputed", "consistent", "unvouched", "differs"]
 SHARE, SHIFT = 0.05, 0.001
 """On another processor or torch: the most episodes whose score may differ, and the most that the mean may move, in accuracy
 or as a share of the mean error."""
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -112,22 +106,11 @@ def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
     """What follows from the record itself: the means from the scores, the conditions from the protocol."""
     name, test = result["id"], result["test"]
     for metric in measured(result):
-        said = result if metric == result["metric"] else result["extra"][metric]
         label = f"{name} mean" if metric == result["metric"] else f"{name} {metric}"
         try:
-            interval = score_interval(
-                [found.record.scores(result, metric)], trials=trials_of(result), metric=metric, level=said.get("level", 0.95)
-            )
+            found.record.scores(result, metric)  # which compares them with what the result states
         except DataError as error:
             found.add(label, "differs", str(error))
-            continue
-        wrong = [
-            f"{key} is {said[key]:.6g}, of the scores it is {due:.6g}"
-            for key, due in (("mean", interval.mean), ("low", interval.low), ("high", interval.high))
-            if key in said and abs(said[key] - due) > ROUNDING * max(1, abs(due))
-        ]
-        if wrong:
-            found.add(label, "differs", "; ".join(wrong))
         else:
             found.add(label, "consistent", "mean and interval follow from the scores")
     if test["protocol"] not in PROTOCOLS:
@@ -144,28 +127,39 @@ def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
 
 def _recompute(found: Verification, request: TestRequest, listener: Listener) -> str | None:
     """Compute again what can be; the reason where nothing can."""
-    record = found.record
-    train = TrainSpec.model_validate(record.content["train"])
-    first = TestSpec.model_validate(record.results[0]["test"])
-    if "plan" not in record.content:
+    record, content = found.record, found.record.content
+    if "plan" not in content:
         return "its version wrote no execution plan"
     try:
-        names = names_of(record, train, request, ["fsbench", "verify", str(record.folder)])
-        resolved = resolve_again(names, train, first, record.content["plan"]["device"], request.data_root)
+        command = ["fsbench", "verify", str(record.folder)]
+        resolved, names = resolve_trained(record, request, command, content["plan"]["device"])
         prepared, _ = open_data(resolved, listener)
-    except (UsageError, DataError) as error:
+        pixels = _check_data(found, resolved, prepared)
+        if found.first_difference and not pixels:
+            return "the data here are not the record's"
+        session = Session.open(resolved, prepared, Plan(**content["plan"]), listener)
+    except FewshotError as error:  # also that of a method that can no longer be built
         return str(error).partition("\n")[0]
-    pixels = _check_data(found, resolved, prepared)
-    if found.first_difference and not pixels:
-        return "the data here are not the record's"
-    session = Session.open(resolved, prepared, Plan(**record.content["plan"]), listener)
-    if "parameters" in record.content["method"]:
-        count = sum(parameter.numel() for parameter in session.method.parameters())
-        found.same("parameters", count, record.content["method"]["parameters"], f"{count:,}")
-    able = _loaded(found, session) and pixels
+    able = _same_code(found, session) and _loaded(found, session) and pixels
     for result in record.results:
-        _score_again(found, session, result, able, listener)
+        try:
+            _score_again(found, session, resolve_result(resolved, names, record, result, request), result, able, listener)
+        except FewshotError as error:
+            found.add(f"{result['id']} scores", "unvouched", str(error).partition("\n")[0])
     return None
+
+
+def _same_code(found: Verification, session: Session) -> bool:
+    """Whether the method here is the one that was trained; another may have other parameters, which says nothing of the
+    record."""
+    content = found.record.content
+    if (session.resolved.source_sha256, ENGINE) != (content["method"]["source_sha256"], content["engine"]):
+        found.add("weights", "unvouched", "the code here is another than the one that trained them")
+        return False
+    if "parameters" in content["method"]:
+        count = sum(parameter.numel() for parameter in session.method.parameters())
+        found.same("parameters", count, content["method"]["parameters"], f"{count:,}")
+    return True
 
 
 def _check_data(found: Verification, resolved: Resolved, prepared: Data) -> bool:
@@ -201,31 +195,26 @@ def _loaded(found: Verification, session: Session) -> bool:
     return True
 
 
-def _score_again(found: Verification, session: Session, result: Mapping[str, Any], able: bool, listener: Listener) -> None:
-    """The digest and the scores of one result."""
-    name, spec = result["id"], TestSpec.model_validate(result["test"])
-    resolved = replace(session.resolved, test=spec)
-    if "data" in result:
-        reference = result["data"]["name"]
-        if registry.is_uninstalled(reference):
-            found.add(f"{name} scores", "unvouched", f"its data set {reference} is not installed")
-            return
-        on = DataChoice.of(reference).build_like(resolved.dataset, spec.data, None, None)
-        resolved = replace(resolved, test_data=on, test_reference=reference)
-    try:
-        _, tested = open_data(resolved, listener)
-    except (UsageError, DataError) as error:
-        found.add(f"{name} scores", "unvouched", str(error).partition("\n")[0])
-        return
-    own = replace(session, resolved=resolved, plan=Plan(**result.get("plan", found.record.content["plan"])), tested=tested)
-    own.banks = {}
+def _score_again(
+    found: Verification,
+    session: Session,
+    resolved: Resolved,
+    result: Mapping[str, Any],
+    able: bool,
+    listener: Listener,
+) -> None:
+    """The digest and the scores of one result, which `resolved` tests."""
+    name, spec = result["id"], resolved.test
+    _, tested = open_data(resolved, listener)
+    plan = Plan(**result.get("plan", found.record.content["plan"]))
+    own = replace(session, resolved=resolved, plan=plan, tested=tested, banks={})
     digest = own.test_source(spec).sampler.digest(spec.episodes)
     found.same(f"{name} digest", digest, result["digest"], f"the digest of {spec.episodes:,} episodes")
     code = result["source_sha256"], result["engine"]
     if digest != result["digest"]:
         return
     if not able:
-        found.add(f"{name} scores", "unvouched", "without the run's own weights and pixels they cannot be computed")
+        found.add(f"{name} scores", "unvouched", "without the run's own code, weights and pixels they cannot be computed")
     elif code != (session.resolved.source_sha256, ENGINE):
         found.add(f"{name} scores", "unvouched", "the code here is another than the one that scored them")
     else:

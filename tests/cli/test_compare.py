@@ -152,6 +152,14 @@ def test_bad_options_are_refused(chain: Path, options: tuple[str, ...], words: s
     assert (said.code, words in said.complaint) == (2, True)
 
 
+def test_power_leaves_out_what_is_the_same(chain: Path) -> None:
+    """Two results without a difference need no plan, and hold up no other pair."""
+    make_record(chain, "fomaml", np.array(CHAIN["maml"]), test_queries=4)
+    said = finished("power", chain, "--margin", "5", "--json")
+    assert len(json.loads(said.out)) == 5
+    assert "fomaml and maml differ by the same" in said.err or "maml and fomaml differ by the same" in said.err
+
+
 def test_power_says_how_many_episodes_and_seeds(chain: Path) -> None:
     """For each pair, in words of at most 80 columns and as JSON; a margin is in points."""
     rows = json.loads(finished("power", chain, "--margin", "5", "--json").out)

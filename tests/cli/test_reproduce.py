@@ -10,6 +10,7 @@ from command_line import NAMED, PIXELS, TINY, call, finished, only_run
 from forgery import forge
 
 from fewshot_bench.results.records import load_record
+from fewshot_bench.runs.training import Interrupted
 from fewshot_bench.storage import write_json
 
 
@@ -59,9 +60,41 @@ def test_what_differs_here_is_named(run: Path, tmp_path: Path) -> None:
     assert "bit for bit" in said
 
 
-def test_the_record_itself_is_never_taken_for_the_new_run(run: Path, tmp_path: Path) -> None:
-    """Into its own folder it is refused; a method that trains nothing can be made again, too."""
-    said = call("reproduce", run, "--into", run.parent, *NAMED)
-    assert (said.code, "--out" in said.complaint or "--into" in said.complaint) == (2, True)
+def test_equal_scores_of_other_weights_are_not_bit_for_bit(run: Path, tmp_path: Path) -> None:
+    """The weights of a run belong to what is the same."""
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    content = json.loads((copy / "record.json").read_text())
+    content["weights_sha256"] = "0" * 64
+    write_json(copy / "record.json", content)
+    said = json.loads(finished("reproduce", copy, "--into", tmp_path / "again", *NAMED, "--json").out)
+    assert (said["outcome"], said["difference"]) == ("within the interval", 0)
+
+
+def test_an_interrupted_training_says_what_goes_on(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 130 and no traceback."""
+
+    def stopped(*arguments: object) -> None:
+        raise Interrupted(3)
+
+    monkeypatch.setattr("fewshot_bench.runs.reproduce.reproduce_run", stopped)
+    said = call("reproduce", run, "--into", tmp_path / "again", *NAMED)
+    assert (said.code, "Traceback" in said.err) == (130, False)
+    assert "Stopped after update 3" in said.err
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_finished_run_is_never_taken_for_the_new_one(run: Path, tmp_path: Path, copied: bool) -> None:
+    """The record itself, or a copy of it, would agree with it."""
+    into = run.parent
+    if copied:
+        into = tmp_path / "copies"
+        shutil.copytree(run, into / run.name)
+    said = call("reproduce", run, "--into", into, *NAMED)
+    assert (said.code, "--into" in said.complaint) == (2, True)
+
+
+def test_a_method_that_trains_nothing_can_be_made_again(tmp_path: Path) -> None:
+    """There are no weights to compare."""
     finished(*PIXELS, "--out", tmp_path)
     assert "bit for bit" in finished("reproduce", only_run(tmp_path), "--into", tmp_path / "again").out

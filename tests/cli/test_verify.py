@@ -33,7 +33,7 @@ def copy(honest: Path, tmp_path: Path) -> Path:
 
 def standings(folder: Path, *more: str) -> dict[str, str]:
     """How each field stands; results' own fields without their ids."""
-    said = call("verify", folder, *NAMED, "--json", *more)
+    said = call("verify", folder, *(more or NAMED), "--json")
     (found,) = json.loads(said.out)
     assert said.code == (4 if found["verdict"] == "differs" else 0)
     return {"verdict": found["verdict"]} | {
@@ -65,6 +65,21 @@ def test_a_method_that_is_not_installed_is_not_imported(copy: Path) -> None:
     (found,) = json.loads(finished("verify", copy, "--json").out)
     assert found["verdict"] == "consistent"
     assert any("not installed" in check["said"] for check in found["checks"] if check["field"].endswith("scores"))
+
+
+def test_a_method_that_was_edited_since_says_nothing_against_a_record(tmp_path: Path) -> None:
+    """Other parameters are the edit's; the digest is computed all the same."""
+    file, before = tmp_path / "linear_method.py", "super().__init__(hparams, info, backbone)"
+    text = Path(NAMED[1].rpartition(":")[0]).read_text()
+    file.write_text(text)
+    finished("run", "--method", f"{file}:Linear", *TINY[3:], "--out", tmp_path / "runs")
+    folder = only_run(tmp_path / "runs")
+    assert standings(folder, "--method", f"{file}:Linear")["verdict"] == "recomputed"
+    file.write_text(text.replace(before, f"{before}\n        self.more = nn.Linear(2, 3)"))
+    found = standings(folder, "--method", f"{file}:Linear")
+    assert (found["verdict"], found["weights"], found["scores"]) == ("consistent", "unvouched", "unvouched")
+    assert found["digest"] == "recomputed"
+    assert "parameters" not in found
 
 
 def one_score(folder: Path) -> None:
