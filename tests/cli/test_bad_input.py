@@ -123,6 +123,16 @@ def test_a_setting_of_a_wrong_type_or_range_is_refused(setting: str, tmp_path: P
     assert snapshot(tmp_path) == {}
 
 
+@pytest.mark.parametrize("setting", ["lr=0.1", "updates=5", "validation.every=5", "selection=best"])
+def test_a_setting_of_the_training_of_what_trains_nothing_is_refused(setting: str, tmp_path: Path) -> None:
+    """Exit 2: it would decide nothing, and make another id. What is so without it may be said."""
+    command = ["run", "--method", "nearest-centroid", "--protocol", "custom", "--episodes", "4", "--out", tmp_path / "runs"]
+    key = setting.partition("=")[0]
+    assert_refused(call(*command, "--set", setting), 2, "nearest-centroid trains nothing", f"{key} out")
+    assert snapshot(tmp_path) == {}
+    finished(*command, "--set", "updates=0", "--set", "validation=none", "--set", "backbone=null")
+
+
 IMPOSSIBLE = {
     "more ways than classes": (["--ways", "400"], "400 ways", "at most --ways 324"),
     "more images than a class has": (["--shots", "6"], "6 shots and 15 queries", "shots + queries = 20"),
