@@ -85,6 +85,8 @@ ANSWERS: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
     "whole numbers": ({"predict": "x.new_zeros(*x.shape, n).long()"}, 1, ("torch.int64", "floating-point")),
     "scores elsewhere": ({"predict": "torch.zeros(*x.shape, n, device='meta')"}, 1, ("on meta", "on cpu")),
     "scores of other ways": ({"predict": "x.new_zeros(*x.shape, n + 1)"}, 1, ("[1, 10, 6]", "[1, 10, 5]")),
+    "scores that are no numbers": ({"predict": "x.new_zeros(*x.shape, n) / 0"}, 1, ("Tiny.predict gave NaN", "noise")),
+    "scores of no way": ({"predict": "x.new_full((*x.shape, n), -torch.inf)"}, 1, ("Tiny.predict gave NaN or infinity",)),
     "a loss without gradient": ({"loss": "tasks.query_x.flatten(1).sum(1)"}, 1, ("Tiny.loss has no gradient",)),
     "a scalar": ({"loss": "self.weight.sum()"}, 1, ("Tiny.loss gave shape [], where [1]", "each task")),
     "a number": ({"loss": "0.5"}, 1, ("Tiny.loss gave a float",)),
