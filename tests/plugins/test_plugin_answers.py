@@ -102,6 +102,11 @@ ANSWERS: dict[str, tuple[dict[str, str], int, tuple[str, ...]]] = {
     "embeddings in numpy": ({"embed": "images.numpy()"}, 1, ("Tiny.embed_images gave a ndarray",)),
     "an exception": ({"loss": "tasks.nothing"}, 1, ("AttributeError", "tiny.py, line 18, in loss", "FSBENCH_TRACEBACK=1")),
     "an exception of torch": ({"predict": "x @ x"}, 1, ("RuntimeError", "tiny.py, line 28, in predict")),
+    "query labels": (
+        {"predict": "torch.eye(n)[tasks.query_y.long()]"},
+        1,
+        ("in predict", "tasks.query_y is None in predict"),
+    ),
     "a build that raises": ({"built": "self.weight = info.nothing"}, 1, ("AttributeError", "in __init__")),
     "a base not set up": ({"built": "del self.info"}, 1, ("super().__init__(hparams, info, backbone)",)),
     "an exception after an update": ({"after": "1 / 0"}, 1, ("ZeroDivisionError", "in after_update")),
