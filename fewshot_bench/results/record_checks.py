@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.results.record_models import RecordContent
 from fewshot_bench.text.printable import printable
+from fewshot_bench.text.reasons import reason
 
 
 def checked(content: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:
@@ -42,6 +43,6 @@ def _first(error: ValidationError) -> str:
         return printable(f"{where} is missing")
     if first["type"] == "extra_forbidden":
         return printable(f"{where} is a key that this version does not know")
-    said = first["msg"].removeprefix("Value error, ")
+    said = reason(first)
     got = "" if isinstance(first["input"], dict | list | BaseModel) else f", got {printable(repr(first['input']), 60)}"
     return printable(f"{where}: {said}{got}" if where else said, 300)
