@@ -34,6 +34,7 @@ class Tiny(Method):
 
 UNKNOWN = {
     "method": (["--method", "mmal"], "'mmal'", "'maml'", "fsbench list methods"),
+    "short name": (["--method", "protonet"], "Did you mean 'prototypical-networks'?", "fsbench list methods"),
     "data set": (["--method", "maml", "--dataset", "glyph"], "'glyph'", "'glyphs'", "fsbench list datasets"),
     "hyper-parameter": (["--method", "maml", "--set", "inner_rl=1"], "'inner_rl'", "'inner_lr'", "--dry-run"),
     "key of a section": (["--method", "maml", "--set", "train.update=1"], "'train.update'", "'train.updates'"),
