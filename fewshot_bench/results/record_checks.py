@@ -28,12 +28,12 @@ def _check_ids(content: RecordContent) -> None:
     """Refuse ids that are not those of what the record says: a changed seed would count as another run."""
     code = content.method.source_sha256, content.data.identity, content.engine
     if content.run_id != (due := run_id(content.train, *code)):
-        raise ValueError(f"run_id is not that of its training ({due}): one of the two was changed")
+        raise ValueError(f"run_id is not that of its training, {due}: one of the two was changed")
     for result in content.results:
         other = result.data.identity if result.data else None
         due = identify_result(result.test, other, result.source_sha256, result.engine)
         if result.id != due:
-            raise ValueError(f"result {result.id} has not the id of its test ({due}): one of the two was changed")
+            raise ValueError(f"the id of result {result.id} is not that of its test, {due}: one of the two was changed")
 
 
 def _first(error: ValidationError) -> str:
