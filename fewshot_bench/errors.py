@@ -89,16 +89,24 @@ def unknown(kind: str, given: str, valid: Iterable[str], see: str = "") -> Usage
 
 def _nearest(given: str, names: list[str]) -> list[str]:
     """The names that may be meant, at most three: those that differ only in case and hyphens, those that hold what was
-    given, those that are spelt alike."""
+    given, those that are spelt alike, those that it shortens (`protonet`)."""
     plain = {name: _plain(name) for name in names}
     wanted = _plain(given)
     if same := [name for name in names if plain[name] == wanted]:
         return same[:3]
-    holding = [name for name in names if len(wanted) > 2 and (wanted in plain[name] or plain[name] in wanted)]
+    short = [name for name in names if len(wanted) > 3 and wanted[:3] == plain[name][:3] and _shortens(wanted, plain[name])]
+    within = [name for name in names if plain[name] in wanted and not short]
+    holding = [name for name in names if len(wanted) > 2 and (wanted in plain[name] or name in within)]
     holding.sort(key=lambda name: (not plain[name].startswith(wanted), len(name)))
-    alike = get_close_matches(wanted, plain.values(), n=3, cutoff=0.6)
-    near = [*holding, *sorted((name for name in names if plain[name] in alike), key=lambda name: alike.index(plain[name]))]
-    return list(dict.fromkeys(near))[:3]
+    alike = get_close_matches(wanted, plain.values(), n=3, cutoff=0.75 if short else 0.6)
+    spelt = sorted((name for name in names if plain[name] in alike), key=lambda name: alike.index(plain[name]))
+    return list(dict.fromkeys([*holding, *spelt, *short]))[:3]
+
+
+def _shortens(word: str, name: str) -> bool:
+    """Whether the letters of a word stand in a name in this order."""
+    letters = iter(name)
+    return all(one in letters for one in word)
 
 
 def _plain(name: str) -> str:

@@ -31,6 +31,7 @@ from fewshot_bench.inputs.strict_json import outside_bounds
 from fewshot_bench.metrics import Kind as Kind
 from fewshot_bench.metrics import extra_metrics
 from fewshot_bench.text.printable import printable
+from fewshot_bench.text.reasons import reason
 
 Normalisation = Literal["none", "running", "support", "separate", "joint", "support+1", "episode-running"]
 Precision = Literal["highest", "tf32", "bfloat16"]
@@ -350,10 +351,10 @@ def _usage_error(cls: type[Spec], error: ValidationError) -> UsageError:
 
 
 def _line(cls: type[Spec], error: Any) -> str:
-    where, reason = ".".join(str(part) for part in error["loc"]), error["msg"].removeprefix("Value error, ")
+    where, said = ".".join(str(part) for part in error["loc"]), reason(error)
     given = error["input"]
     if not where:
-        return f"{section_of(cls)}: {reason}."
+        return f"{section_of(cls)}: {said}."
     if error["type"] in ("int_type", "int_parsing") and isinstance(given, float) and given.is_integer():
-        reason += f" (write {int(given)})"
-    return f"{section_of(cls)}.{where}: {reason}, got {printable(repr(given), 100)}."
+        said += f" (write {int(given)})"
+    return f"{section_of(cls)}.{where}: {said}, got {printable(repr(given), 100)}."

@@ -16,6 +16,7 @@ _BASED = re.compile(r"([-+]?)0(x[0-9a-f_]*[0-9a-f]|o[0-7_]*[0-7]|b[01_]*[01])_*"
 _SIXTIES = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?", re.DOTALL)
 _NOT_FINITE = re.compile(r"[-+]?\.?(inf|infinity|nan)", re.IGNORECASE)
+NOT_FINITE = "a number that is not finite"
 _FIRST = frozenset("0123456789+-.")
 
 
@@ -69,7 +70,7 @@ def readings(text: str) -> Readings | None:
     if text in _SOMETIMES:
         return _or_text(_SOMETIMES[text], quoted)
     if _NOT_FINITE.fullmatch(text):
-        return Readings("a number that is not finite", f"the text {quoted}", (quoted,))
+        return Readings(NOT_FINITE, f"the text {quoted}", (quoted,))
     if text[:1] not in _FIRST or _NUMBER.fullmatch(text):
         return None
     if _DATE.fullmatch(text):

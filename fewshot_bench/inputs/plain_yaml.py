@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from fewshot_bench.errors import UsageError
-from fewshot_bench.inputs.plain_scalars import VALUES, readings, scalar
+from fewshot_bench.inputs.plain_scalars import NOT_FINITE, VALUES, readings, scalar
 from fewshot_bench.text.printable import printable
 
 Refuse = Callable[[str, Any], UsageError]
@@ -62,6 +62,8 @@ def read_setting(key: str, text: str) -> Any:
     quoted = "Write a text in quotes" + (f": {setting(key, text)}" if len(text) <= SHOWN else "")
     if both := readings(bare):
         forms = [f"--set {shlex.quote(f'{key}={form}')}" for form in both.write]
+        if both.one == NOT_FINITE:
+            raise refuse(f"{bare} is {NOT_FINITE}, and no key takes one. A text is written {forms[0]}")
         raise refuse(f"{bare} may be read as {both.one} or as {both.other}. Write {' or '.join(forms)}")
     try:
         events = list(yaml.parse(text, Loader=_LOADER))

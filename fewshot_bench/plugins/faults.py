@@ -50,11 +50,22 @@ def told_fault(error: BaseException) -> FewshotError | None:
         )
     if place is None:
         return None
+    if _wants_query_labels(error):
+        return PluginError(
+            f"{_text(error)} ({place}).\n"
+            "tasks.query_y is None in predict: no method sees a query label at a test. It answers from the support."
+        )
     if os.environ.get(TRACEBACK):
         return PluginError(f"{_text(error)} ({place}).")
     return PluginError(
         f"{_text(error)} ({place}).\nThis is an error in the plugin's own code; {TRACEBACK}=1 prints the traceback."
     )
+
+
+def _wants_query_labels(error: BaseException) -> bool:
+    """Whether a line of a plugin failed on query labels, which are None where there are none to be seen."""
+    lines = (frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if frame.name != "loss")
+    return "NoneType" in str(error) and any("query_y" in line for line in lines)
 
 
 def _is_want_of_memory(error: BaseException) -> bool:

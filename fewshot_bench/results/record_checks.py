@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from fewshot_bench.identity import identify_result, run_id
 from fewshot_bench.results.record_models import RecordContent
 from fewshot_bench.text.printable import printable
+from fewshot_bench.text.reasons import reason
 
 
 def checked(content: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:
@@ -27,12 +28,12 @@ def _check_ids(content: RecordContent) -> None:
     """Refuse ids that are not those of what the record says: a changed seed would count as another run."""
     code = content.method.source_sha256, content.data.identity, content.engine
     if content.run_id != (due := run_id(content.train, *code)):
-        raise ValueError(f"run_id is not that of its training ({due}): one of the two was changed")
+        raise ValueError(f"run_id is not that of its training, {due}: one of the two was changed")
     for result in content.results:
         other = result.data.identity if result.data else None
         due = identify_result(result.test, other, result.source_sha256, result.engine)
         if result.id != due:
-            raise ValueError(f"result {result.id} has not the id of its test ({due}): one of the two was changed")
+            raise ValueError(f"the id of result {result.id} is not that of its test, {due}: one of the two was changed")
 
 
 def _first(error: ValidationError) -> str:
@@ -42,6 +43,6 @@ def _first(error: ValidationError) -> str:
         return printable(f"{where} is missing")
     if first["type"] == "extra_forbidden":
         return printable(f"{where} is a key that this version does not know")
-    said = first["msg"].removeprefix("Value error, ")
+    said = reason(first)
     got = "" if isinstance(first["input"], dict | list | BaseModel) else f", got {printable(repr(first['input']), 60)}"
     return printable(f"{where}: {said}{got}" if where else said, 300)

@@ -15,7 +15,7 @@ from fewshot_bench.runs.checkpoint import load_tensors, save_tensors
 from fewshot_bench.runs.checks.memory_need import check_image
 from fewshot_bench.runs.checks.rehearsal import rehearse
 from fewshot_bench.runs.checks.run_time import long_work
-from fewshot_bench.runs.inputs import check_data, open_data, write_splits
+from fewshot_bench.runs.inputs import check_data, open_data, tell_unread, write_splits
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.provenance import now
@@ -45,6 +45,7 @@ def execute(
     folder = out / resolved.folder_name
     if resolved.budget:
         listener.note(resolved.budget)
+    tell_unread(resolved, request.data_root, request.test_data_root, listener.note)
     if not _is_finished(folder, on_existing):
         check_image(resolved)
         prepared, tested = open_data(resolved, listener)

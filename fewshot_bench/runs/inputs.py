@@ -58,6 +58,25 @@ def open_data(resolved: Resolved, listener: Listener) -> tuple[Data, Data]:
     return made
 
 
+def tell_unread(resolved: Resolved, data_root: Path | None, test_data_root: Path | None, note: Note) -> None:
+    """Say so where a place was named that nothing is read from: the images are prepared, from elsewhere."""
+    said = [("--data-root", data_root, resolved.train.dataset, resolved.dataset)]
+    if resolved.test_data is not resolved.dataset:
+        said.append(("--test-data-root", test_data_root, resolved.test.dataset, resolved.test_data))
+    for option, given, name, dataset in said:
+        for one, member in _members(name, dataset).items() if given is not None else ():
+            if isinstance(member, FunctionFamily):
+                note(f"{option} {given} is not read: {one} has no files.")
+            elif not member.own_root and (ready := open_prepared(one, member)) and not _is_of(ready, member):
+                note(f"{option} {given} is not read: the images of {one} are in the cache, prepared before.")
+
+
+def _is_of(ready: Prepared, dataset: Dataset) -> bool:
+    """Whether images were prepared from the root that is named now, or may have been."""
+    source = ready.meta.get("source", ...)
+    return source is ... or (source and Path(source).resolve()) == (dataset.root and dataset.root.resolve())
+
+
 def check_data(
     prepared: Data,
     train: TrainSpec,

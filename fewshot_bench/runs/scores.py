@@ -26,7 +26,7 @@ def episode_scores_of(outputs: Tensor, tasks: Tasks) -> Scores:
     if tuple(outputs.shape) != expected:
         raise FewshotError(f"The method's outputs have shape {list(outputs.shape)}, where {list(expected)} was expected.")
     scores = main_metric(tasks.kind).score(outputs, tasks.targets).double().cpu().numpy()
-    return np.where(_answered(outputs, tasks.kind).cpu().numpy() & np.isfinite(scores), scores, np.nan)
+    return np.where(answered(outputs, tasks.kind).cpu().numpy() & np.isfinite(scores), scores, np.nan)
 
 
 class ExtraScores:
@@ -55,7 +55,7 @@ def check_finite(scores: Scores, what: str) -> None:
         )
 
 
-def _answered(outputs: Tensor, kind: Kind) -> Tensor:
+def answered(outputs: Tensor, kind: Kind) -> Tensor:
     """Whether every output of a task is an answer [T]."""
     if kind == "regression":
         return outputs.isfinite().flatten(1).all(1)

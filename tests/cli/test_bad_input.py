@@ -34,6 +34,7 @@ class Tiny(Method):
 
 UNKNOWN = {
     "method": (["--method", "mmal"], "'mmal'", "'maml'", "fsbench list methods"),
+    "short name": (["--method", "protonet"], "Did you mean 'prototypical-networks'?", "fsbench list methods"),
     "data set": (["--method", "maml", "--dataset", "glyph"], "'glyph'", "'glyphs'", "fsbench list datasets"),
     "hyper-parameter": (["--method", "maml", "--set", "inner_rl=1"], "'inner_rl'", "'inner_lr'", "--dry-run"),
     "key of a section": (["--method", "maml", "--set", "train.update=1"], "'train.update'", "'train.updates'"),
@@ -94,12 +95,12 @@ def test_a_size_that_is_no_positive_number_is_refused(option: str, value: str, t
 
 
 SETTINGS = {
-    "updates=0.5": "integer",
-    "updates=-1": "0",
-    "updates=many": "integer",
-    "lr=0": "greater than 0",
-    "lr=nan": "finite",
-    "inner_lr=inf": "finite",
+    "updates=0.5": "must be a whole number",
+    "updates=-1": "must be at least 0",
+    "updates=many": "must be a whole number",
+    "lr=0": "must be greater than 0",
+    "lr=nan": "not finite, and no key takes one",
+    "inner_lr=inf": "not finite, and no key takes one",
     "inner_lr=fast": "a number > 0",
     "first_order=1": "true or false",
     "method.inner_steps=true": "a whole number from 1 to",
@@ -107,7 +108,7 @@ SETTINGS = {
     "validation.every=0": "greater than 0",
     "validation.episodes=-4": "greater than 0",
     "backbone=[conv4-64]": "must be a name or a mapping",
-    "dtype=float16": "float32",
+    "dtype=float16": "must be 'float32' or 'float64'",
     "split=test": "train+val",
     "test.inner_steps=1000000000": "100000",
     "validation.inner_steps=1000000000": "100000",
@@ -121,6 +122,16 @@ def test_a_setting_of_a_wrong_type_or_range_is_refused(setting: str, tmp_path: P
     said = call("run", "--method", "maml", "--set", setting, "--out", tmp_path / "runs")
     assert_refused(said, 2, key.rpartition(".")[2], value.strip("[]"), SETTINGS[setting])
     assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.parametrize("setting", ["lr=0.1", "updates=5", "validation.every=5", "selection=best"])
+def test_a_setting_of_the_training_of_what_trains_nothing_is_refused(setting: str, tmp_path: Path) -> None:
+    """Exit 2: it would decide nothing, and make another id. What is so without it may be said."""
+    command = ["run", "--method", "nearest-centroid", "--protocol", "custom", "--episodes", "4", "--out", tmp_path / "runs"]
+    key = setting.partition("=")[0]
+    assert_refused(call(*command, "--set", setting), 2, "nearest-centroid trains nothing", f"{key} out")
+    assert snapshot(tmp_path) == {}
+    finished(*command, "--set", "updates=0", "--set", "validation=none", "--set", "backbone=null")
 
 
 IMPOSSIBLE = {
@@ -148,9 +159,9 @@ RECIPES = {
     "unknown key": ("train: {update: 3}", "'update'", "'updates'"),
     "unknown hyper-parameter": ("method: {inner_rate: 3}", "'inner_rate'", "inner_lr"),
     "a key that is a number": ("method: {1: 2}", "section 'method'", "1"),
-    "text for a number": ("train: {updates: soon}", "updates", "integer", "'soon'"),
+    "text for a number": ("train: {updates: soon}", "updates", "a whole number", "'soon'"),
     "a list for a number": ("method: {inner_lr: [1]}", "inner_lr", "a number > 0", "[1]"),
-    "a mapping for a number": ("validation: {every: {a: 1}}", "every", "integer", "{'a': 1}"),
+    "a mapping for a number": ("validation: {every: {a: 1}}", "every", "a whole number", "{'a': 1}"),
     "an infinite number": ("train: {lr: .inf}", "lr", "finite", "inf"),
     "a list for a protocol": ("test: {protocol: [standard]}", "protocol", "standard"),
     "an object": ("train: !!python/object/apply:os.getcwd []", "(line 1): train", "tags are not read"),

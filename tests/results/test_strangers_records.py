@@ -105,10 +105,10 @@ def ids() -> None:
         (("method", "source_sha256"), "0" * 64, "run_id is not that of its training"),
         (("data", "identity"), "another", "run_id is not that of its training"),
         (("engine",), 9, "run_id is not that of its training"),
-        (("results", 0, "id"), "0" * 12, "has not the id of its test"),
-        (("results", 0, "test", "shots"), 2, "has not the id of its test"),
-        (("results", 0, "source_sha256"), "0" * 64, "has not the id of its test"),
-        (("results", 0, "engine"), 9, "has not the id of its test"),
+        (("results", 0, "id"), "0" * 12, "is not that of its test"),
+        (("results", 0, "test", "shots"), 2, "is not that of its test"),
+        (("results", 0, "source_sha256"), "0" * 64, "is not that of its test"),
+        (("results", 0, "engine"), 9, "is not that of its test"),
     ],
 )
 def test_an_id_that_is_not_of_what_the_record_says_is_refused(

@@ -111,6 +111,29 @@ def test_a_result_is_not_given_for_other_images(shades: Path, flat: Path, tmp_pa
         assert "was trained on other images" in said.complaint
 
 
+def test_a_place_that_nothing_is_read_from_is_told(shades: Path, tmp_path: Path) -> None:
+    """Images that are in the cache, and functions, are of no folder that is named; the user's own images always are."""
+    out = ("--out", tmp_path / "runs")
+    finished(*PIXELS, *out)
+    unread = f"--data-root {tmp_path} is not read: "
+    assert f"{unread}the images of glyphs are in the cache" in finished(*PIXELS, *out, "--data-root", tmp_path).err
+    functions = (
+        "--method",
+        "maml",
+        "--dataset",
+        "sinusoid",
+        "--protocol",
+        "custom",
+        "--episodes",
+        "2",
+        "--set",
+        "updates=0",
+    )
+    said = call("run", *functions, *out, "--data-root", tmp_path)
+    assert f"{unread}sinusoid has no files" in said.err
+    assert "is not read" not in finished(*FOLDER, shades, *out).err + finished(*FOLDER, shades, *out).err
+
+
 def test_seeds_are_of_one_method_whatever_is_edited_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The source is read once, before the first of them trains."""
     source = tmp_path / "mine.py"

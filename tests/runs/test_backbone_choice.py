@@ -74,6 +74,33 @@ def test_a_wrong_setting_of_the_backbone_says_what_is_meant(setting: str) -> Non
     assert str(error.value).count("\n") < 3
 
 
+FACTORIES = {
+    "width: int = 32": ("a", "must be a whole number, got 'a'"),
+    "width=32": ("a", "must be a number, got 'a'"),
+    "width: 'int' = 32": ("0.5", "must be a whole number, got 0.5"),
+    "width: Literal['thin', 'wide'] = 'thin'": ("wde", "must be one of: thin, wide; got 'wde'"),
+    "*, width: Annotated[int, Gt(0)] = 32": ("0", "must be a whole number > 0, got 0"),
+}
+NET_HEAD = "from typing import Annotated, Literal\nfrom annotated_types import Gt\n"
+
+
+@pytest.mark.parametrize("takes", FACTORIES)
+def test_an_option_of_another_type_than_the_factory_takes_is_refused(takes: str, tmp_path: Path) -> None:
+    """By its annotation, or its default where it has none: exit 2, not an exception of the plugin's code."""
+    value, said = FACTORIES[takes]
+    (tmp_path / "net.py").write_text(f"{NET_HEAD}def net(shape, {takes}):\n    raise RuntimeError('built')\n")
+    with pytest.raises(UsageError, match=f"backbone.options.width {said}"):
+        resolve(Request("maml", settings=(f"backbone={tmp_path / 'net.py'}:net", f"backbone.options.width={value}")))
+
+
+def test_an_option_of_a_type_that_no_specification_has_is_the_factorys_affair(tmp_path: Path) -> None:
+    """So is one whose annotation cannot be read; null is the default that was written."""
+    spec = BackboneSpec(name="net", options={"a": "x", "b": 2, "c": None, "d": 1})
+    path = tmp_path / "net.py"
+    path.write_text("def net(shape, a: object = None, b: 'Unknown' = 1, c: int = None, d: float = 0.5): ...\n")
+    assert BackboneChoice.of(spec, reference=f"{path}:net") is not None
+
+
 @pytest.mark.parametrize(
     ("request_", "said"),
     [

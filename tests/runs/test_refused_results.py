@@ -20,7 +20,7 @@ UNVALIDATED = (
     *("--set", "train.split=train+val", "--set", "selection=last"),
 )
 REFUSED = {
-    "Leaks": "Leaks is not inductive, and protocol 'custom' is",
+    "Leaks": "Leaks is not inductive, which it declares to be under protocol 'custom': no result",
     "HalfNaN": "In 8 of 8 test episodes the method's outputs are NaN or infinite",
     "AllInfinite": "In 8 of 8 test episodes the method's outputs are NaN or infinite",
 }
@@ -40,6 +40,7 @@ def test_a_refused_test_leaves_the_training_and_no_record(name: str, reason: str
     assert call(*command).code == 1
     assert state.read_bytes() == kept
     if name == "Leaks":
+        assert said.complaint.endswith("or declare transductive = True in the class.\n")  # custom takes both
         transductive = [{"custom": "finn"}.get(word, word) for word in map(str, command)]
         for option in ("--episodes", "--queries"):
             del transductive[transductive.index(option) : transductive.index(option) + 2]

@@ -1,6 +1,7 @@
 """Methods, named by this file, whose test goes wrong after a sound training, or that draw from global generators."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,24 +20,36 @@ class Leaks(Linear):
         return scores if self.training else scores - scores.mean(1, keepdim=True)
 
 
-class HalfNaN(Linear):
-    """At test every other way of every other query has no score."""
+class Counts(Linear):
+    """It knows whether it was trained."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.register_buffer("updates", torch.zeros(1))
+
+    def after_update(self) -> None:
+        """One more."""
+        self.updates += 1
+
+
+class HalfNaN(Counts):
+    """At a test after training every other way of every other query has no score."""
 
     def predict(self, tasks: Tasks) -> Tensor:
         """In every episode."""
         scores = super().predict(tasks)
-        if not self.training:
+        if not self.training and self.updates:
             scores[:, ::2, ::2] = torch.nan
         return scores
 
 
-class AllInfinite(Linear):
-    """At test every score is infinite."""
+class AllInfinite(Counts):
+    """At a test after training every score is infinite."""
 
     def predict(self, tasks: Tasks) -> Tensor:
         """In every episode."""
         scores = super().predict(tasks)
-        return scores if self.training else torch.full_like(scores, torch.inf)
+        return torch.full_like(scores, torch.inf) if not self.training and self.updates else scores
 
 
 class Noisy(Linear):

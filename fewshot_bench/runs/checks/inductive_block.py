@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fewshot_bench.episodes.own_generators import generators_of
 from fewshot_bench.episodes.philox import key_of, one_below, words
+from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.randomness import seeded
 from fewshot_bench.episodes.sources import Source, TaskSource
 from fewshot_bench.episodes.tasks import Tasks
@@ -282,9 +283,11 @@ def refusal(check: Asked, cause: str, episode: int, query: int, way: int, before
     when, mend = CAUSES[cause]
     classes = check.original.info.kind == "classification"
     other, way_of = ("standard-transductive", f" for way {way}") if classes else ("custom", "")
+    protocol = check.spec.protocol
+    free = PROTOCOLS[protocol].transductive is None
+    counts = f"which it declares to be under protocol {protocol!r}" if free else f"and protocol {protocol!r} is"
     return FewshotError(
-        f"{type(check.original).__name__} is not inductive, and protocol {check.spec.protocol!r} is: "
-        "no result is recorded, what was trained is kept.\n"
+        f"{type(check.original).__name__} is not inductive, {counts}: no result is recorded, what was trained is kept.\n"
         f"Query {query} of episode {episode} has {before:.6g}{way_of} in the test, and {now:.6g} {when}.\n"
-        f"{mend.format(other=other)}"
+        f"{mend.format(other='' if free else f' and add --protocol {other}')}"
     )

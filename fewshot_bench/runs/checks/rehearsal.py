@@ -28,6 +28,7 @@ from fewshot_bench.runs.checks.hidden_state import Surroundings
 from fewshot_bench.runs.checks.memory_need import check_kept, check_memory
 from fewshot_bench.runs.plan import blank_task
 from fewshot_bench.runs.requests.resolve import Resolved
+from fewshot_bench.runs.scores import answered
 from fewshot_bench.runs.testing import evaluated
 
 SHOTS, QUERIES = 5, 2
@@ -79,10 +80,18 @@ def _rehearse_test(method: Method, resolved: Resolved) -> None:
         )
         if support is not None and query is not None:
             task = replace(task, support_x=support[None], query_x=query[None], unlabelled_x=_features(method, task))
-        checked_scores(method, method.predict(task.without_query_labels()), task)
+        _check_answers(method, method.predict(task.without_query_labels()), task, "predict")
         if task.kind == "regression" and (steps := method.predict_steps(task.without_query_labels())) is not None:
             for outputs in steps:
-                checked_scores(method, outputs, task, "predict_steps")
+                _check_answers(method, outputs, task, "predict_steps")
+
+
+def _check_answers(method: Method, given: Any, task: Tasks, name: str) -> None:
+    if not answered(checked_scores(method, given, task, name), task.kind).all():
+        raise PluginError(
+            f"{type(method).__name__}.{name} gave NaN or infinity for a small task of noise, before any training.\n"
+            "It divides by zero or takes the log of zero, or its steps are too long: lower its learning rates."
+        )
 
 
 def _features(method: Method, task: Tasks) -> Tensor | None:

@@ -30,7 +30,7 @@ CAUSES = {
     ),
     "queries": (
         "with other queries beside it",
-        "Answer each query from the support alone, or declare transductive = True in the class and add --protocol {other}.",
+        "Answer each query from the support alone, or declare transductive = True in the class{other}.",
     ),
     "tasks": (
         "with other tasks in the same call",
@@ -38,11 +38,11 @@ CAUSES = {
     ),
     "together": (
         "with other queries and tasks in the same call",
-        "Answer each query from its support alone, or declare transductive = True in the class and add --protocol {other}.",
+        "Answer each query from its support alone, or declare transductive = True in the class{other}.",
     ),
     "kept": (
         "with other queries beside it, and images changed by a rounding",
-        "What is kept of a support must not depend on queries, or declare transductive = True and add --protocol {other}.",
+        "What is kept of a support must not depend on queries, or declare transductive = True{other}.",
     ),
     "order": (
         "with tasks and queries in the opposite order",

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from fewshot_bench.runs.requests.expansion import Learner, Named
     from fewshot_bench.specs import Kind, TestSpec, TrainSpec
 
+OF_TRAINING = frozenset(
+    {"queries", "batch_size", "meta_batch_size", "updates", "augment", "precision", "selection", "optimiser", "momentum"}
+    | {"nesterov", "weight_decay", "lr", "lr_halve_every", "lr_steps", "lr_linear", "gradient_clip", "gradient_norm_clip"}
+)
+"""Keys of section `train` that reach no method that trains nothing; its ways and shots, split, `standardise`, `dtype` and
+normalisation do."""
+NOTHING = {"updates": 0, "selection": "last"}
+"""What is so of such a method, whether it is said or not."""
+
 
 def check_numbers(request: "Request") -> None:
     """Ways and shots are numbers from 1 up, threads as many as a machine may have."""
@@ -48,6 +57,20 @@ def check_named(request: "Request", name: str, method: "type[Method]", data: "Da
         raise UsageError(f"{name} takes no backbone: leave --backbone and --set backbone out.")
     if request.backbone is not None and settings.keys() & {"backbone", "backbone.name"}:
         raise UsageError("The backbone is named twice: leave --set backbone out, or --backbone.")
+
+
+def check_said(learner: "Learner", said: "Sections") -> None:
+    """A method that trains nothing is asked for no training: such a setting would decide nothing and yet make another id."""
+    if learner.method_class.trained:
+        return
+    asked = [
+        f"{section}.{key}"
+        for section in ("train", "validation")
+        for key, value in said[section].items()
+        if (section == "validation" or key in OF_TRAINING) and NOTHING.get(key, ...) != value
+    ]
+    if asked:
+        raise UsageError(f"{learner.name} trains nothing: leave --set {' and '.join(asked[:3])} out.")
 
 
 def check_sections(learner: "Learner", sections: "Sections") -> None:

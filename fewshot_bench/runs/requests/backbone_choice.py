@@ -7,7 +7,7 @@ found by building it twice, under two seeds.
 import hashlib
 import inspect
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,13 @@ from fewshot_bench.backbone_section import read_weights
 from fewshot_bench.errors import DataError, UsageError, unknown
 from fewshot_bench.learning.answers import checked_values
 from fewshot_bench.plugins import registry
+from fewshot_bench.plugins.hparam_types import is_plain, value_of
 from fewshot_bench.runs.checkpoint import differences, listed
 from fewshot_bench.runs.requests.initial_values import found_elsewhere
 from fewshot_bench.specs import BackboneSpec
+
+ALIKE: Mapping[type, Any] = {bool: bool, int: float, float: float, str: str}
+"""The type that an option of a factory has by its default, where nothing annotates it: a width of 1 may also be 0.5."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +82,38 @@ class BackboneChoice:
 def _check_options(spec: BackboneSpec, factory: Callable[..., Any]) -> None:
     if not spec.options:
         return
-    try:
-        parameters = list(inspect.signature(factory).parameters.values())[1:]
-    except (TypeError, ValueError):
+    if (parameters := _parameters(factory)) is None:
         return
+    _check_values(spec.options, parameters)
     if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
         return
     known = [one.name for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
     for option in spec.options:
         if option not in known:
             raise unknown(f"option of backbone {spec.name!r}", option, known)
+
+
+def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """What a factory takes beside the shape of an input; None where Python cannot tell."""
+    for evaluated in (True, False):  # a name in an annotation may be one that only a type checker imports
+        with suppress(Exception):
+            return list(inspect.signature(factory, eval_str=evaluated).parameters.values())[1:]
+    return None
+
+
+def _check_values(options: Mapping[str, Any], parameters: Iterable[inspect.Parameter]) -> None:
+    """Refuse a value of another type than the factory's annotation, or else than its default; raises `UsageError`. Values
+    of types that no specification has are the factory's own affair."""
+    wrong = []
+    for one in parameters:
+        hint = one.annotation if is_plain(one.annotation) else ALIKE.get(type(one.default))
+        if one.name in options and hint is not None and options[one.name] is not one.default:
+            try:
+                value_of(f"backbone.options.{one.name}", options[one.name], hint)
+            except ValueError as error:
+                wrong.append(str(error))
+    if wrong:
+        raise UsageError("\n".join(wrong[:3]))
 
 
 def _load(network: nn.Module, path: Path, spec: BackboneSpec) -> None:

@@ -29,6 +29,7 @@ from fewshot_bench.runs.plan import resolve_device
 from fewshot_bench.runs.requests.accepted import (
     check_named,
     check_numbers,
+    check_said,
     check_sections,
     check_test_alone,
     check_tested,
@@ -133,6 +134,7 @@ def resolve(request: Request) -> Resolved:
     sections = merge(DEFAULTS[choice.kind], {"train": size, "validation": size, "test": size}, recipe, named)
     keys = {"method": [f.name for f in fields(method_class.Hparams)], "data": list(choice.options), **_keys(other)}
     planned = sections["train"].get("updates")
+    said = apply_settings(merge(), request.settings, keys)
     sections = apply_settings(sections, request.settings, keys, _options(request, "protocol", "queries", "episodes"))
     sections["train"].setdefault("normalisation", method_class.default_mode)
 
@@ -142,12 +144,13 @@ def resolve(request: Request) -> Resolved:
     weights = take_weights(sections["train"])
     learner = Learner(plugin, method_class, build_hparams(method_class.Hparams, sections["method"]))
 
+    check_said(learner, said)
     check_sections(learner, sections)
     test = expand_test(learner, tested, sections)
     fixed = test, request.seed, device.split(":")[0]
     train, budget = expand_train(learner, trained, sections, *fixed), ""
     if request.images is not None:
-        sections = within_budget(request.images, train, sections, apply_settings(merge(), request.settings, keys))
+        sections = within_budget(request.images, train, sections, said)
         train = expand_train(learner, trained, sections, *fixed)
         budget = budget_text(request.images, train, choice.kind)
     check_tested(learner, choice.kind, train, test)
