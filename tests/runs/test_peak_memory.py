@@ -54,6 +54,7 @@ def peak_mib(out: Path, method: str, episodes: int, **settings: Any) -> float:
     """Peak memory of a run that tests on so many episodes [MiB], in a folder of its own: in a common one the second test
     would be added to the first run's record."""
     folder = out / str(len(list(out.iterdir())))
+    training = {} if method == "nearest-centroid" else TRAINING  # it trains nothing
     return peak_memory.peak_mib(
-        method=method, protocol="custom", queries=15, episodes=episodes, settings=TRAINING | settings, out=folder
+        method=method, protocol="custom", queries=15, episodes=episodes, settings=training | settings, out=folder
     )
