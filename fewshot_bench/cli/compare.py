@@ -20,6 +20,7 @@ def compare(
     level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
     protocol: Annotated[str | None, typer.Option(help="Only results under this protocol.")] = None,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Each run by itself; seeds are not pooled.")] = False,
+    over: Annotated[str, typer.Option(help="What intervals speak of: more episodes, new images, or new classes.")] = "episodes",
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Without pairs, for results of other test episodes.")] = False,
     style: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
@@ -29,6 +30,8 @@ def compare(
     Example: fsbench compare runs
 
     Two runs: fsbench compare 3f2a9c 90de6c
+
+    On new classes: fsbench compare runs --over classes
     """
     style = "json" if as_json else style
     if style not in FORMATS:
@@ -39,7 +42,14 @@ def compare(
     from fewshot_bench.table import render
 
     reading = records_of(runs, out)
-    found = compare_records(reading.records, level=level, paired=not unpaired, checkpoints=checkpoints, protocol=protocol)
+    found = compare_records(
+        reading.records,
+        level=level,
+        paired=not unpaired,
+        checkpoints=checkpoints,
+        protocol=protocol,
+        over=cast(Literal["episodes", "images", "classes"], over),
+    )
     tables = [table for one in found for table in comparison_tables(one)]
     print(render(tables, cast(Literal["text", "markdown", "csv", "latex", "json"], style)).rstrip("\n"))
     reading.end(conflicts_of(reading.records))

@@ -96,6 +96,12 @@ class Dataset(ABC):
         """The augmentations that its options ask for. They come before those of the training."""
         return ()
 
+    @property
+    def related(self) -> int:
+        """How many classes that follow each other in a split are made of one source: 4 where each turn of a character is a
+        class. For the question of new classes they are one."""
+        return 1
+
     def places(self) -> list[Path]:
         """Where its files may lie: the root's own folder for it, the root."""
         return [self.root / self.folder, self.root] if self.root and self.folder else [self.root] if self.root else []

@@ -26,7 +26,7 @@ from fewshot_bench.hashing import canonical_json, short_hash
 from fewshot_bench.storage import only_one
 
 if TYPE_CHECKING:
-    from fewshot_bench.data.bank import ImageBank
+    from fewshot_bench.data.bank import Ids, ImageBank
 
 FORMAT = 1
 MADE = frozenset({"shape", "splits", "fingerprint", "bytes"})
@@ -95,6 +95,7 @@ class Prepared:
                 "structure_id": bank.structure_id,
                 "classes": len(bank.class_names),
                 "images": int(bank.starts[-1]),
+                **_sizes(bank.starts),
             }
             for name in splits
             for bank in [self.bank(name)]
@@ -278,6 +279,12 @@ def checked_images(dataset: Dataset, total: int, progress: Progress) -> Iterator
             yield block
     if made != total:
         raise DataError(f"{type(dataset).__name__} made {made} images where its classes name {total}.")
+
+
+def _sizes(starts: "Ids") -> dict[str, list[int]]:
+    """The images of each class, where they differ."""
+    sizes = np.diff(starts)
+    return {} if not len(sizes) or (sizes == sizes[0]).all() else {"class_sizes": sizes.tolist()}
 
 
 def structure_id(classes: Sequence[ImageClass]) -> str:

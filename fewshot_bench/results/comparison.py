@@ -8,16 +8,18 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fewshot_bench.episodes.size import EpisodeSize
-from fewshot_bench.errors import UsageError, system_errors
+from fewshot_bench.errors import UsageError, system_errors, unknown
 from fewshot_bench.hashing import canonical_json
 from fewshot_bench.metrics import is_regression
+from fewshot_bench.results.data_interval import OVERS, SAID, Over, data_parts, shared_drawn
 from fewshot_bench.results.families import Family, Judged, all_pairs
-from fewshot_bench.results.pairs import Pair, compare_pair, compare_unpaired
+from fewshot_bench.results.pairs import DataParts, Pair, compare_pair, compare_unpaired
 from fewshot_bench.results.pooling import Pooled, pool
 from fewshot_bench.results.records import Folder, Record, find_records
 from fewshot_bench.results.score_files import Scores
@@ -48,6 +50,12 @@ class Comparison:
     family: Family
     level: float
     paired: bool
+    over: Over = "episodes"
+
+    @property
+    def estimand(self) -> str:
+        """What the differences speak of."""
+        return f"{'the methods, over their training seeds' if self.of_methods else 'these checkpoints'}, on {SAID[self.over]}"
 
     @property
     def metric(self) -> str:
@@ -101,16 +109,22 @@ def compare_records(
     paired: bool = True,
     checkpoints: bool = False,
     protocol: str | None = None,
+    over: Over = "episodes",
 ) -> list[Comparison]:
     """Compare the results of records, all that share test episodes with each other; one comparison for each protocol, data
     set, size of episodes and metric.
 
     Runs that differ in their seed alone are one member, unless `checkpoints` asks for each run by itself. Where no protocol
-    has two members, results of different protocols on the same episodes are compared. Raises `UsageError` where no two
+    has two members, results of different protocols on the same episodes are compared. `over`: what the intervals speak of
+    (`data_interval`). Raises `UsageError` where no two
     results can be compared, with the reason.
     """
     if not 0 < level < 1:
         raise UsageError(f"--level must lie between 0 and 1, got {level}: write --level 0.95.")
+    if over not in OVERS:
+        raise unknown("--over", over, OVERS)
+    if over != "episodes" and not paired:
+        raise UsageError(f"--over {over} needs the test episodes that results share: leave out --unpaired.")
     found = [one for one in _results(list(records), apart=checkpoints) if protocol in (None, one.test["protocol"])]
     if len(found) < 2:
         only = f" under protocol {protocol!r}" if protocol else ""
@@ -121,7 +135,7 @@ def compare_records(
     groups = _groups(found, _stream if paired else _table)
     if not groups:
         raise UsageError(_why_not(found[0], found[1], paired))
-    return [_comparison(group, level, paired) for group in groups]
+    return [_comparison(group, level, paired, over) for group in groups]
 
 
 def _results(records: Sequence[Record], *, apart: bool) -> list[Pooled]:
@@ -156,7 +170,7 @@ def _stream(pooled: Pooled) -> str:
     return canonical_json([_table(pooled), structure, pooled.test["queries"], pooled.test["seed"]])
 
 
-def _comparison(group: Sequence[Pooled], level: float, paired: bool) -> Comparison:
+def _comparison(group: Sequence[Pooled], level: float, paired: bool, over: Over) -> Comparison:
     if paired:
         _check_digests(group)
     count = min(int(pooled.test["episodes"]) for pooled in group) if paired else None
@@ -164,17 +178,19 @@ def _comparison(group: Sequence[Pooled], level: float, paired: bool) -> Comparis
     sign = -1 if group[0].direction == "max" else 1
     members.sort(key=lambda member: (sign * member.mean, member.pooled.order))
     labelled = [replace(member, label=label) for member, label in zip(members, _labels(members), strict=True)]
-    pairs = {(i, j): _pair(members[i], members[j], level, paired) for i, j in all_pairs(len(members))}
-    return Comparison(labelled, Family.of(pairs, len(members), level), level, paired)
+    drawn = shared_drawn(group[0], over, members[0].scores.shape[1])
+    data = None if drawn is None else partial(data_parts, drawn=drawn, over=over)
+    pairs = {(i, j): _pair(members[i], members[j], level, paired, data) for i, j in all_pairs(len(members))}
+    return Comparison(labelled, Family.of(pairs, len(members), level), level, paired, over)
 
 
 def _scores(pooled: Pooled) -> list[Scores]:
     return [run.record.scores(run.result) for run in pooled.runs]
 
 
-def _pair(one: Member, other: Member, level: float, paired: bool) -> Pair:
+def _pair(one: Member, other: Member, level: float, paired: bool, data: DataParts | None) -> Pair:
     if paired:
-        return compare_pair(one.scores, other.scores, direction=one.pooled.direction, level=level)
+        return compare_pair(one.scores, other.scores, direction=one.pooled.direction, level=level, data=data)
     return compare_unpaired(one.scores, other.scores, level=level)
 
 
@@ -238,6 +254,7 @@ def compare(
     paired: bool = True,
     checkpoints: bool = False,
     protocol: str | None = None,
+    over: Over = "episodes",
 ) -> list[Comparison]:
     """Compare runs in pairs over the test episodes that they share, as `fsbench compare` does.
 
@@ -247,6 +264,8 @@ def compare(
         paired: False compares results of other test episodes, without pairs.
         checkpoints: True compares each run by itself; else runs that differ in their seed alone are one result.
         protocol: name of the protocol whose results are compared; None: of each.
+        over: what intervals and p-values speak of: more `episodes` of these images, new `images` of these classes, or new
+            `classes`.
 
     Returns:
         One comparison for each protocol, data set, size of episodes and metric, its members best first. `pair(a, b)` of one
@@ -260,4 +279,4 @@ def compare(
     given = [runs] if isinstance(runs, str | os.PathLike | Record) else list(runs)
     records = [one for one in given if isinstance(one, Record)]
     records += find_records([one for one in given if not isinstance(one, Record)])
-    return compare_records(records, level=level, paired=paired, checkpoints=checkpoints, protocol=protocol)
+    return compare_records(records, level=level, paired=paired, checkpoints=checkpoints, protocol=protocol, over=over)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from fewshot_bench.results.comparison import Comparison
+from fewshot_bench.results.data_interval import SAID, data_interval
 from fewshot_bench.results.families import Judged
-from fewshot_bench.results.statistics import Interval
+from fewshot_bench.results.statistics import Interval, score_interval, trials_of
 from fewshot_bench.results.tables import differing, interval_text
 from fewshot_bench.table import Cell, Column, Table
 
@@ -54,9 +55,9 @@ def _ranks(comparison: Comparison) -> Table:
 
 def _interval(comparison: Comparison, i: int) -> Interval:
     """The mean of a member over the compared episodes."""
-    from fewshot_bench.results.statistics import score_interval, trials_of
-
     member = comparison.members[i]
+    if comparison.over != "episodes":
+        return data_interval(member.pooled, comparison.over, comparison.level, member.scores.shape[1])
     trials = trials_of(member.pooled.runs[0].result)
     return score_interval(list(member.scores), trials=trials, metric=comparison.metric, level=comparison.level)
 
@@ -88,6 +89,7 @@ def _pairs(comparison: Comparison) -> Table:
                 ("wins", "Episodes that the first won."),
                 ("ties", "Episodes in which both scored the same."),
                 ("losses", "Episodes that the first lost."),
+                ("estimand", "What difference and p-value speak of."),
                 ("smallest", "The smallest difference that this pair could have shown at its step of the correction."),
             )
         ),
@@ -120,6 +122,7 @@ def _pair_row(comparison: Comparison, key: tuple[int, int]) -> dict[str, Cell]:
         "wins": Cell.of(pair.wins),
         "ties": Cell.of(pair.ties),
         "losses": Cell.of(pair.losses),
+        "estimand": Cell.of(comparison.estimand),
         "smallest": Cell.of(judged.smallest),
     }
 
@@ -172,7 +175,7 @@ def _verdict_text(comparison: Comparison, key: tuple[int, int]) -> str:
 def _rank_notes(comparison: Comparison) -> list[str]:
     seeds = "the methods, over their training seeds" if comparison.of_methods else "these checkpoints alone"
     more = "" if comparison.of_methods else " (the methods need several seeds of each)"
-    said = [f"Speaks of {seeds}, on more episodes of these images{more}."]
+    said = [f"Speaks of {seeds}, on {SAID[comparison.over]}{more}."]
     if comparison.paired and comparison.longest > comparison.episodes:
         said.append(f"Paired over the first {comparison.episodes} episodes, which all of them have.")
     protocols = {member.pooled.test["protocol"] for member in comparison.members}

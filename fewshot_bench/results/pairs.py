@@ -8,6 +8,7 @@ Legend: K and L training seeds, E test episodes.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,8 +84,15 @@ class Pair:
         return half_width(self.parts, level) if self.test in ("paired t", "Welch's t") else None
 
 
-def compare_pair(first: Scores, second: Scores, *, direction: str = "max", level: float = 0.95) -> Pair:
-    """Compare scores [K, E] with scores [L, E] of the same episodes in the same order.
+DataParts = Callable[[Scores], list[Part]]
+"""The parts of the variance of the mean of [E] over new data, the part of the episodes first (`data_parts`)."""
+
+
+def compare_pair(
+    first: Scores, second: Scores, *, direction: str = "max", level: float = 0.95, data: DataParts | None = None
+) -> Pair:
+    """Compare scores [K, E] with scores [L, E] of the same episodes in the same order; with `data` over new images or
+    classes.
 
     Equal differences in all episodes have no spread and so no t: an exact sign test takes its place. Where all scores are
     equal, p is 1. Raises `FewshotError` for tables that are no such pair.
@@ -98,7 +106,8 @@ def compare_pair(first: Scores, second: Scores, *, direction: str = "max", level
     better = gaps if direction == "max" else -gaps
     wins, losses = int((better > 0).sum()), int((better < 0).sum())
     several = [seed_part(table) for table in (first, second)] if min(len(first), len(second)) > 1 else []
-    parts = (*several, _episodes(gaps, first, second, crossed=bool(several)))
+    by_chance, *of_data = [episode_part(gaps)] if data is None else data(gaps)
+    parts = (*several, _at_least_residual(by_chance, first, second) if several else by_chance, *of_data)
     spread = sum(part.variance for part in parts)
     equal = math.sqrt(spread) <= EQUAL * max(float(np.abs(mine).max()), float(np.abs(theirs).max()))
     difference, half = float(gaps.mean()), half_width(parts, level)
@@ -118,7 +127,7 @@ def compare_pair(first: Scores, second: Scores, *, direction: str = "max", level
         ties=len(gaps) - wins - losses,
         losses=losses,
         parts=parts,
-        unpaired_half=half_width(_unpaired_parts(first, second), level),
+        unpaired_half=half_width(_unpaired_parts(first, second, data), level),
     )
 
 
@@ -148,19 +157,18 @@ def _tables(*given: Scores) -> list[Scores]:
     return tables
 
 
-def _episodes(gaps: Scores, first: Scores, second: Scores, *, crossed: bool) -> Part:
-    """The part of the episodes [E]: never below that of the residuals of several seeds."""
-    part = episode_part(gaps)
-    if not crossed:
-        return part
+def _at_least_residual(part: Part, first: Scores, second: Scores) -> Part:
+    """The part of the episodes: never below that of the residuals of several seeds."""
     least = sum(residual(table) / table.size for table in (first, second))
     return Part(max(part.variance, least), part.freedom)
 
 
-def _unpaired_parts(first: Scores, second: Scores) -> tuple[Part, ...]:
-    """Those of a difference without pairs: the episodes of both as one part, with Welch and Satterthwaite's freedom."""
+def _unpaired_parts(first: Scores, second: Scores, data: DataParts | None = None) -> tuple[Part, ...]:
+    """Those of a difference without pairs: the episodes of both as one part, with Welch and Satterthwaite's freedom; with
+    `data` as if each were of data of its own."""
     one, other = (episode_part(table.mean(axis=0)) for table in (first, second))
     total = one.variance + other.variance
     below = one.variance**2 / one.freedom + other.variance**2 / other.freedom
     several = [seed_part(table) for table in (first, second)] if min(len(first), len(second)) > 1 else []
-    return (*several, Part(total, total**2 / below if below else one.freedom))
+    of_data = [part for table in (first, second) for part in data(table.mean(axis=0))[1:]] if data else []
+    return (*several, Part(total, total**2 / below if below else one.freedom), *of_data)

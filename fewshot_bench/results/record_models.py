@@ -30,6 +30,8 @@ SCHEMA: Final = 4
 """The number of the format."""
 
 MOST_RESULTS = 1000
+MOST_CLASSES = 100_000
+"""Of a split whose classes differ in size."""
 MOST_SCORES = 4_000_000
 """Of the test episodes of all results of a record: what is read into memory at once."""
 
@@ -97,6 +99,17 @@ class SplitPart(Part):
     structure_id: Name
     classes: NonNegativeInt
     images: NonNegativeInt
+    class_sizes: Annotated[list[PositiveInt], Field(max_length=MOST_CLASSES)] = ABSENT
+    """Images of each class, in order, where they differ."""
+    related: PositiveInt = ABSENT
+    """How many classes that follow each other are made of one source, where more than one."""
+
+    @model_validator(mode="after")
+    def _sizes_are_of_the_classes(self) -> Self:
+        sizes = self.class_sizes
+        if sizes is not ABSENT and (len(sizes), sum(sizes)) != (self.classes, self.images):
+            raise ValueError("class_sizes do not come to the classes and images of the split")
+        return self
 
 
 class DataPart(Part):

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from fewshot_bench.data.bank import ImageBank
-from fewshot_bench.data.functions import FunctionData
+from fewshot_bench.data.dataset import Dataset
+from fewshot_bench.data.functions import FunctionData, FunctionFamily
 from fewshot_bench.data.prepare import Prepared
 from fewshot_bench.data.several import banks_of, resident
 from fewshot_bench.engine import ENGINE
@@ -216,7 +217,7 @@ class Session:
             reference=self.resolved.test_reference,
             identity=self.resolved.test_data.identity(),
             fingerprint=self.tested.fingerprint,
-            splits=described(self.tested, "test"),
+            splits=described(self.tested, self.resolved.test_data, "test"),
         )
         return {"data": data}
 
@@ -253,9 +254,10 @@ def result_id(resolved: Resolved) -> str:
     return identify_result(resolved.test, other, resolved.source_sha256)
 
 
-def described(data: Prepared | FunctionData, *splits: str) -> dict[Any, SplitPart]:
-    """Structure id, classes and images of each named split, for a record."""
-    return {name: SplitPart.of(about) for name, about in data.describe(*splits).items()}
+def described(data: Prepared | FunctionData, dataset: Dataset | FunctionFamily, *splits: str) -> dict[Any, SplitPart]:
+    """Structure id, classes and images of each named split of a data set, for a record."""
+    several = {"related": dataset.related} if isinstance(dataset, Dataset) and dataset.related > 1 else {}
+    return {name: SplitPart.of(about | several) for name, about in data.describe(*splits).items()}
 
 
 def _interval(interval: Interval) -> dict[str, Any]:

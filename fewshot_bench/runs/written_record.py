@@ -95,7 +95,7 @@ def _data(session: Session, request: Request) -> DataPart:
         reference=request.dataset,
         identity=resolved.dataset.identity(),
         fingerprint=session.prepared.fingerprint,
-        splits=described(session.prepared, *splits),
+        splits=described(session.prepared, resolved.dataset, *splits),
     )
 
 

@@ -67,6 +67,11 @@ class Omniglot(Dataset):
         """`rotate` where the option `rotations` says `augment`."""
         return ("rotate",) if self.options["rotations"] == "augment" else ()
 
+    @property
+    def related(self) -> int:
+        """The four turns of a character, where each is a class."""
+        return len(splits.TURNS) if self.options["rotations"] == "classes" else 1
+
     def manifest(self) -> str:
         """The text of the manifest that the drawings are checked against."""
         return manifest_text()
