@@ -16,7 +16,7 @@ from fewshot_bench.text.printable import printable
 
 WRITTEN = (
     *("method", "dataset", "backbone", "test_dataset", "test_data_root", "ways", "shots", "protocol", "queries", "episodes"),
-    *("recipe", "images", "seed", "device", "threads", "shard", "settings", "data_root"),
+    *("sampling", "recipe", "images", "seed", "device", "threads", "shard", "settings", "data_root"),
 )
 """The fields in the order in which a command is written: what is asked for, under which conditions, where the data lie."""
 AUTO = "auto"
@@ -82,6 +82,9 @@ Threads = Annotated[
 ]
 Queries = Annotated[_Number, Option("Test queries a class (protocol custom).", arguments.whole, advanced=True)]
 Episodes = Annotated[_Number, Option("Test episodes (protocol custom).", arguments.whole, advanced=True)]
+Sampling = Annotated[
+    _Text, Option("disjoint: no two test episodes share an image (protocol custom).", advanced=True, shown="independent")
+]
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Request:
     threads: Threads = None
     queries: Queries = None
     episodes: Episodes = None
+    sampling: Sampling = None
     images: Annotated[
         _Number,
         Option("Budget of training images, which decides the updates.", arguments.whole, advanced=True, kept=True),
@@ -148,6 +152,7 @@ class TestRequest:
     threads: Threads = None
     queries: Queries = None
     episodes: Episodes = None
+    sampling: Sampling = None
     method: Annotated[_Text, Option("The run's method, if a file or module.", advanced=True)] = None
     backbone: Annotated[_Text, Option("Its backbone, if a file or module.", advanced=True)] = None
     dataset: Annotated[_Text, Option("What it trained on, if a file or module.", advanced=True)] = None

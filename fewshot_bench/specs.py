@@ -288,7 +288,8 @@ class TestSpec(Spec):
     unlabelled: NonNegativeInt = 0
     distractors: NonNegativeInt = 0
     extra_metrics: tuple[ExtraMetric, ...] = Field(default=(), strict=False)  # measured beside the main one (`metrics`)
-    later = frozenset({"max_ways", "max_shots", "imbalanced", "unlabelled", "distractors", "extra_metrics"})
+    sampling: Literal["independent", "disjoint"] = "independent"  # disjoint: no two episodes share an image
+    later = frozenset({"max_ways", "max_shots", "imbalanced", "unlabelled", "distractors", "extra_metrics", "sampling"})
 
     @field_validator("extra_metrics", mode="before")
     @classmethod
@@ -305,6 +306,13 @@ class TestSpec(Spec):
     @model_validator(mode="after")
     def _what_an_episode_holds_is_whole(self) -> Self:
         _check_bounds(self)
+        return self
+
+    @model_validator(mode="after")
+    def _disjoint_episodes_are_of_one_size(self) -> Self:
+        names = ("max_ways", "max_shots", "imbalanced", "unlabelled", "distractors")
+        if self.sampling == "disjoint" and (more := [name for name in names if getattr(self, name)]):
+            raise ValueError(f"disjoint episodes have one size and no unlabelled images: leave {' and '.join(more)} out")
         return self
 
 

@@ -32,7 +32,7 @@ from fewshot_bench.data.bank import Ids, MemmapBank, TensorBank
 from fewshot_bench.data.prepare import Prepared
 from fewshot_bench.episodes.sampling import EpisodeSampler
 from fewshot_bench.episodes.sources import TaskSource
-from fewshot_bench.episodes.varying import VaryingSampler
+from fewshot_bench.episodes.varying import ImageSampler
 from fewshot_bench.learning.base import Conditions
 from fewshot_bench.metrics import accuracy
 from fewshot_bench.request import Request
@@ -274,7 +274,7 @@ def test_source(session: Session, spec: TestSpec) -> TaskSource:
     return source
 
 
-def distinct_images(sampler: EpisodeSampler | VaryingSampler, count: int) -> int:
+def distinct_images(sampler: ImageSampler, count: int) -> int:
     """How many images occur in episodes 0 to `count - 1`."""
     return len(np.unique(np.concatenate([block.images.reshape(-1) for block in sampler.blocks(0, count)])))
 

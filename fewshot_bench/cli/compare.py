@@ -20,7 +20,9 @@ def compare(
     level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
     protocol: Annotated[str | None, typer.Option(help="Only results under this protocol.")] = None,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Each run by itself; seeds are not pooled.")] = False,
-    over: Annotated[str, typer.Option(help="What intervals speak of: more episodes, new images, or new classes.")] = "episodes",
+    over: Annotated[
+        str, typer.Option(help="What intervals speak of: more episodes, new images, or new classes.")
+    ] = "episodes",
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Without pairs, for results of other test episodes.")] = False,
     style: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,

@@ -6,7 +6,7 @@ from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.metrics import METRICS, is_regression
 from fewshot_bench.results.records import Record, measured
 from fewshot_bench.results.rerun_command import Places, again
-from fewshot_bench.results.statistics import Interval, score_interval, trials_of
+from fewshot_bench.results.statistics import Interval, is_disjoint, score_interval, trials_of
 from fewshot_bench.results.tables import data_text, interval_text
 from fewshot_bench.text.printable import printable
 
@@ -46,7 +46,7 @@ def summary(made: list[tuple[Record, dict[str, Any]]], places: Places | None = N
 def _score(made: list[tuple[Record, dict[str, Any]]], metric: str) -> str:
     """The mean of a metric over all seeds and its interval."""
     scores = [record.scores(result["id"], metric) for record, result in made]
-    interval = score_interval(scores, trials=trials_of(made[0][1]), metric=metric)
+    interval = score_interval(scores, trials=trials_of(made[0][1]), metric=metric, disjoint=is_disjoint(made[0][1]))
     unit = f" {METRICS[metric].unit}".rstrip()
     return f"{interval_text(interval, metric)}{unit} ({interval.method})"
 

@@ -28,7 +28,7 @@ class Protocol:
     episodes_on: Mapping[str, int] = field(default_factory=dict)
     """The number of episodes on the data sets where it differs."""
     any_size: bool = False
-    """Whether its episodes may differ in size, and show unlabelled images."""
+    """Whether its episodes may differ in size, show unlabelled images, and be disjoint."""
 
 
 PROTOCOLS = {
@@ -116,11 +116,11 @@ def conditions(name: str, kind: Kind, dataset: str, shots: int, **asked: int | N
 
 
 def check_episodes(name: str, size: EpisodeSize) -> None:
-    """Refuse episodes of varying size or with unlabelled images where protocol `name` has none; raises `UsageError`."""
+    """Refuse varying size, unlabelled images and disjoint episodes where protocol `name` has none; raises `UsageError`."""
     if size.more and not PROTOCOLS[name].any_size:
         asked = ", ".join(f"{key}={value}" for key, value in size.more.items())
         raise UsageError(
-            f"Protocol {name!r} has episodes of one size, without unlabelled images, not {asked}. "
+            f"Protocol {name!r} has independent episodes of one size, without unlabelled images, not {asked}. "
             "For a test of your own add --protocol custom."
         )
 

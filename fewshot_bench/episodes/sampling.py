@@ -118,8 +118,8 @@ class EpisodeSampler:
         classes = draw(class_words, np.full(count, len(self.sizes)))  # [B, N]: the label is the position
         within = draw(image_words.reshape(count * n, k + q), self.sizes[classes].reshape(-1))  # [B*N, K+Q]
         images = self.starts[classes][:, :, None] + within.reshape(count, n, k + q)
-        support, support_y = _shuffled(images[:, :, :k], support_words)
-        query, query_y = _shuffled(images[:, :, k:], query_words)
+        support, support_y = shuffled(images[:, :, :k], support_words)
+        query, query_y = shuffled(images[:, :, k:], query_words)
         return EpisodeIndices(support, support_y, query, query_y, key[:, 0])
 
     def digest(self, count: int) -> str:
@@ -162,7 +162,7 @@ def _content(wanted: Ids, places: Ids, moved: Ids) -> Ids:
     return np.where(swapped.any(0), moved[latest, np.arange(len(wanted))], wanted)
 
 
-def _shuffled(images: Ids, words: Words) -> tuple[Ids, Ids]:
+def shuffled(images: Ids, words: Words) -> tuple[Ids, Ids]:
     """Images [B, N, n] by class -> image ids [B, N*n] and labels [B, N*n] in an order that tells nothing."""
     count, _, each = images.shape
     order = np.argsort(words, axis=1, kind="stable")  # [B, N*n]

@@ -20,6 +20,7 @@ class EpisodeSize:
     imbalanced: bool = False  # each class draws its own shots, up to `max_shots`
     unlabelled: int = 0  # images of each class and of each distractor
     distractors: int = 0  # classes that are none of the ways
+    sampling: str = "independent"  # or `disjoint`: no two episodes share an image
 
     @classmethod
     def of(cls, spec: "TrainSpec | Validation | TestSpec | Mapping[str, Any]") -> "EpisodeSize":
@@ -29,8 +30,10 @@ class EpisodeSize:
 
     @property
     def more(self) -> dict[str, Any]:
-        """What there is beside ways, shots and queries; {} for episodes of one size without unlabelled images."""
-        return {one.name: value for one in fields(self) if one.name in MORE and (value := getattr(self, one.name))}
+        """What there is beside ways, shots and queries; {} for the usual episodes."""
+        return {
+            one.name: value for one in fields(self) if one.name in MORE and (value := getattr(self, one.name)) != one.default
+        }
 
     @property
     def varies(self) -> bool:
@@ -65,6 +68,7 @@ class EpisodeSize:
         parts += ["imbalanced"] if self.imbalanced else []
         parts += [f"{self.unlabelled} unlabelled a class"] if self.unlabelled else []
         parts += [f"{self.distractors} distractor classes"] if self.distractors else []
+        parts += ["disjoint episodes"] if self.sampling == "disjoint" else []
         return ", ".join(parts)
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from fewshot_bench.data.bank import Ids, ImageBank, on_device
 from fewshot_bench.episodes.augmentation import augmented
 from fewshot_bench.episodes.philox import one_below
-from fewshot_bench.episodes.sampling import EpisodeIndices, EpisodeSampler
+from fewshot_bench.episodes.sampling import EpisodeIndices
 from fewshot_bench.episodes.seeds import derive_seed
 from fewshot_bench.episodes.standardisation import Standard
 from fewshot_bench.episodes.tasks import Tasks
-from fewshot_bench.episodes.varying import VaryingSampler
+from fewshot_bench.episodes.varying import ImageSampler
 
 
 class Sampler(Protocol):
@@ -64,7 +64,7 @@ class TaskSource:
     def __init__(
         self,
         bank: ImageBank,
-        sampler: EpisodeSampler | VaryingSampler,
+        sampler: ImageSampler,
         device: torch.device,
         dtype: torch.dtype,
         augment: Sequence[str] = (),

@@ -29,14 +29,18 @@ Legend: B episodes of a block, N ways, W, K, Q, U, D as above, S support images 
 """
 
 from collections.abc import Iterator
+from typing import Union
 
 import numpy as np
 
 from fewshot_bench.data.bank import Ids, ImageBank
 from fewshot_bench.episodes import enough_images
+from fewshot_bench.episodes.disjoint import DisjointSampler
 from fewshot_bench.episodes.philox import Words, below, key_of, whole_steps, word_rows
 from fewshot_bench.episodes.sampling import BLOCK, EpisodeIndices, EpisodeSampler, digest_of, draw
 from fewshot_bench.episodes.size import EpisodeSize
+
+ImageSampler = Union[EpisodeSampler, DisjointSampler, "VaryingSampler"]
 
 
 class VaryingSampler:
@@ -111,8 +115,10 @@ class VaryingSampler:
         )
 
 
-def sampler_of(bank: ImageBank, size: EpisodeSize, seed: int) -> EpisodeSampler | VaryingSampler:
+def sampler_of(bank: ImageBank, size: EpisodeSize, seed: int) -> ImageSampler:
     """What draws the episodes of a size from a split; raises `UsageError` where it cannot give them."""
+    if size.sampling == "disjoint":
+        return DisjointSampler(bank, size, seed)
     if size.more:
         return VaryingSampler(bank, size, seed)
     return EpisodeSampler(bank, size.ways, size.shots, size.queries, seed)

@@ -55,7 +55,9 @@ class Comparison:
     @property
     def estimand(self) -> str:
         """What the differences speak of."""
-        return f"{'the methods, over their training seeds' if self.of_methods else 'these checkpoints'}, on {SAID[self.over]}"
+        return (
+            f"{'the methods, over their training seeds' if self.of_methods else 'these checkpoints'}, on {SAID[self.over]}"
+        )
 
     @property
     def metric(self) -> str:
@@ -225,7 +227,18 @@ def _why_not(one: Pooled, other: Pooled, paired: bool) -> str:
         ("data sets", data_text(one.test), data_text(other.test)),
         ("metrics", one.metric, other.metric),
     ]
-    keys = ("ways", "shots", "queries", "seed", "max_ways", "max_shots", "imbalanced", "unlabelled", "distractors")
+    keys = (
+        "ways",
+        "shots",
+        "queries",
+        "seed",
+        "max_ways",
+        "max_shots",
+        "imbalanced",
+        "unlabelled",
+        "distractors",
+        "sampling",
+    )
     said += [(f"test.{key}", one.test.get(key), other.test.get(key)) for key in keys]
     differ = [f"{name} {first} and {second}" for name, first, second in said if first != second]
     reason = "; ".join(differ) or "the images of the test split differ"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fewshot_bench.results.comparison import Comparison
 from fewshot_bench.results.data_interval import SAID, data_interval
 from fewshot_bench.results.families import Judged
-from fewshot_bench.results.statistics import Interval, score_interval, trials_of
+from fewshot_bench.results.statistics import Interval, is_disjoint, score_interval, trials_of
 from fewshot_bench.results.tables import differing, interval_text
 from fewshot_bench.table import Cell, Column, Table
 
@@ -59,7 +59,10 @@ def _interval(comparison: Comparison, i: int) -> Interval:
     if comparison.over != "episodes":
         return data_interval(member.pooled, comparison.over, comparison.level, member.scores.shape[1])
     trials = trials_of(member.pooled.runs[0].result)
-    return score_interval(list(member.scores), trials=trials, metric=comparison.metric, level=comparison.level)
+    disjoint = is_disjoint(member.pooled.runs[0].result)
+    return score_interval(
+        list(member.scores), trials=trials, metric=comparison.metric, level=comparison.level, disjoint=disjoint
+    )
 
 
 def _pairs(comparison: Comparison) -> Table:

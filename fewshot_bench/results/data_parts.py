@@ -105,14 +105,13 @@ def image_parts(by_episode: Scores, drawn: Drawn) -> list[Part]:
 
 
 def _beyond_classes(by_episode: Scores, classes: Numbers) -> Scores:
-    """The scores less what each class adds to those of its episodes (least squares) [E]: it is much, and would drown the rest.
-    It is the same for pairs that share an image and those that do not."""
+    """The scores less what each class adds to those of its episodes (least squares) [E]. It is much, and would drown the
+    rest; pairs that share an image and those that do not lose the same."""
     from scipy.sparse.linalg import lsmr
 
     table, centred = _table(classes).astype(np.float64), by_episode - by_episode.mean()
-    effects = lsmr(table, centred, atol=1e-10, btol=1e-10)[0]
-    fitted: Scores = table @ effects
-    return centred - fitted
+    rest: Scores = centred - table @ lsmr(table, centred, atol=1e-10, btol=1e-10)[0]
+    return rest
 
 
 def _table(members: Numbers) -> "sparse.csr_array":

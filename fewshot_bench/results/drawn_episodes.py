@@ -25,17 +25,13 @@ if TYPE_CHECKING:
     from fewshot_bench.results.records import Record
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outline:
-    """A split without its images: what decides its episodes."""
+    """A split without its images and names: what decides its episodes."""
 
     starts: Ids  # [classes + 1]
     structure_id: str
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        """A record does not keep them."""
-        return [f"class {number}" for number in range(len(self.starts) - 1)]
+    class_names: Sequence[str] = ()
 
     def gather(self, ids: Ids) -> Tensor:
         """There are no images here."""
@@ -85,8 +81,9 @@ def episodes_of(record: "Record", result: Mapping[str, Any]) -> list[EpisodeIndi
 def _drawn(
     starts: tuple[int, ...], structure: str, size: EpisodeSize, seed: int, count: int
 ) -> tuple[list[EpisodeIndices], str]:
+    outline = Outline(np.array(starts), structure, [f"class {number}" for number in range(len(starts) - 1)])
     try:
-        blocks = list(sampler_of(Outline(np.array(starts), structure), size, seed).blocks(0, count))
+        blocks = list(sampler_of(outline, size, seed).blocks(0, count))
     except FewshotError:  # no such split could have given them
         return [], ""
     return blocks, digest_of(blocks)

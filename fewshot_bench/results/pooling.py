@@ -12,7 +12,7 @@ from fewshot_bench.hashing import canonical_json
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.score_files import Scores
-from fewshot_bench.results.statistics import Interval, score_interval, trials_of
+from fewshot_bench.results.statistics import Interval, is_disjoint, score_interval, trials_of
 
 TELLING = 100
 """Episodes over which two trainings do not come to the same score in each by chance."""
@@ -70,6 +70,13 @@ class Pooled:
     repeated: tuple[int, ...] = ()
     """Seeds that count for nothing, because their scores are those of another seed: no two trainings end alike."""
 
+    @property
+    def estimand(self) -> str:
+        """What its interval speaks of."""
+        who = f"the method, over {len(self.runs)} training seeds" if len(self.runs) > 1 else "this checkpoint"
+        data = "new images of these classes" if self.test.get("sampling") == "disjoint" else "more episodes of these images"
+        return f"{who}, on {data}"
+
     @cached_property
     def order(self) -> tuple[float, str]:
         """Sorts best first, and equal means by content, so that the order of records never shows."""
@@ -117,13 +124,14 @@ class _Entry:
     """By extra metric."""
 
 
-def pool(records: Iterable[Record]) -> tuple[list[Pooled], list[Conflict]]:
+def pool(records: Iterable[Record], *, bootstrap: bool = False) -> tuple[list[Pooled], list[Conflict]]:
     """Pool the results that differ in nothing but the training seed, best first where they are comparable; and the records
     that contradict each other, which count nowhere.
 
     Pooled are results of equal `TrainSpec` but for the seed, equal source of the method and engine, both in training and in
     the test, equal data, `TestSpec`, metric and digest of the test episodes. A seed found twice counts once, whatever the
-    ids of its runs: a record of an older schema has another id for the same training. Raises `DataError` where a
+    ids of its runs: a record of an older schema has another id for the same training. `bootstrap`: intervals of one seed are
+    BCa. Raises `DataError` where a
     record's scores are damaged.
     """
     entries = _entries(records)
@@ -133,7 +141,9 @@ def pool(records: Iterable[Record]) -> tuple[list[Pooled], list[Conflict]]:
     for entry in entries:
         if id(entry.run) not in disputed:
             groups[entry.key].append(entry)
-    return sorted((_pooled(group) for group in groups.values()), key=lambda pooled: pooled.order), conflicts
+    return sorted(
+        (_pooled(group, bootstrap=bootstrap) for group in groups.values()), key=lambda pooled: pooled.order
+    ), conflicts
 
 
 def conflicts_of(records: Iterable[Record]) -> list[Conflict]:
@@ -188,16 +198,16 @@ def _differ(entries: Iterable[_Entry]) -> bool:
     return any(len(different) > 1 for different in said.values())
 
 
-def _pooled(group: list[_Entry]) -> Pooled:
+def _pooled(group: list[_Entry], *, bootstrap: bool) -> Pooled:
     seeds: dict[int, list[_Entry]] = defaultdict(list)
     for entry in group:
         seeds[entry.run.seed].append(entry)
     entries, repeated = _apart([_first(seeds[seed]) for seed in sorted(seeds)])
     fields = entries[0].fields
-    trials = entries[0].trials
-    interval = score_interval([entry.scores for entry in entries], trials=trials, metric=fields["metric"])
+    about: dict[str, Any] = {"trials": entries[0].trials, "disjoint": is_disjoint(fields), "bootstrap": bootstrap}
+    interval = score_interval([entry.scores for entry in entries], metric=fields["metric"], **about)
     extra = {
-        name: score_interval([entry.extra[name] for entry in entries], trials=trials, metric=name)
+        name: score_interval([entry.extra[name] for entry in entries], metric=name, **about)
         for name in entries[0].extra
         if all(name in entry.extra for entry in entries)
     }

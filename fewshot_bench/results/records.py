@@ -22,7 +22,7 @@ from fewshot_bench.metrics import METRICS, Metric
 from fewshot_bench.results.record_checks import checked
 from fewshot_bench.results.record_models import SCHEMA, scores_in
 from fewshot_bench.results.score_files import Scores, group, groups, read_scores, write_scores
-from fewshot_bench.results.statistics import score_interval, trials_of
+from fewshot_bench.results.statistics import is_disjoint, score_interval, trials_of
 from fewshot_bench.text.printable import printable
 
 LARGEST = 4 * 2**20
@@ -148,7 +148,9 @@ def _unlike(scores: Scores, result: dict[str, Any], metric: Metric) -> str:
         if np.abs(right - right.round()).max() > 1e-6:
             return "one is no share of the queries of an episode"
     said = result if metric.main else result["extra"][metric.name]
-    due = score_interval([scores], trials=trials_of(result), metric=metric.name, level=said["level"])
+    due = score_interval(
+        [scores], trials=trials_of(result), metric=metric.name, level=said["level"], disjoint=is_disjoint(result)
+    )
     for name, found in (("mean", due.mean), ("low", due.low), ("high", due.high)):
         if abs(said[name] - found) > (1e-9 if name == "mean" else 1e-7) * max(1.0, abs(found)):  # a bound: of scipy too
             return f"their {name} is {found:.6g}, where the record says {said[name]:.6g}"

@@ -112,7 +112,8 @@ def _free(test: Content) -> dict[str, Any]:
     """What the protocol leaves to the request."""
     known = PROTOCOLS.get(test["protocol"])
     free = known is None or known.queries is None
-    return {key: test[key] if free else None for key in ("queries", "episodes")}
+    numbers = {key: test[key] if free else None for key in ("queries", "episodes")}
+    return {**numbers, "sampling": test.get("sampling")}
 
 
 def _named(name: str, reference: str | None) -> str:

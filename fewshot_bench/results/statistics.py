@@ -19,7 +19,9 @@ from fewshot_bench.results.error_parts import Part, episode_part, half_width, re
 
 Scores = npt.NDArray[np.float64]
 
+DISJOINT = "without an image in common: speaks of new images of these classes"
 ONE_SEED = "one seed: speaks of this checkpoint only"
+RESAMPLES = 9_999
 TWO_SEEDS = "two seeds: covers 93 to 97 % in simulations"
 
 
@@ -35,7 +37,15 @@ class Interval:
     level: float = 0.95
 
 
-def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "accuracy", level: float = 0.95) -> Interval:
+def score_interval(
+    scores: Sequence[Scores],
+    *,
+    trials: float,
+    metric: str = "accuracy",
+    level: float = 0.95,
+    disjoint: bool = False,
+    bootstrap: bool = False,
+) -> Interval:
     """The confidence interval of the mean score.
 
     One seed: Student's t over its episodes. Several: two-way random effects, see `error_parts`. Shares of the queries
@@ -48,6 +58,8 @@ def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "ac
         trials: query predictions in one episode, on average where episodes differ in ways (`trials_of`).
         metric: name of the metric, for its bounds; what is none of `metrics.METRICS` has none.
         level: confidence level in (0, 1).
+        disjoint: whether no two episodes share an image, which the interval says.
+        bootstrap: BCa in place of t for one seed (Efron 1987), of a fixed seed; for several seeds t remains.
 
     Raises:
         FewshotError: no seed, fewer than two episodes, seeds of different lengths, or a score that is not finite.
@@ -56,15 +68,35 @@ def score_interval(scores: Sequence[Scores], *, trials: float, metric: str = "ac
     table = _table(scores)
     seeds, episodes = table.shape
     mean = float(table.mean())
-    over = f"{episodes} episodes" + (f"; {ONE_SEED}" if seeds == 1 else f" crossed with {seeds} seeds")
+    over = f"{episodes} episodes" + (f" {DISJOINT}" if disjoint else "")
+    over += f"; {ONE_SEED}" if seeds == 1 else f" crossed with {seeds} seeds"
     over += f"; {TWO_SEEDS}" if seeds == 2 and level == 0.95 else ""
     known = METRICS.get(metric)
     if np.ptp(table) < 1e-12:
         return _without_spread(mean, over, round(episodes * trials) if known and known.of_queries else 0, level)
+    if bootstrap and seeds == 1:
+        low, high = _bca(table[0], level)
+        return Interval(mean, low, high, f"{level:.0%} BCa bootstrap interval ({RESAMPLES:,} resamples) over {over}", level)
     half = half_width(error_parts(table), level)
     lowest, highest = (known.low, known.high) if known else (-math.inf, math.inf)
     method = f"{level:.0%} t-interval{'' if seeds == 1 else ' (two-way random effects)'} over {over}"
     return Interval(mean, max(mean - half, lowest), min(mean + half, highest), method, level)
+
+
+def _bca(scores: Scores, level: float) -> tuple[float, float]:
+    """The bias-corrected and accelerated bootstrap interval of a mean, the same each time."""
+    from scipy import stats
+
+    found = stats.bootstrap(
+        (scores,),
+        np.mean,
+        confidence_level=level,
+        n_resamples=RESAMPLES,
+        batch=500,
+        method="BCa",
+        rng=np.random.default_rng(0),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def trials_of(result: Mapping[str, Any]) -> float:
@@ -73,6 +105,11 @@ def trials_of(result: Mapping[str, Any]) -> float:
     if result.get("predictions") is not None:
         return float(result["predictions"] / test["episodes"])
     return float(test["ways"] * test["queries"])
+
+
+def is_disjoint(result: Mapping[str, Any]) -> bool:
+    """Whether no two test episodes of a result share an image."""
+    return bool(result["test"].get("sampling") == "disjoint")
 
 
 def _table(scores: Sequence[Scores]) -> Scores:

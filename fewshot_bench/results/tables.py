@@ -1,7 +1,7 @@
 """Results as tables: one for each protocol, data set, size of episodes and metric; a row an experiment, its seeds pooled."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import EpisodeSize, span
 from fewshot_bench.hashing import canonical_json
 from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
+from fewshot_bench.results.data_columns import with_data_intervals
+from fewshot_bench.results.data_interval import Over
 from fewshot_bench.results.families import Family, all_pairs
 from fewshot_bench.results.pairs import compare_pair
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
@@ -41,6 +43,7 @@ _REST = (
     Column("high", "high", "Upper end of the confidence interval.", "right", shown=False),
     Column("level", "level", "Confidence level of the interval.", "right", shown=False),
     Column("interval", "interval", "How the interval was computed.", shown=False),
+    Column("estimand", "estimand", "What the interval speaks of.", shown=False),
     Column("queries", "queries", "Query images a class in a test episode.", "right", shown=False),
     Column("digest", "digest", "Digest of the test episodes.", shown=False),
     Column("hparams", "hyper-parameters", "Hyper-parameters of the method.", shown=False),
@@ -67,14 +70,17 @@ def results_tables(records: Iterable[Record]) -> list[Table]:
     return [board.table for board in boards(records)[0]]
 
 
-def boards(records: Iterable[Record]) -> tuple[list[Board], list[Conflict]]:
+def boards(
+    records: Iterable[Record], over: Collection[Over] = (), *, bootstrap: bool = False
+) -> tuple[list[Board], list[Conflict]]:
     """The results of `records`, best first, in tables sorted by data set, size of episodes, protocol and metric; and the
     records that contradict each other, which stand in none.
 
-    The order of `records` and the folders they lie in change nothing. Raises `DataError` where scores are damaged.
+    `over`: of what else than more episodes a column shows the interval. `bootstrap`: intervals of one seed are BCa. The
+    order of `records` and the folders they lie in change nothing. Raises `DataError` where scores are damaged.
     """
     groups: dict[tuple[Any, ...], list[Pooled]] = defaultdict(list)
-    results, conflicts = pool(records)
+    results, conflicts = pool(records, bootstrap=bootstrap)
     for pooled in results:
         test = pooled.test
         size = (test["ways"], test["shots"], canonical_json(EpisodeSize.of(test).more))
@@ -82,8 +88,11 @@ def boards(records: Iterable[Record]) -> tuple[list[Board], list[Conflict]]:
         key = (_data(pooled), *size, test["protocol"], pooled.metric, pooled.direction, pooled.digest if ranks else "")
         groups[key].append(pooled)
     alike = Counter(key[:-1] for key in groups)  # other images under one name: ranks are of the same episodes
-    tables = [Board(_table(groups[key], named=alike[key[:-1]] > 1), groups[key]) for key in sorted(groups)]
-    return tables, conflicts
+    found = []
+    for key in sorted(groups):
+        table = _table(groups[key], named=alike[key[:-1]] > 1)
+        found.append(Board(with_data_intervals(table, groups[key], over) if over else table, groups[key]))
+    return found, conflicts
 
 
 def _data(pooled: Pooled) -> str:
@@ -215,6 +224,7 @@ def _row(pooled: Pooled, rank: int | None, best: str | None, differences: Mappin
         "high": Cell.of(interval.high),
         "level": Cell.of(interval.level),
         "interval": Cell.of(interval.method),
+        "estimand": Cell.of(pooled.estimand),
         "queries": Cell.of(test["queries"]),
         "digest": Cell.of(pooled.digest),
         "hparams": Cell.of(train["hparams"]),

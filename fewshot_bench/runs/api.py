@@ -39,6 +39,7 @@ def run(
     on_existing: OnExisting = "reuse",
     queries: SupportsIndex | None = None,
     episodes: SupportsIndex | None = None,
+    sampling: str | None = None,
     test_dataset: str | type | None = None,
     test_data_root: str | PathLike[str] | None = None,
     images: SupportsIndex | None = None,

@@ -4,6 +4,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from fewshot_bench.data.bank import ImageBank
 from fewshot_bench.data.class_names import have_names, may_hide_shared, seen_as
 from fewshot_bench.data.dataset import Dataset
@@ -13,6 +15,7 @@ from fewshot_bench.data.prepare import Note, OnDemand, Prepared, open_prepared, 
 from fewshot_bench.data.several import SeveralDatasets, SeveralPrepared, banks_of
 from fewshot_bench.episodes import enough_images
 from fewshot_bench.episodes.batches import check_batch
+from fewshot_bench.episodes.disjoint import check_most, most_disjoint
 from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.errors import DataError, TooFewClasses, UsageError, few
@@ -119,6 +122,9 @@ def _check_room(prepared: Prepared, train: TrainSpec, test: TestSpec, tested: Pr
     if lacks:
         lines = list(dict.fromkeys(line for lack in lacks for line in str(lack).splitlines()))
         raise type(lacks[0])("\n".join([" ".join(lines[:-2]), *lines[-2:]] if len(lines) > 3 else lines))
+    if test.sampling == "disjoint":
+        (bank,) = _banks(tested, "test")
+        check_most(test.episodes, most_disjoint(np.diff(bank.starts), sizes["test"]), sizes["test"])
     if train.updates and train.batch_size is not None:
         check_batch(prepared.bank(train.split), train.batch_size)
 

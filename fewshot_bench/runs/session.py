@@ -32,7 +32,7 @@ from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.metrics import Metric, main_metric
 from fewshot_bench.results.record_models import DataPart, ExtraPart, PlanPart, Result, SplitPart, StepPart, TestCost
 from fewshot_bench.results.score_files import Scores
-from fewshot_bench.results.statistics import Interval, score_interval, trials_of
+from fewshot_bench.results.statistics import Interval, is_disjoint, score_interval, trials_of
 from fewshot_bench.runs.checks.inductive import InductiveCheck, is_inductive
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan, choose_plan
@@ -186,8 +186,9 @@ class Session:
         """The result of all episodes' scores by metric, for the record."""
         sampler = self.test_source(spec).sampler
         made = _predictions(spec, sampler)
-        trials = trials_of({"test": spec.model_dump(), **made})
-        intervals = {name: score_interval([one], trials=trials, metric=name) for name, one in scores.items()}
+        said = {"test": spec.model_dump(), **made}
+        about: dict[str, Any] = {"trials": trials_of(said), "disjoint": is_disjoint(said)}
+        intervals = {name: score_interval([one], metric=name, **about) for name, one in scores.items()}
         interval = intervals.pop(self.metric.name)
         return Result.of(
             {

@@ -135,7 +135,9 @@ def resolve(request: Request) -> Resolved:
     keys = {"method": [f.name for f in fields(method_class.Hparams)], "data": list(choice.options), **_keys(other)}
     planned = sections["train"].get("updates")
     said = apply_settings(merge(), request.settings, keys)
-    sections = apply_settings(sections, request.settings, keys, _options(request, "protocol", "queries", "episodes"))
+    sections = apply_settings(
+        sections, request.settings, keys, _options(request, "protocol", "queries", "episodes", "sampling")
+    )
     sections["train"].setdefault("normalisation", method_class.default_mode)
 
     trained = Named(choice.name, choice.reference, choice.build(sections["data"], request.data_root))
@@ -223,7 +225,7 @@ def another_test(run: Resolved, request: TestRequest, made: TestSpec, made_on: s
     trained = Named(run.train.dataset, run.test_reference, run.dataset)
     other = _other(request, DataChoice.of(run.test_reference), request.test_dataset or made_on)
 
-    options = _options(request, "protocol", "ways", "shots", "queries", "episodes")
+    options = _options(request, "protocol", "ways", "shots", "queries", "episodes", "sampling")
     said = apply_settings(merge(), request.settings, _keys(other), options)
     check_test_alone(said)
     made_sections: Sections = {
