@@ -94,7 +94,7 @@ def _bca(scores: Scores, level: float) -> tuple[float, float]:
         n_resamples=RESAMPLES,
         batch=500,
         method="BCa",
-        rng=np.random.default_rng(0),
+        rng=0,
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 

@@ -160,7 +160,7 @@ def only_run_of(out: Path, *command: str) -> Path:
 REFUSED = {
     "a protocol of fixed sizes": (
         [*PIXELS[:3], "--protocol", "standard", *settings("test.max_ways=9", "test.unlabelled=2")],
-        "Protocol 'standard' has episodes of one size, without unlabelled images, not max_ways=9, unlabelled=2. "
+        "Protocol 'standard' has independent episodes of one size, without unlabelled images, not max_ways=9, unlabelled=2. "
         "For a test of your own add --protocol custom.",
     ),
     "no upper bound for each class": ([*PIXELS, *settings("test.imbalanced=true")], "set max_shots too"),
