@@ -95,6 +95,7 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
         "--threads",
         "--queries",
         "--episodes",
+        "--sampling",
         "--images",
         "--on-existing",
     ]
