@@ -16,7 +16,7 @@ from fewshot_bench.runs import training
 from fewshot_bench.storage import ABANDONED, atomic
 
 NAMES = ("~/runs", "exp:1", "file:runs", "s3:runs", "100%25 ?x=1#y", "-", "new\nline", "\udcff\udcfe", "→")
-RECORD = ("record.json", "episodes.parquet", "log.jsonl", "checkpoint.safetensors")
+RECORD = ("record.json", "episodes.parquet", "queries.safetensors", "log.jsonl", "checkpoint.safetensors")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,6 +35,7 @@ BackboneHere = Annotated[str | None, typer.Option(help="The backbone, where it i
 DatasetHere = Annotated[str | None, typer.Option(help="The data set, where it is not installed.", rich_help_panel=ADVANCED)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DataRoot = Annotated[Path | None, as_typer(request.DataRoot)]
+TestDataRoot = Annotated[Path | None, as_typer(request.TestDataRoot)]
 Device = Annotated[str, as_typer(request.Device)]
 
 

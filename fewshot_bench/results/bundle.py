@@ -14,10 +14,12 @@ from typing import IO
 
 from fewshot_bench.errors import DataError, FewshotError, UsageError, of_system
 from fewshot_bench.inputs.plain_files import open_regular
-from fewshot_bench.results.records import Record, load_record, measured
+from fewshot_bench.results.records import Record, check_whole, load_record
 from fewshot_bench.storage import atomic
 
-NAMES = re.compile(r"record\.json|episodes\.parquet|log\.jsonl|checkpoint\.safetensors|split(-[0-9a-f]{12})?\.csv")
+NAMES = re.compile(
+    r"record\.json|episodes\.parquet|queries\.safetensors|log\.jsonl|checkpoint\.safetensors|split(-[0-9a-f]{12})?\.csv"
+)
 FOLDER = re.compile(r"(?!\.)[\w.+@ -]{1,200}")
 LARGEST = {"record.json": 4 * 2**20, "checkpoint.safetensors": 64 * 2**30}
 LARGEST_OTHER = 2**30
@@ -29,9 +31,7 @@ def pack(folder: Path, file: Path) -> list[str]:
     """Write the run in `folder` into `file`, and return the names that it holds; raises `DataError` for a damaged record,
     `FewshotError` where the file cannot be written."""
     record = load_record(folder)
-    for result in record.results:
-        for metric in measured(result):
-            record.scores(result, metric)
+    check_whole(record)
     names = sorted(path.name for path in folder.iterdir() if NAMES.fullmatch(path.name))
     try:
         with atomic(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -64,9 +64,7 @@ def unpack(file: Path, out: Path) -> Record:
                     with archive.open(entry) as source:
                         _copy(source, folder / PurePosixPath(entry.filename).name, entry.file_size)
                 record = load_record(folder)
-                for result in record.results:
-                    for metric in measured(result):
-                        record.scores(result, metric)
+                check_whole(record)
                 folder.rename(out / name)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{file} is no bundle, or a damaged one: {error}.") from None

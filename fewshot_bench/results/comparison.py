@@ -9,14 +9,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fewshot_bench import arguments
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.errors import UsageError, system_errors, unknown
 from fewshot_bench.hashing import canonical_json
 from fewshot_bench.metrics import is_regression
+from fewshot_bench.request import TestRequest
 from fewshot_bench.results.data_interval import OVERS, SAID, Over, data_parts, shared_drawn
 from fewshot_bench.results.families import Family, Judged, all_pairs
 from fewshot_bench.results.pairs import DataParts, Pair, compare_pair, compare_unpaired
@@ -24,6 +26,9 @@ from fewshot_bench.results.pooling import Pooled, pool
 from fewshot_bench.results.records import Folder, Record, find_records
 from fewshot_bench.results.score_files import Scores
 from fewshot_bench.results.tables import data_text
+
+if TYPE_CHECKING:
+    from fewshot_bench.results.by_class import ByClass
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,51 @@ class Comparison:
         i, j = labels.index(one), labels.index(other)
         judged = self.family.judged[min(i, j), max(i, j)]
         return judged if i < j else replace(judged, pair=_swapped(judged.pair))
+
+    def by_class(
+        self,
+        one: str | None = None,
+        other: str | None = None,
+        *,
+        data_root: str | os.PathLike[str] | None = None,
+        test_data_root: str | os.PathLike[str] | None = None,
+        dataset: str | None = None,
+    ) -> "ByClass":
+        """Where the difference of two results comes from: their accuracies on each class of the test split.
+
+        Args:
+            one: the label of a member; None: the best.
+            other: the label of another; None: the second of two.
+            data_root: folder of the data, as for a run; the data set must be prepared.
+            test_data_root: folder of the test's data, if elsewhere.
+            dataset: `file.py:Class` of the data set, where it is not installed.
+
+        Raises:
+            UsageError: it was no comparison in pairs of two results of classification.
+            DataError: a result that does not say which queries were answered right, or data that are not here.
+
+        """
+        from fewshot_bench.results.by_class import compare_classes  # needs torch
+
+        labels = [member.label for member in self.members]
+        if is_regression(self.metric):
+            raise UsageError("--by class is of classification: a function has no classes.")
+        if not self.paired:
+            raise UsageError("--by class compares answers to the same queries: leave --unpaired out.")
+        if len(labels) > 2 and (one is None or other is None):
+            raise UsageError(
+                f"--by class tells two results apart, and {len(labels)} were found: {', '.join(labels)}.\n"
+                "Name the two runs, or their folders."
+            )
+        chosen = (one or labels[0], other or labels[1])
+        self.pair(*chosen)  # both are there
+        first, second = (self.members[labels.index(label)].pooled for label in chosen)
+        root, test_root = (
+            None if place is None else arguments.path(name, place)
+            for name, place in (("data_root", data_root), ("test_data_root", test_data_root))
+        )
+        given = TestRequest(dataset=dataset, test_dataset=dataset, data_root=root, test_data_root=test_root)
+        return compare_classes(first, second, chosen, self.episodes, self.level, given)
 
 
 def compare_records(
@@ -282,7 +332,8 @@ def compare(
 
     Returns:
         One comparison for each protocol, data set, size of episodes and metric, its members best first. `pair(a, b)` of one
-        is the difference of two labels in the metric's unit (accuracies in [0, 1]).
+        is the difference of two labels in the metric's unit (accuracies in [0, 1]); `by_class()` says which classes it comes
+        from.
 
     Raises:
         UsageError: no two results have test episodes in common; the message says in what they differ.

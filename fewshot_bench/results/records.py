@@ -1,4 +1,4 @@
-"""Records: what a run leaves behind. `record.json`, `episodes.parquet`, `log.jsonl`, `checkpoint.safetensors`.
+"""Records: what a run leaves behind. `record.json`, `episodes.parquet`, `queries.safetensors`, `log.jsonl`, and weights.
 
 A record is written atomically (a temporary file, fsync, rename) and holds no pickle. `schema` counts its format; a reader
 brings older ones up to date with `MIGRATIONS`.
@@ -18,7 +18,9 @@ from fewshot_bench import arguments
 from fewshot_bench.errors import DataError, FewshotError, UsageError, system_errors
 from fewshot_bench.inputs.plain_files import kind_at
 from fewshot_bench.inputs.strict_json import read_json
-from fewshot_bench.metrics import METRICS, Metric
+from fewshot_bench.metrics import METRICS, Metric, is_regression
+from fewshot_bench.results import answer_files
+from fewshot_bench.results.answers import Answers, unlike
 from fewshot_bench.results.record_checks import checked
 from fewshot_bench.results.record_models import SCHEMA, scores_in
 from fewshot_bench.results.score_files import Scores, group, groups, read_scores, write_scores
@@ -113,17 +115,37 @@ class Record:
         """Score of each test episode [episodes] of a result, or of the result of that id: accuracy in [0, 1], or mean
         squared error; or by one of its extra metrics. Raises `UsageError` for an id or a metric that is not there,
         `DataError` where scores are missing or damaged, or not what the result says."""
-        wanted = result.get("id") if isinstance(result, Mapping) else result
-        found = self.find(wanted) if isinstance(wanted, str) else None
-        if found is None:
-            there = ", ".join(one["id"] for one in self.results)
-            raise UsageError(f"No result {arguments.shown(wanted)} in {_named(self.folder)}. There are: {there}.")
+        found = self._of(result)
         if (wanted := metric or found["metric"]) not in (has := measured(found)):
             raise UsageError(f"Result {found['id']} has no {arguments.shown(wanted)}. It has: {', '.join(has)}.")
         scores = self._scores.get(name := group(found["id"], wanted), np.empty(0))
         if wrong := _unlike(scores, found, METRICS[wanted]):
             raise DataError(f"{_named(self.folder)}: the scores of result {name} are damaged: {wrong}.")
         return scores
+
+    def answers(self, result: str | Mapping[str, Any]) -> Answers | None:
+        """Which queries of a result, or of the result of that id, were answered right, in the order of its episodes; None
+        for a result of regression, and for one of a version that kept no answers.
+
+        Raises `UsageError` for an id that is not there, `DataError` where answers are damaged, or are not those of the
+        scores.
+        """
+        found = self._of(result)
+        if is_regression(found["metric"]):
+            return None
+        answers = answer_files.read_answers(self.folder, found, self.results)
+        if answers is not None and (wrong := unlike(answers, found, self.scores(found))):
+            raise answer_files.damaged(self.folder / answer_files.NAME, f"result {found['id']}: {wrong}")
+        return answers
+
+    def _of(self, result: str | Mapping[str, Any]) -> dict[str, Any]:
+        """The result in this record; raises `UsageError` for one that is not there."""
+        wanted = result.get("id") if isinstance(result, Mapping) else result
+        found = self.find(wanted) if isinstance(wanted, str) else None
+        if found is None:
+            there = ", ".join(one["id"] for one in self.results)
+            raise UsageError(f"No result {arguments.shown(wanted)} in {_named(self.folder)}. There are: {there}.")
+        return found
 
     @cached_property
     def _scores(self) -> dict[str, Scores]:
@@ -230,9 +252,24 @@ def _named(path: Path) -> str:
     return printable(str(path), 1000)
 
 
-def add_result(record: Record, result: dict[str, Any], scores: Mapping[str, Scores], *, replace: bool = False) -> Record:
-    """Add a result, and its scores by metric, to a record on disk, beside those that others added since it was read; twice
-    is once, or with `replace` the new one in place of the old one.
+def check_whole(record: Record) -> None:
+    """Raises `DataError` where the scores or the answers of a record are damaged."""
+    for result in record.results:
+        for metric in measured(result):
+            record.scores(result, metric)
+        record.answers(result)
+
+
+def add_result(
+    record: Record,
+    result: dict[str, Any],
+    scores: Mapping[str, Scores],
+    answers: Answers | None = None,
+    *,
+    replace: bool = False,
+) -> Record:
+    """Add a result, its scores by metric and its answers, to a record on disk, beside those that others added since it was
+    read; twice is once, or with `replace` the new one in place of the old one.
 
     Raises `FewshotError` where the run was made again since: the result is of weights that are gone.
     """
@@ -244,7 +281,9 @@ def add_result(record: Record, result: dict[str, Any], scores: Mapping[str, Scor
             others = [result if one["id"] == result["id"] else one for one in present.results]
             results = others if present.find(result["id"]) else [*others, result]
             new = "record.json", present.content | {"results": results}
-            write_scores(record.folder, read_scores(record.folder) | groups(result["id"], scores), with_json=new)
+            files = answer_files.contents(record.folder, {result["id"]: answers})
+            all_scores = read_scores(record.folder) | groups(result["id"], scores)
+            write_scores(record.folder, all_scores, with_json=new, with_files=files)
     remove_parts(record.folder, result["id"])
     return load_record(record.folder)
 
@@ -256,7 +295,7 @@ def part_files(folder: Path, result_id: str) -> list[Path]:
 
 def remove_parts(folder: Path, result_id: str) -> None:
     """Delete the parts of a result, which the record holds whole."""
-    for path in part_files(folder, result_id):
+    for path in [*part_files(folder, result_id), *folder.glob(f"shard-{result_id}-*-of-*.safetensors")]:
         with suppress(OSError):  # deleted by another, or another's: one that stays is never read again
             path.unlink()
 

@@ -7,6 +7,7 @@ of a few kilobytes can hold millions of rows: what it says of itself is checked 
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,11 +79,17 @@ def _by_result(path: Path, column: "pa.ChunkedArray") -> dict[str, Any]:
     return {name: places == place if len(names) > 1 else slice(None) for place, name in enumerate(names)}
 
 
-def write_scores(folder: Path, scores: Mapping[str, Scores], *, with_json: tuple[str, dict[str, Any]] | None = None) -> None:
+def write_scores(
+    folder: Path,
+    scores: Mapping[str, Scores],
+    *,
+    with_json: tuple[str, dict[str, Any]] | None = None,
+    with_files: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
     """Write `episodes.parquet`: a row an episode (result, episode, score), of scores by `group`.
 
-    `with_json`, the name and the content of a JSON file, is written too, and neither file is replaced before both are on
-    disk: a disk that is full leaves both as they were.
+    `with_json`, the name and the content of a JSON file, and `with_files`, contents by name, are written too, and no file is
+    replaced before all are on disk: a disk that is full leaves them as they were. The JSON is replaced last.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -100,6 +107,12 @@ def write_scores(folder: Path, scores: Mapping[str, Scores], *, with_json: tuple
         temporary = replaced_at_the_end.enter_context(atomic(folder / NAME))
         with temporary.open("wb") as file:  # pyarrow would read `~` and `exp:1/` in a path
             pq.write_table(table, file, compression="zstd")
+        for other, data in with_files.items():
+            written = replaced_at_the_end.enter_context(atomic(folder / other))
+            try:
+                written.write_bytes(data)
+            except OSError as error:
+                raise not_written(folder / other, error) from error
         if beside is not None:
             try:
                 beside.write_text(json_text(content), encoding="utf-8")

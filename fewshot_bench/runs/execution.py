@@ -113,14 +113,14 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     if stored is not None:
         _tell_threads(stored, request.threads, listener)
     at, log = _train(session, folder, listener)
-    tested, scores = session.test(resolved.test, listener)
+    tested, scored = session.test(resolved.test, listener)
     result = tested.model_copy(update={"request": _stored(request)})
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
     write_splits(folder, resolved)
     content = with_other_results(folder, record_content(session, request, at, result, started), listener)
-    replace_record(folder, content, groups(result.id, scores))
+    replace_record(folder, content, groups(result.id, scored.scores), {result.id: scored.answers})
     state.unlink(missing_ok=True)
     return load_record(folder)
 

@@ -13,8 +13,11 @@ from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest, words
+from fewshot_bench.results import answer_files
+from fewshot_bench.results.answer_files import MOST_ANSWERS
+from fewshot_bench.results.answers import answers_in
 from fewshot_bench.results.record_models import MOST_SCORES, Result, scores_in
-from fewshot_bench.results.records import Record, add_result, load_record, measured
+from fewshot_bench.results.records import Record, add_result, check_whole, load_record
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import differences, listed, load_tensors, weights_sha256
@@ -40,6 +43,12 @@ OnExisting = Literal["reuse", "error", "overwrite"]
 
 def check_recordable(present: Sequence[Mapping[str, Any]], spec: TestSpec) -> None:
     """Refuse a test whose scores, beside those of the results that are present, would not be read back."""
+    most = spec.episodes * (spec.max_ways or spec.ways) * spec.queries
+    if sum(map(answers_in, present)) + most > MOST_ANSWERS:
+        raise UsageError(
+            f"A record holds at most {MOST_ANSWERS:,} answers in all, here up to {most:,} more: "
+            f"lower --episodes {spec.episodes:,}."
+        )
     if sum(scores_in(result["test"]) for result in present) + scores_in(spec) > MOST_SCORES:
         raise UsageError(
             f"A record holds at most {MOST_SCORES:,} test episodes in all, each counted once a metric: "
@@ -78,9 +87,7 @@ def check_on_existing(given: str) -> None:
 def resolve_test(folder: Path, request: TestRequest, on_existing: str = "reuse") -> tuple[Record, Resolved, TestSpec]:
     """A finished run's record, the run as it is on this machine with the test that is asked of it, and that test's spec."""
     record = load_record(folder)
-    for result in record.results:  # what this one is added to, found out before any work
-        for metric in measured(result):
-            record.scores(result["id"], metric)
+    check_whole(record)  # what this one is added to, found out before any work
     if "plan" not in record.content:
         raise DataError(f"{folder} cannot be tested again: its record.json holds no plan.")
     more = {} if on_existing == "reuse" else {"on_existing": on_existing}
@@ -193,9 +200,10 @@ def test_again(
 ) -> Record:
     session = reopen(record, resolved, spec, listener, threads)
     check_writable_test(record.folder, spec)
-    result, scores = session.test(spec, listener)
+    result, scored = session.test(spec, listener)
     write_splits(record.folder, resolved)
-    return add_result(record, with_command(record.content, result, stored), scores, replace=True)
+    made = with_command(record.content, result, stored)
+    return add_result(record, made, scored.scores, scored.answers, replace=True)
 
 
 def with_command(content: Mapping[str, Any], result: Result, stored: StoredRequest) -> dict[str, Any]:
@@ -206,4 +214,10 @@ def with_command(content: Mapping[str, Any], result: Result, stored: StoredReque
 
 def check_writable_test(folder: Path, spec: TestSpec) -> None:
     """Find out before a test whether its result can be written; raises `FewshotError`."""
-    check_writable(folder, {"record.json": 1, "episodes.parquet": BYTES_A_SCORE * scores_in(spec)})
+    check_writable(folder, {"record.json": 1, **test_sizes(spec)})
+
+
+def test_sizes(spec: TestSpec) -> dict[str, int]:
+    """The files of scores and of answers, and about how many bytes a test adds to each."""
+    bits = spec.episodes * spec.ways * spec.queries // 8
+    return {"episodes.parquet": BYTES_A_SCORE * scores_in(spec), answer_files.NAME: bits}

@@ -1,9 +1,10 @@
-"""The score of each episode from a method's outputs, and what is no answer at all.
+"""The score of each episode from a method's outputs, which queries were answered right, and what is no answer at all.
 
 Legend: T tasks, Q query images or points in all, N ways, D size of a regression target.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from fewshot_bench.episodes.sources import Source
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.metrics import METRICS, Kind, main_metric
+from fewshot_bench.results.answers import Answers, joined
 from fewshot_bench.results.score_files import Scores
 
 
@@ -29,6 +31,17 @@ def episode_scores_of(outputs: Tensor, tasks: Tasks) -> Scores:
     return np.where(answered(outputs, tasks.kind).cpu().numpy() & np.isfinite(scores), scores, np.nan)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a test, or a part of one, came to."""
+
+    scores: dict[str, Scores]
+    """By metric, the main one first."""
+    answers: Answers | None
+    """None for regression."""
+    test_s: float
+
+
 class ExtraScores:
     """Collects the scores of extra metrics over the blocks of a test (`testing.Watch`)."""
 
@@ -43,6 +56,23 @@ class ExtraScores:
     def found(self) -> dict[str, Scores]:
         """The score of each episode [episodes], by metric."""
         return {name: np.concatenate(blocks) for name, blocks in self.blocks.items()}
+
+
+class KeptAnswers:
+    """Collects which queries were answered right over the blocks of a test of classification (`testing.Watch`)."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Answers] = []
+
+    def __call__(self, source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
+        """Keep the answers of a block, by the rule of the metric `accuracy`."""
+        if tasks.kind == "classification":
+            right = (outputs.argmax(-1) == tasks.targets).cpu().numpy()  # [T, Q]
+            self.blocks.append(Answers(np.full(len(right), right.shape[1]), right.reshape(-1)))
+
+    def found(self) -> Answers | None:
+        """All of them; None where there were none."""
+        return joined(self.blocks)
 
 
 def check_finite(scores: Scores, what: str) -> None:

@@ -37,7 +37,7 @@ from fewshot_bench.runs.checks.inductive import InductiveCheck, is_inductive
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan, choose_plan
 from fewshot_bench.runs.requests.resolve import Resolved
-from fewshot_bench.runs.scores import ExtraScores, check_finite
+from fewshot_bench.runs.scores import ExtraScores, KeptAnswers, Scored, check_finite
 from fewshot_bench.runs.testing import Ask, batch_size, episode_scores, prediction, scores_by_step, steps, watched_by
 from fewshot_bench.runs.training import Trainer
 from fewshot_bench.specs import TestSpec
@@ -150,24 +150,24 @@ class Session:
         sources = [self.source(spec.split, one, spec.seed, augment) for one in each]
         return VaryingShots(sources, spec.meta_batch_size, spec.seed)
 
-    def test(self, spec: TestSpec, listener: Listener) -> tuple[Result, dict[str, Scores]]:
-        """Test under `spec`: the result for the record, and the score of each episode by metric."""
-        scores, test_s = self.score(spec, range(spec.episodes), listener)
-        return self.result(spec, scores, test_s), scores
+    def test(self, spec: TestSpec, listener: Listener) -> tuple[Result, Scored]:
+        """Test under `spec`: the result for the record, and what it was made of."""
+        scored = self.score(spec, range(spec.episodes), listener)
+        return self.result(spec, scored.scores, scored.test_s), scored
 
-    def score(self, spec: TestSpec, part: range, listener: Listener) -> tuple[dict[str, Scores], float]:
+    def score(self, spec: TestSpec, part: range, listener: Listener) -> Scored:
         """Score of each episode of `part`, which begins and ends between batches (`batch_size`), by the main metric and each
-        that the test asks for besides, and the time taken [s]."""
+        that the test asks for besides, the answers to their queries, and the time taken [s]."""
         source, conditions = self.test_source(spec), self._conditions(spec)
-        extra = ExtraScores(spec.extra_metrics)
-        watch = watched_by(extra, self._inductive(spec, source, part))
+        extra, answers = ExtraScores(spec.extra_metrics), KeptAnswers()
+        watch = watched_by(extra, answers, self._inductive(spec, source, part))
         listener.testing(len(part))
         started, scores = time.perf_counter(), np.empty(0)
         for block in episode_scores(self.method, source, conditions, spec.episodes, self.plan.test_chunk, part, watch):
             scores = np.concatenate([scores, block])
             listener.tested(scores)
         check_finite(scores, "test episodes")
-        return {self.metric.name: scores, **extra.found()}, time.perf_counter() - started
+        return Scored({self.metric.name: scores, **extra.found()}, answers.found(), time.perf_counter() - started)
 
     @property
     def metric(self) -> Metric:

@@ -2,11 +2,13 @@
 
 A part holds whole batches of the test's episodes, each batch computed as in the whole. It lies in the run's folder as
 `shard-<result id>-<i>-of-<k>.parquet`: the score of each of its episodes, and in the metadata what they were computed
-from. A part of anything else is never merged. Whoever finds all k parts merges them; two who do so at once write the same.
+from. The answers to their queries lie beside it as `.safetensors`, whose hash the metadata hold. A part of anything else is
+never merged. Whoever finds all k parts merges them; two who do so at once write the same.
 
 Bits may still differ between processors of different kinds, as they do for whole tests.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -19,23 +21,29 @@ import torch
 
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError, UsageError
-from fewshot_bench.inputs.strict_json import parse_json
+from fewshot_bench.inputs.strict_json import parse_json, read_bounded
 from fewshot_bench.metrics import METRICS
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest
+from fewshot_bench.results import answer_files
+from fewshot_bench.results.answers import Answers, joined
 from fewshot_bench.results.records import Record, add_result, load_record, part_files, remove_parts
-from fewshot_bench.results.score_files import Scores, read_columns
+from fewshot_bench.results.score_files import read_columns
 from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.checks.inductive import is_inductive
 from fewshot_bench.runs.inputs import write_splits
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.retest import check_writable_test, reopen, resolve_test, with_command
+from fewshot_bench.runs.scores import Scored
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.specs import TestSpec
 from fewshot_bench.storage import atomic
 from fewshot_bench.text.printable import printable
 from fewshot_bench.threads import one_thread_at_a_time
+
+ANSWERS = ".safetensors"
+"""The end of the name of a part's answers."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +90,6 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one shard leaves."""
-
-    scores: dict[str, Scores]
-    """By metric, the main one first."""
-    test_s: float
-
-
-@dataclass(frozen=True)
 class Parts:
     """The parts of one test on disk: `count` of them, each computed from `origin`."""
 
@@ -118,26 +117,31 @@ class Parts:
         part = shard.part(self.episodes, self.batch)
         return self.origin | {"shard": str(shard), "episodes": [part.start, part.stop]}
 
-    def write(self, index: int, part: Part) -> None:
-        """Put part `index` in its place, in one atomic step."""
+    def write(self, index: int, part: Scored) -> None:
+        """Put part `index` in its place, in one atomic step: answers without their scores are never read."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         about = self.about(index) | {"test_s": part.test_s}
+        if part.answers is not None:
+            content = answer_files.packed({self.result_id: part.answers})
+            about["answers"] = hashlib.sha256(content).hexdigest()
+            with atomic(self.path(index).with_suffix(ANSWERS)) as temporary:
+                temporary.write_bytes(content)
         episodes = np.arange(*about["episodes"], dtype=np.int32)
         scores = {column: part.scores[metric] for metric, column in self.columns.items()}
         table = pa.table({"episode": episodes, **scores}, metadata={"about": json.dumps(about)})
         with atomic(self.path(index)) as temporary, temporary.open("wb") as file:
             pq.write_table(table, file, compression="zstd")
 
-    def read(self, index: int) -> Part | None:
+    def read(self, index: int) -> Scored | None:
         """Part `index`, or None where it is not there; raises `DataError` for one that is damaged or not of this test."""
         path, wanted = self.path(index), self.about(index)
         try:
             table = read_columns(path, ["episode", *self.columns.values()], self.episodes)
             about = dict(parse_json((table.schema.metadata or {})[b"about"], path.name))
             scores = {metric: np.asarray(table[column], np.float64) for metric, column in self.columns.items()}
-            part = Part(scores, float(about["test_s"]))
+            test_s = float(about["test_s"])
         except FileNotFoundError:
             return None
         except (DataError, KeyError, TypeError, ValueError) as error:
@@ -149,7 +153,19 @@ class Parts:
                 )
         if table.num_rows != wanted["episodes"][1] - wanted["episodes"][0]:
             raise DataError(f"{path.name} has {table.num_rows} scores for episodes {wanted['episodes']}")
-        return part
+        return Scored(scores, self._answers(path.with_suffix(ANSWERS), about, table.num_rows), test_s)
+
+    def _answers(self, path: Path, about: dict[str, Any], episodes: int) -> Answers | None:
+        """The answers that belong to a part; None for regression. Raises `DataError` where they are another's."""
+        if METRICS[self.metrics[0]].kind == "regression":
+            return None
+        try:
+            content = read_bounded(path, answer_files.LARGEST)
+        except FileNotFoundError:
+            raise DataError(f"{path.name} is missing") from None
+        if hashlib.sha256(content).hexdigest() != about.get("answers"):
+            raise DataError(f"{path.name} is of other scores")
+        return answer_files.unpacked(content, path, self.result_id, episodes)
 
 
 @one_thread_at_a_time()
@@ -171,7 +187,7 @@ def test_shard(folder: Path, request: TestRequest, listener: Listener) -> Standi
     if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:
         listener.note(f"Already there: part {shard}.")
     else:
-        parts.write(shard.index, Part(*session.score(spec, episodes, listener)))
+        parts.write(shard.index, session.score(spec, episodes, listener))
     return _merge(session, spec, parts, record, StoredRequest.of(request), listener)
 
 
@@ -187,12 +203,13 @@ def _merge(
         _note_others(parts, listener)
         return Standing(record, parts.result_id, [] if merged else [i for i, part in found.items() if part is None])
     scores = {metric: np.concatenate([part.scores[metric] for part in there]) for metric in parts.metrics}
-    result = session.result(spec, scores, sum(part.test_s for part in there))
+    answers = joined([part.answers for part in there if part.answers is not None])
+    result = with_command(record.content, session.result(spec, scores, sum(part.test_s for part in there)), stored)
     write_splits(parts.folder, session.resolved)
-    return Standing(add_result(record, with_command(record.content, result, stored), scores), parts.result_id, [])
+    return Standing(add_result(record, result, scores, answers), parts.result_id, [])
 
 
-def _read(parts: Parts, index: int, note: Callable[[str], None]) -> Part | None:
+def _read(parts: Parts, index: int, note: Callable[[str], None]) -> Scored | None:
     try:
         return parts.read(index)
     except DataError as error:

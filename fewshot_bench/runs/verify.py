@@ -23,6 +23,7 @@ from fewshot_bench.episodes.protocols import PROTOCOLS, conditions
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.metrics import METRICS
 from fewshot_bench.request import TestRequest
+from fewshot_bench.results.answers import Answers
 from fewshot_bench.results.records import Record, load_record, measured
 from fewshot_bench.results.score_files import Scores
 from fewshot_bench.runs.inputs import Data, open_data
@@ -66,6 +67,10 @@ class Verification:
             self.add(name, "recomputed", said)
         else:
             self.add(name, "differs", f"the record says {stated}, here it is {found}")
+
+    def differ(self, *names: str) -> bool:
+        """Whether one of these fields does not hold."""
+        return any(check.field in names and check.standing == "differs" for check in self.checks)
 
     @property
     def first_difference(self) -> Check | None:
@@ -113,6 +118,7 @@ def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
             found.add(label, "differs", str(error))
         else:
             found.add(label, "consistent", "mean and interval follow from the scores")
+    _check_answers(found, result)
     if test["protocol"] not in PROTOCOLS:
         found.add(f"{name} protocol", "unvouched", f"{test['protocol']!r} is none of this version's protocols")
         return
@@ -125,6 +131,16 @@ def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
         found.add(f"{name} protocol", "consistent", f"queries, episodes and seed are those of {test['protocol']}")
 
 
+def _check_answers(found: Verification, result: Mapping[str, Any]) -> None:
+    try:
+        answers = found.record.answers(result)
+    except DataError as error:
+        found.add(f"{result['id']} bits", "differs", str(error).partition("\n")[0])
+    else:
+        if answers is not None:
+            found.add(f"{result['id']} bits", "consistent", "the share of right answers in each episode is its score")
+
+
 def _recompute(found: Verification, request: TestRequest, listener: Listener) -> str | None:
     """Compute again what can be; the reason where nothing can."""
     record, content = found.record, found.record.content
@@ -135,7 +151,7 @@ def _recompute(found: Verification, request: TestRequest, listener: Listener) ->
         resolved, names = resolve_trained(record, request, command, content["plan"]["device"])
         prepared, _ = open_data(resolved, listener)
         pixels = _check_data(found, resolved, prepared)
-        if found.first_difference and not pixels:
+        if found.differ("data", "splits"):
             return "the data here are not the record's"
         session = Session.open(resolved, prepared, Plan(**content["plan"]), listener)
     except FewshotError as error:  # also that of a method that can no longer be built
@@ -169,7 +185,7 @@ def _check_data(found: Verification, resolved: Resolved, prepared: Data) -> bool
     present = {split: one["structure_id"] for split, one in prepared.describe(*splits).items()}
     found.same("data", resolved.dataset.identity(), data["identity"], "the data set's identity")
     found.same("splits", present, splits, "classes and images of each split")
-    if found.first_difference:
+    if found.differ("data", "splits"):
         return False
     pixels = bool(data.get("fingerprint", prepared.fingerprint) == prepared.fingerprint)
     said = "the same" if pixels else "not the same here: another decoder, or other images under the same names"
@@ -218,7 +234,9 @@ def _score_again(
     elif code != (session.resolved.source_sha256, ENGINE):
         found.add(f"{name} scores", "unvouched", "the code here is another than the one that scored them")
     else:
-        _compare_scores(found, result, own.score(spec, range(spec.episodes), listener)[0])
+        scored = own.score(spec, range(spec.episodes), listener)
+        _compare_scores(found, result, scored.scores)
+        _compare_answers(found, result, scored.answers)
 
 
 def _compare_scores(found: Verification, result: Mapping[str, Any], scores: Mapping[str, Scores]) -> None:
@@ -242,6 +260,27 @@ def _compare_scores(found: Verification, result: Mapping[str, Any], scores: Mapp
             found.add(label, "differs", first)
         else:
             found.add(label, "recomputed", f"{first}; within the bound for {unlike_here(found.record)}")
+
+
+def _compare_answers(found: Verification, result: Mapping[str, Any], here: Answers | None) -> None:
+    """Each query, where the record says which were answered right."""
+    try:
+        stated = found.record.answers(result)
+    except DataError:  # which was said before
+        return
+    if stated is None or here is None:
+        return
+    label, moved = f"{result['id']} queries", np.flatnonzero(here.right != stated.right)
+    if not len(moved):
+        found.add(label, "recomputed", f"all {len(here.right):,} are right or wrong as the record says")
+        return
+    at = int(moved[0])
+    episode = int(here.episodes[at])
+    first = f"{len(moved):,} of {len(here.right):,} differ, the first query {at - here.starts[episode]} of episode {episode}"
+    if unlike_here(found.record) is None or len(moved) > SHARE * len(here.right):
+        found.add(label, "differs", first)
+    else:
+        found.add(label, "recomputed", f"{first}; within the bound for {unlike_here(found.record)}")
 
 
 def unlike_here(record: Record) -> str | None:

@@ -1,5 +1,6 @@
 """The record of a run, as it is made and written."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import DataError
 from fewshot_bench.request import Request
+from fewshot_bench.results import answer_files
+from fewshot_bench.results.answers import Answers
 from fewshot_bench.results.record_models import (
     MOST_SCORES,
     SCHEMA,
@@ -26,7 +29,7 @@ from fewshot_bench.results.score_files import Scores, read_scores, write_scores
 from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.provenance import environment, now, peak_mib
-from fewshot_bench.runs.retest import BYTES_A_SCORE
+from fewshot_bench.runs.retest import test_sizes
 from fewshot_bench.runs.session import Session, described, result_id
 from fewshot_bench.runs.training import STATE, Progressed
 from fewshot_bench.source.source_hash import VERSION
@@ -37,7 +40,7 @@ def written_sizes(session: Session) -> dict[str, int]:
     resolved = session.resolved
     weights = sum(tensor.untyped_storage().nbytes() for tensor in session.method.state_dict().values())
     state = {STATE: 4 * weights, "log.jsonl": 1} if session.method.trained else {}  # best weights too, and two moments
-    written = {"checkpoint.safetensors": weights, "episodes.parquet": BYTES_A_SCORE * scores_in(resolved.test)}
+    written = {"checkpoint.safetensors": weights, **test_sizes(resolved.test)}
     return state | written | {"record.json": 1, f"split-{result_id(resolved)}.csv": 1}
 
 
@@ -120,17 +123,28 @@ def with_other_results(folder: Path, content: dict[str, Any], listener: Listener
     return content
 
 
-def replace_record(folder: Path, content: dict[str, Any], scores: dict[str, Scores]) -> None:
-    """Write a record and its scores by `group`; one that was there stays readable, its scores beside the new ones, until it
-    is replaced."""
+def replace_record(
+    folder: Path, content: dict[str, Any], scores: dict[str, Scores], answers: Mapping[str, Answers | None]
+) -> None:
+    """Write a record, its scores by `group` and its answers by result; one that was there stays readable, its scores and
+    answers beside the new ones, until it is replaced."""
     kept: dict[str, Scores] = {}
     with locked(folder):
         if (folder / "record.json").is_file():
             with suppress(DataError):  # damaged: what it was overwritten for
                 kept = read_scores(folder)
-        write_scores(folder, kept | scores, with_json=("record.json", content))
+        files = _files(folder, answers)
+        write_scores(folder, kept | scores, with_json=("record.json", content), with_files=files)
     if kept.keys() - scores.keys():
         with locked(folder):  # the new record: another process may have added to it
             held = load_record(folder)
-            there = read_scores(folder).items()
-            write_scores(folder, {name: one for name, one in there if held.find(name.partition("/")[0])})
+            there = {name: one for name, one in read_scores(folder).items() if held.find(name.partition("/")[0])}
+            files = answer_files.contents(folder, {}, lambda result_id: held.find(result_id) is not None)
+            write_scores(folder, there, with_files=files)
+
+
+def _files(folder: Path, answers: Mapping[str, Answers | None]) -> dict[str, bytes]:
+    """The files of answers, beside those that are there; without these where they are damaged."""
+    with suppress(DataError):
+        return answer_files.contents(folder, answers)
+    return answer_files.contents(folder, answers, afresh=True)

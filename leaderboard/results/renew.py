@@ -32,6 +32,7 @@ from commits import HERE, Code, Commits, Refused, code_of, git
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.identity import identify_result, run_id
+from fewshot_bench.results.answer_files import renamed
 from fewshot_bench.results.record_models import scores_in
 from fewshot_bench.results.records import Record, find_records
 from fewshot_bench.results.score_files import read_scores, write_scores
@@ -116,7 +117,8 @@ def write(record: Record, content: dict[str, Any]) -> Path:
                 raise Refused(f"its weights are those of {about['run_id']}")
             save_tensors(checkpoint, tensors, about | {"run_id": content["run_id"]})
             content = content | {"weights_sha256": weights_sha256(tensors)}
-        write_scores(made, {f"{ids[old]}{slash}{metric}": scores[name] for name, old, slash, metric in groups if old in ids})
+        there = {f"{ids[old]}{slash}{metric}": scores[name] for name, old, slash, metric in groups if old in ids}
+        write_scores(made, there, with_files=renamed(made, ids))
         write_json(made / "record.json", content)
         shutil.rmtree(record.folder)
         made.rename(folder)

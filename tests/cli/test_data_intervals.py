@@ -70,6 +70,7 @@ def _pairs(*command: object) -> list[dict[str, Any]]:
         (("table", "--interval", "z"), "Unknown --interval 'z'."),
         (("compare", "--over", "colour"), "Unknown --over 'colour'."),
         (("compare", "--over", "classes", "--unpaired"), "leave out --unpaired"),
+        (("compare", "--over", "classes", "--by", "class"), "leave --over classes out"),
     ],
 )
 def test_what_is_not_a_question_is_refused(cifar: list[Path], command: tuple[str, ...], text: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from command_line import NAMED, PIXELS, TINY, call, finished, only_run
 from forgery import Content, forge
 
+from fewshot_bench.results import answer_files
 from fewshot_bench.results.records import load_record
 from fewshot_bench.runs.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.storage import write_json
@@ -44,7 +46,7 @@ def standings(folder: Path, *more: str) -> dict[str, str]:
 def test_an_honest_record_is_recomputed(honest: Path) -> None:
     """Scores, digest, data and parameters; of the training and its cost nobody can vouch."""
     found = standings(honest)
-    computed = {"verdict", "data", "splits", "pixels", "parameters", "weights", "digest", "scores"}
+    computed = {"verdict", "data", "splits", "pixels", "parameters", "weights", "digest", "scores", "queries"}
     assert {name for name, standing in found.items() if standing == "recomputed"} == computed
     assert {name for name, standing in found.items() if standing == "unvouched"} == {"training", "cost"}
     text = finished("verify", honest, *NAMED).out
@@ -90,6 +92,16 @@ def one_score(folder: Path) -> None:
 
 def all_scores(folder: Path) -> None:
     forge(folder, np.full(8, 0.92) + np.tile([0.04, -0.04], 4))
+
+
+def other_queries(folder: Path) -> None:
+    """As many right in each episode, but others."""
+    record = load_record(folder)
+    answers = record.answers(record.results[0])
+    assert answers is not None
+    turned = answers.right.reshape(8, -1)[:, ::-1].reshape(-1)
+    content = answer_files.packed({record.results[0]["id"]: replace(answers, right=turned)})
+    (folder / answer_files.NAME).write_bytes(content)
 
 
 def a_mean(folder: Path) -> None:
@@ -172,6 +184,7 @@ def a_ranking_protocol(folder: Path) -> None:
 FORGERIES = {
     one_score: "scores",
     all_scores: "scores",
+    other_queries: "queries",
     a_mean: "mean",
     the_best_episodes: "digest",
     easier_episodes: "digest",

@@ -4,10 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from example_records import draw_scores, make_record
+from safetensors.numpy import load_file
 
 import renew
+from fewshot_bench.results import answer_files
+from fewshot_bench.results.answers import Answers
 from fewshot_bench.results.records import Record, find_records
 from fewshot_bench.results.score_files import read_scores, write_scores
 
@@ -57,17 +61,20 @@ def test_a_record_is_refused_for(what: str) -> None:
         renew.renewed(replace(record, content=record.content | change), renew.Commits({}))
 
 
-def test_the_scores_of_extra_metrics_are_renamed_with_their_result(tmp_path: Path) -> None:
+def test_scores_of_extra_metrics_and_answers_are_renamed_with_their_result(tmp_path: Path) -> None:
     """None is lost, and what belongs to no result is left out."""
     record = make_record(tmp_path, "maml", draw_scores("m", 0.9))
     [result] = record.results
     old, new = result["id"], "1" * 12
     scores = record.scores(old)
     write_scores(record.folder, {old: scores, f"{old}/ece": 1 - scores, "2" * 12: scores})
+    right = Answers(np.full(len(scores), 75), np.arange(75 * len(scores)) % 3 > 0)
+    (record.folder / answer_files.NAME).write_bytes(answer_files.packed({old: right, "2" * 12: right}))
     former = {"former": {"id": old}, "test": result["test"] | {"extra_metrics": ["ece"]}}
     content = record.content | {"run_id": "0" * 12, "results": [result | {"id": new} | former]}
-    kept = read_scores(renew.write(record, content))
+    kept = read_scores(folder := renew.write(record, content))
     assert list(kept) == [new, f"{new}/ece"]
+    assert load_file(folder / answer_files.NAME).keys() == {new, f"{new}/sizes"}
     assert (kept[new] == scores).all() and (kept[f"{new}/ece"] == 1 - scores).all()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from training_queue.plan import Planned
 
 STATE = "state.safetensors"
-PUBLISHED = ("record.json", "episodes.parquet", "log.jsonl", "split.csv")
+PUBLISHED = ("record.json", "episodes.parquet", "queries.safetensors", "log.jsonl", "split.csv")
 """What is copied of a finished run."""
 WEIGHTS = "checkpoint.safetensors"
 HEADLINES, LARGEST_WEIGHTS = (1, 2, 3), 2_000_000
