@@ -101,6 +101,8 @@ def arrange(moment: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[2] == "SIGHUP":  # under nohup it would be ignored, as it should
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if sys.argv[2] == "SIGINT":  # it is ignored where the tests run in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     arrange(sys.argv[1])
