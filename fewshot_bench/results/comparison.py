@@ -168,8 +168,7 @@ def compare_records(
 
     Runs that differ in their seed alone are one member, unless `checkpoints` asks for each run by itself. Where no protocol
     has two members, results of different protocols on the same episodes are compared. `over`: what the intervals speak of
-    (`data_interval`). Raises `UsageError` where no two
-    results can be compared, with the reason.
+    (`data_interval`). Raises `UsageError` where no two results can be compared, with the reason.
     """
     if not 0 < level < 1:
         raise UsageError(f"--level must lie between 0 and 1, got {level}: write --level 0.95.")

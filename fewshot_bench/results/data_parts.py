@@ -10,8 +10,7 @@ So with r the score of an episode less the mean,
 because the sum of r over all pairs is zero. The estimate is unbiased whatever the effects of classes are, also those of two
 classes that are hard to tell apart (Wang & Lindsay 2014, Statistica Sinica 24; Lafargue et al. 2024, TMLR, for what is at
 stake here). For new images of the same classes, each pair that shares an image is compared with the pairs that share as many
-classes but no image;
-where nearly all of those share an image, with a straight line through the others.
+classes but no image; where nearly all of those share an image, with a straight line through the others.
 
 Legend: E test episodes, N classes of an episode, I images of an episode (of support and queries).
 """
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 Numbers = npt.NDArray[np.int64]
-ROWS = 512
-"""Episodes whose pairs with all others are held at once."""
+PAIRS = 2**20
+"""Pairs of episodes that are held at once."""
 FEWEST = 100
 """Pairs from which a mean product is taken."""
 
@@ -57,6 +56,7 @@ def class_parts(by_episode: Scores, drawn: Drawn) -> list[Part]:
 
     Raises `NoDataInterval` where too few pairs of episodes have no class in common.
     """
+    _check_spread(by_episode)
     residuals = by_episode - by_episode.mean()
     total, pairs = 0.0, 0
     for rows, shared in _shared(drawn.classes):
@@ -79,6 +79,7 @@ def image_parts(by_episode: Scores, drawn: Drawn) -> list[Part]:
     Raises `NoDataInterval` where episodes that share a class nearly always share an image, so that the two cannot be told
     apart.
     """
+    _check_spread(by_episode)
     residuals = _beyond_classes(by_episode, drawn.classes)
     most = drawn.classes.shape[1] + 1
     products, counts = np.zeros((most, 2)), np.zeros((most, 2))  # by shared classes, and by whether an image is shared
@@ -102,6 +103,12 @@ def image_parts(by_episode: Scores, drawn: Drawn) -> list[Part]:
     by_chance = episode_part(by_episode)
     freedom = len(np.unique(drawn.images)) - len(np.unique(drawn.classes))
     return [by_chance, Part(max(excess / len(by_episode) ** 2, 0.0), max(freedom, 1))]
+
+
+def _check_spread(by_episode: Scores) -> None:
+    """Where all are equal there is nothing to estimate a variance from; it is not zero for that."""
+    if np.ptp(by_episode) < 1e-12:
+        raise NoDataInterval("It is the same in every test episode, which says nothing of other data.")
 
 
 def _beyond_classes(by_episode: Scores, classes: Numbers) -> Scores:
@@ -128,7 +135,7 @@ def _table(members: Numbers) -> "sparse.csr_array":
 
 def _shared(members: Numbers) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
     """How many members each of some episodes shares with every episode [rows, E], some rows at a time."""
-    table = _table(members)
-    for start in range(0, len(members), ROWS):
-        rows = slice(start, min(start + ROWS, len(members)))
+    table, at_once = _table(members), max(1, PAIRS // len(members))
+    for start in range(0, len(members), at_once):
+        rows = slice(start, min(start + at_once, len(members)))
         yield rows, (table[rows] @ table.T).toarray()

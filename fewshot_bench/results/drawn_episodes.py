@@ -19,10 +19,18 @@ from fewshot_bench.episodes.sampling import EpisodeIndices, digest_of
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.varying import sampler_of
 from fewshot_bench.errors import FewshotError
+from fewshot_bench.metrics import is_regression
+from fewshot_bench.plugins import registry
 from fewshot_bench.results.data_parts import Drawn, NoDataInterval
+from fewshot_bench.results.record_models import MOST_CLASSES
 
 if TYPE_CHECKING:
     from fewshot_bench.results.records import Record
+
+
+MOST_IMAGES = 2**27
+"""Of all test episodes of a result, with those that stand in several: a record is a stranger's, and may state any number."""
+ANEW = "Records of this version do: run it again (fsbench run with --on-existing overwrite)."
 
 
 @dataclass
@@ -48,7 +56,7 @@ def outline_of(split: Mapping[str, Any]) -> Outline | None:
     """The split that a record states; None where it does not state the sizes of its classes."""
     if (sizes := split.get("class_sizes")) is None:
         classes, images = split.get("classes", 0), split.get("images", 0)
-        if not classes or images % classes:
+        if not 0 < classes <= MOST_CLASSES or images % classes:
             return None
         sizes = [images // classes] * classes  # so it was, if the digest agrees
     return Outline(np.concatenate([[0], np.cumsum(sizes)]), split["structure_id"])
@@ -60,19 +68,20 @@ def episodes_of(record: "Record", result: Mapping[str, Any]) -> list[EpisodeIndi
     Raises `NoDataInterval` where the record does not hold what decides them, which is so for functions, and for some records
     that an earlier version wrote.
     """
+    if is_regression(result["metric"]):
+        raise NoDataInterval("Functions have neither classes nor images.")
     outline = outline_of(test_split(record, result))
     if outline is None:
-        raise NoDataInterval(
-            "The record does not state how many images each class of the test split has, so its episodes cannot be drawn "
-            "again: test the run anew (fsbench test RUN --on-existing overwrite)."
-        )
+        raise NoDataInterval(f"The record does not state how many images each class of the test split has. {ANEW}")
     test = result["test"]
     size = EpisodeSize.of(test)
+    if size.images * test["episodes"] > MOST_IMAGES:
+        raise NoDataInterval(f"The test episodes show more than {MOST_IMAGES:,} images, which are not drawn again.")
     blocks, digest = _drawn(tuple(outline.starts.tolist()), outline.structure_id, size, test["seed"], test["episodes"])
     if digest != result["digest"]:
         raise NoDataInterval(
             "The episodes that follow from the record are not those of its digest: the classes of its test split differ in "
-            "size, which it does not state. Test the run anew (fsbench test RUN --on-existing overwrite)."
+            f"size, which it does not state. {ANEW}"
         )
     return blocks
 
@@ -114,7 +123,8 @@ def _related(test: Mapping[str, Any], split: Mapping[str, Any]) -> int:
     if "related" in split:
         return int(split["related"])
     try:  # a record from before it was stated
-        dataset = DataChoice.of(test["dataset"]).build(test["data"], None)
+        with registry.only_installed():  # a record's word imports nothing
+            dataset = DataChoice.of(test["dataset"]).build(test["data"], None)
     except FewshotError:  # not installed here
         return 1
     return dataset.related if isinstance(dataset, Dataset) else 1

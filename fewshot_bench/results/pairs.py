@@ -106,6 +106,7 @@ def compare_pair(
     better = gaps if direction == "max" else -gaps
     wins, losses = int((better > 0).sum()), int((better < 0).sum())
     several = [seed_part(table) for table in (first, second)] if min(len(first), len(second)) > 1 else []
+    data = data if gaps.any() else None  # the same scores are the same on any data
     by_chance, *of_data = [episode_part(gaps)] if data is None else data(gaps)
     parts = (*several, _at_least_residual(by_chance, first, second) if several else by_chance, *of_data)
     spread = sum(part.variance for part in parts)

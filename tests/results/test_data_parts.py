@@ -1,5 +1,7 @@
 """Intervals over new images and new classes: against closed forms, a plain loop, and a world whose truth is known."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -8,6 +10,7 @@ from gaussian_world import World, episodes_of
 
 from fewshot_bench.results.data_parts import Drawn, NoDataInterval, class_parts, image_parts
 from fewshot_bench.results.error_parts import episode_part, half_width
+from fewshot_bench.results.pairs import compare_pair
 
 
 def all_subsets(classes: int, ways: int) -> Drawn:
@@ -47,6 +50,22 @@ def test_too_few_classes_say_nothing_of_others() -> None:
     """Of nine classes no two sets of five are apart."""
     with pytest.raises(NoDataInterval, match=r"has 9 classes and an episode 5 of them"):
         class_parts(np.arange(126.0), all_subsets(9, 5))
+
+
+@pytest.mark.parametrize("parts", [class_parts, image_parts])
+def test_equal_scores_say_nothing_of_other_data(parts: Callable[..., object]) -> None:
+    """A spread of zero is no certainty."""
+    with pytest.raises(NoDataInterval, match="the same in every test episode"):
+        parts(np.full(792, 0.8), all_subsets(12, 5))
+
+
+def test_equal_runs_are_equal_on_new_classes_too() -> None:
+    """And a difference that never varies cannot be told of."""
+    dice = np.random.default_rng(5)
+    scores, drawn = episodes_of(dice, World.draw(dice, 20).images(dice, 50), 200)
+    assert compare_pair(scores, scores, data=partial(class_parts, drawn=drawn)).test == "same scores"
+    with pytest.raises(NoDataInterval, match="the same in every test episode"):
+        compare_pair(scores + 1.0, scores, data=partial(class_parts, drawn=drawn))
 
 
 def test_images_that_come_with_their_class_cannot_be_told_from_it() -> None:

@@ -13,7 +13,7 @@ from fewshot_bench.data.choice import DataChoice
 from fewshot_bench.data.prepare import open_prepared
 from fewshot_bench.episodes.sampling import EpisodeSampler
 from fewshot_bench.results.data_parts import NoDataInterval
-from fewshot_bench.results.drawn_episodes import drawn_of, episodes_of
+from fewshot_bench.results.drawn_episodes import _related, drawn_of, episodes_of
 from fewshot_bench.results.records import Record, load_record
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "results"
@@ -75,6 +75,39 @@ def test_episodes_that_are_not_those_of_the_digest_are_refused(tmp_path: Path) -
     content = record.content | {"data": {**record.content["data"], "splits": {"test": {**split, "class_sizes": sizes}}}}
     with pytest.raises(NoDataInterval, match="not those of its digest"):
         episodes_of(replace(record, content=content), record.results[0])
+
+
+def test_a_records_word_imports_nothing(tmp_path: Path) -> None:
+    """A data set that it names by a file counts as one without related classes."""
+    (tmp_path / "canary.py").write_text(f"open({str(tmp_path / 'fired')!r}, 'w')\nclass Canary: pass\n")
+    test = {"dataset": f"{tmp_path / 'canary.py'}:Canary", "data": {}}
+    assert _related(test, {}) == 1
+    assert not (tmp_path / "fired").exists()
+
+
+@pytest.mark.parametrize(
+    ("split", "test", "text"),
+    [
+        ({"classes": 10**12, "images": 10**15}, {}, "does not state how many images"),
+        ({"classes": 20, "images": 20 * 10**9}, {"queries": 10**8}, "more than 134,217,728 images"),
+    ],
+)
+def test_numbers_that_no_split_has_take_no_memory(
+    tmp_path: Path, split: dict[str, int], test: dict[str, int], text: str
+) -> None:
+    """A record is a stranger's file."""
+    record = pixels_on_glyphs(tmp_path)
+    content = record.content | {"data": {**record.content["data"], "splits": {"test": {**_split(record), **split}}}}
+    result = record.results[0]
+    with pytest.raises(NoDataInterval, match=text):
+        episodes_of(replace(record, content=content), {**result, "test": {**result["test"], **test}})
+
+
+def test_functions_have_no_classes(tmp_path: Path) -> None:
+    """And it is said so."""
+    record = pixels_on_glyphs(tmp_path)
+    with pytest.raises(NoDataInterval, match="neither classes nor images"):
+        episodes_of(record, {**record.results[0], "metric": "mse"})
 
 
 def test_a_record_without_its_split_says_how_to_get_one(tmp_path: Path) -> None:
