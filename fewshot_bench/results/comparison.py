@@ -20,6 +20,7 @@ from fewshot_bench.hashing import canonical_json
 from fewshot_bench.metrics import is_regression
 from fewshot_bench.request import TestRequest
 from fewshot_bench.results.data_interval import OVERS, SAID, Over, data_parts, shared_drawn
+from fewshot_bench.results.data_parts import NoDataInterval
 from fewshot_bench.results.families import Family, Judged, all_pairs
 from fewshot_bench.results.pairs import DataParts, Pair, compare_pair, compare_unpaired
 from fewshot_bench.results.pooling import Pooled, pool
@@ -186,7 +187,10 @@ def compare_records(
     groups = _groups(found, _stream if paired else _table)
     if not groups:
         raise UsageError(_why_not(found[0], found[1], paired))
-    return [_comparison(group, level, paired, over) for group in groups]
+    try:
+        return [_comparison(group, level, paired, over) for group in groups]
+    except NoDataInterval as error:
+        raise UsageError(f"{error}\nLeave --over {over} out to compare on more episodes of these images.") from None
 
 
 def _results(records: Sequence[Record], *, apart: bool) -> list[Pooled]:

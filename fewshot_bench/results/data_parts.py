@@ -108,7 +108,9 @@ def image_parts(by_episode: Scores, drawn: Drawn) -> list[Part]:
 def _check_spread(by_episode: Scores) -> None:
     """Where all are equal there is nothing to estimate a variance from; it is not zero for that."""
     if np.ptp(by_episode) < 1e-12:
-        raise NoDataInterval("It is the same in every test episode, which says nothing of other data.")
+        raise NoDataInterval(
+            "The score, or the difference, is the same in every test episode, which says nothing of other data."
+        )
 
 
 def _beyond_classes(by_episode: Scores, classes: Numbers) -> Scores:

@@ -79,6 +79,15 @@ def test_what_is_not_a_question_is_refused(cifar: list[Path], command: tuple[str
     assert (said.code, text in said.err) == (2, True)
 
 
+def test_a_comparison_that_cannot_be_made_on_new_images_says_so() -> None:
+    """And what can be."""
+    folders = [next(RESULTS.glob(f"prototypical-networks-omniglot-{run}")) for run in ("ce86becd3f3c", "440a2e0ba208")]
+    said = call("compare", *folders, "--over", "images")
+    assert said.code == 2
+    assert "nearly always share images" in said.complaint
+    assert "Leave --over images out" in said.complaint
+
+
 def test_a_bootstrap_is_scipys(cifar: list[Path]) -> None:
     """BCa, and the same each time."""
     (row,) = rows("table", cifar[0], "--interval", "bca")
