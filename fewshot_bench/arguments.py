@@ -10,7 +10,7 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
-from fewshot_bench.errors import UsageError
+from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.inputs import plain_yaml
 from fewshot_bench.plugins import registry
 
@@ -53,6 +53,17 @@ def word(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise UsageError(f"{name} must be a name, as a text, got {shown(value)}.")
     return str.__str__(value)  # an Enum's own is its name
+
+
+def one_of(*words: str) -> Callable[[str, Any], str]:
+    """A reader of one of a few words."""
+
+    def read(name: str, value: Any) -> str:
+        if (given := word(name, value)) not in words:
+            raise unknown(f"value of --{name}", given, words)
+        return given
+
+    return read
 
 
 def device(name: str, value: Any) -> str:

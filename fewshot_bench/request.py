@@ -16,7 +16,7 @@ from fewshot_bench.text.printable import printable
 
 WRITTEN = (
     *("method", "dataset", "backbone", "test_dataset", "test_data_root", "ways", "shots", "protocol", "queries", "episodes"),
-    *("sampling", "recipe", "images", "seed", "device", "threads", "shard", "settings", "data_root"),
+    *("sampling", "recipe", "images", "seed", "device", "threads", "shard", "keep", "settings", "data_root"),
 )
 """The fields in the order in which a command is written: what is asked for, under which conditions, where the data lie."""
 AUTO = "auto"
@@ -80,6 +80,16 @@ Device = Annotated[str, Option("auto, cpu, cuda, cuda:0, mps …", arguments.dev
 Threads = Annotated[
     _Number, Option("Threads (else OMP_NUM_THREADS, else the cores).", arguments.whole, advanced=True, kept=True)
 ]
+Keep = Annotated[
+    _Text,
+    Option(
+        "predictions: keep each answer too, for `fsbench explain`.",
+        arguments.one_of("predictions"),
+        advanced=True,
+        metavar="WHAT",
+        kept=True,
+    ),
+]
 Queries = Annotated[_Number, Option("Test queries a class (protocol custom).", arguments.whole, advanced=True)]
 Episodes = Annotated[_Number, Option("Test episodes (protocol custom).", arguments.whole, advanced=True)]
 Sampling = Annotated[
@@ -126,6 +136,7 @@ class Request:
         _Number,
         Option("Budget of training images, which decides the updates.", arguments.whole, advanced=True, kept=True),
     ] = None
+    keep: Keep = None
     classes: Mapping[str, type] = field(default_factory=dict)
     """Those of `method`, `dataset` and `test_dataset` that were given as classes, not by name."""
 
@@ -153,6 +164,7 @@ class TestRequest:
     queries: Queries = None
     episodes: Episodes = None
     sampling: Sampling = None
+    keep: Keep = None
     method: Annotated[_Text, Option("The run's method, if a file or module.", advanced=True)] = None
     backbone: Annotated[_Text, Option("Its backbone, if a file or module.", advanced=True)] = None
     dataset: Annotated[_Text, Option("What it trained on, if a file or module.", advanced=True)] = None

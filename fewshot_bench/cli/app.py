@@ -9,6 +9,7 @@ from fewshot_bench.cli.bench import bench
 from fewshot_bench.cli.bundle import pack, unpack
 from fewshot_bench.cli.compare import compare
 from fewshot_bench.cli.data import data_app
+from fewshot_bench.cli.explain import explain
 from fewshot_bench.cli.help import Command
 from fewshot_bench.cli.listing import list_app, show
 from fewshot_bench.cli.power import power
@@ -44,6 +45,7 @@ app.add_typer(data_app, name="data")
 app.command(cls=Command)(show)
 app.command(cls=Command)(table)
 app.command(cls=Command)(compare)
+app.command(cls=Command)(explain)
 app.command(cls=Command)(power)
 app.command(cls=Command)(verify)
 app.command(cls=Command)(reproduce)

@@ -1,9 +1,12 @@
-"""`queries.safetensors`: a bit for each query of a record's results, whether it was answered right.
+"""`queries.safetensors`: a bit for each query of a record's results, whether it was answered right; and where that was asked
+for, `predictions.safetensors`: what was answered.
 
-Two tensors a result: under its id, uint8 [A / 8], the first answer in the lowest bit of the first byte, the bits after the
-last one zero; under `<id>/sizes`, int32 [E], the queries of each episode, or [1] where all have as many. A file of
-safetensors is names, types and places in JSON, and plain numbers: nothing in it is executed. What is read has a bounded
-size, and the share of right answers in each episode is its score.
+Under a result's id stand its bits, uint8 [A / 8], the first answer in the lowest bit of the first byte, the bits after the
+last one zero; under `<id>/sizes`, int32 [E], the queries of each episode, or [1] where all have as many. Predictions are
+`<id>/label`, uint8, uint16 or uint32 [A], and `<id>/confidence`, float64 [A].
+
+A file of safetensors is names, types and places in JSON, and plain numbers: nothing in it is executed. What is read has a
+bounded size, and the share of right answers in each episode is its score.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,33 +18,44 @@ import numpy.typing as npt
 
 from fewshot_bench.errors import DataError
 from fewshot_bench.inputs.strict_json import LONGEST_TEXT, read_bounded
-from fewshot_bench.results.answers import Answers, answers_in
+from fewshot_bench.results.answers import Answers, Predictions, answers_in
 from fewshot_bench.text.printable import printable
 
 Tensors = dict[str, npt.NDArray[Any]]
 
-NAME = "queries.safetensors"
+NAME, PREDICTIONS = "queries.safetensors", "predictions.safetensors"
 MOST_ANSWERS = 2**32
 """Of all results of a record: half a gigabyte of bits."""
 SPARE_BYTES = 2**24
 """Of results that are in no `record.json`: an overwriting that was stopped leaves them."""
-LARGEST = MOST_ANSWERS // 8 + SPARE_BYTES
-"""Bytes of a file."""
+LARGEST = {NAME: MOST_ANSWERS // 8 + SPARE_BYTES, PREDICTIONS: 2**28}
+"""Bytes of each file."""
+_OF_PREDICTIONS = ("label", "confidence")
 
 
 def read_answers(folder: Path, result: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> Answers | None:
     """The answers of one of a record's results; None where none were kept. Raises `DataError` for a damaged file."""
     due = sum(answers_in(one) // 8 + 4 * one["test"]["episodes"] for one in results)
     try:
-        content = read_bounded(folder / NAME, min(due + SPARE_BYTES, LARGEST))
+        content = read_bounded(folder / NAME, min(due + SPARE_BYTES, LARGEST[NAME]))
     except FileNotFoundError:
         return None
     return unpacked(content, folder / NAME, result["id"], result["test"]["episodes"])
 
 
+def read_predictions(folder: Path, result: Mapping[str, Any]) -> Predictions | None:
+    """The predictions of a result; None where none were kept. Raises `DataError` for a damaged file."""
+    path = folder / PREDICTIONS
+    try:
+        tensors = _tensors(read_bounded(path, LARGEST[PREDICTIONS]), path)
+    except FileNotFoundError:
+        return None
+    return _predictions(tensors, path, result["id"], answers_in(result))
+
+
 def unpacked(content: bytes, path: Path, result_id: str, episodes: int) -> Answers | None:
-    """The answers of a result of so many episodes in the content of the file at `path`, None where there are none of it;
-    raises `DataError` where they are damaged."""
+    """The answers of a result of so many episodes in the content of the file at `path`, with predictions if they are there
+    too; None where there are none of it. Raises `DataError` where they are damaged."""
     tensors = _tensors(content, path)
     bits, sizes = tensors.get(result_id), tensors.get(f"{result_id}/sizes")
     if bits is None:
@@ -52,19 +66,25 @@ def unpacked(content: bytes, path: Path, result_id: str, episodes: int) -> Answe
     due = int(sizes.sum())
     if bits.dtype != np.uint8 or bits.shape != (-(-due // 8),) or (due % 8 and bits[-1] >> due % 8):
         raise damaged(path, f"the bits of result {result_id} are not those of {due:,} answers")
-    return Answers(sizes, np.unpackbits(bits, count=due, bitorder="little").astype(bool))
+    right = np.unpackbits(bits, count=due, bitorder="little").astype(bool)
+    return Answers(sizes, right, _predictions(tensors, path, result_id, due))
 
 
-def packed(answers: Mapping[str, Answers], others: Tensors | None = None) -> bytes:
-    """The content of a file of answers by result, beside other tensors."""
-    from safetensors.numpy import save
+def _predictions(tensors: Tensors, path: Path, result_id: str, due: int) -> Predictions | None:
+    labels, confidence = (tensors.get(f"{result_id}/{name}") for name in _OF_PREDICTIONS)
+    if labels is None and confidence is None:
+        return None
+    of_numbers = labels is not None and labels.dtype in (np.uint8, np.uint16, np.uint32) and labels.shape == (due,)
+    if labels is None or not of_numbers:
+        raise damaged(path, f"the labels of result {result_id} are not those of {due:,} answers")
+    if confidence is None or confidence.dtype != np.float64 or confidence.shape != (due,):
+        raise damaged(path, f"the confidences of result {result_id} are not those of {due:,} answers")
+    return Predictions(labels.astype(np.int64), confidence)
 
-    tensors = dict(others or {})
-    for result_id, one in answers.items():
-        alike = len(one.sizes) > 0 and np.ptp(one.sizes) == 0
-        tensors[result_id] = np.packbits(one.right, bitorder="little")
-        tensors[f"{result_id}/sizes"] = one.sizes[: 1 if alike else None].astype(np.int32)
-    return save(tensors)
+
+def packed(answers: Mapping[str, Answers]) -> bytes:
+    """The content of one file of answers by result, with their predictions."""
+    return _bytes({name: one for result_id, each in answers.items() for name, one in _all_tensors(result_id, each).items()})
 
 
 def contents(
@@ -79,25 +99,27 @@ def contents(
 
     Raises `DataError` where what is there is damaged.
     """
-    present: Tensors = {}
-    try:
-        if not afresh:
-            present = _tensors(read_bounded(folder / NAME, LARGEST), folder / NAME)
-    except FileNotFoundError:
-        pass
-    kept = {name: one for name, one in present.items() if (owner := name.partition("/")[0]) not in new and stays(owner)}
-    added = {result_id: one for result_id, one in new.items() if one is not None}
-    return {NAME: packed(added, kept)} if present or added or afresh else {}
+    added: Tensors = {}
+    for result_id, answers in new.items():
+        added |= {} if answers is None else _all_tensors(result_id, answers)
+    found = {}
+    for name in LARGEST:
+        present = None if afresh else _present(folder / name)
+        kept = {key: one for key, one in (present or {}).items() if (owner := _owner(key)) not in new and stays(owner)}
+        mine = {key: one for key, one in added.items() if _file_of(key) == name}
+        if mine or present or (afresh and (folder / name).exists()):
+            found[name] = _bytes(kept | mine)
+    return found
 
 
 def renamed(folder: Path, ids: Mapping[str, str]) -> dict[str, bytes]:
-    """The file of answers, by its name, whose results have new `ids` by the old ones, without any others."""
-    try:
-        present = _tensors(read_bounded(folder / NAME, LARGEST), folder / NAME)
-    except FileNotFoundError:
-        return {}
-    parts = [(name, *name.partition("/")) for name in present]
-    return {NAME: packed({}, {f"{ids[old]}{slash}{what}": present[name] for name, old, slash, what in parts if old in ids})}
+    """The files of answers, by name, whose results have new `ids` by the old ones, without any others."""
+    found = {}
+    for name in LARGEST:
+        if (present := _present(folder / name)) is not None:
+            parts = [(key, *key.partition("/")) for key in present]
+            found[name] = _bytes({f"{ids[old]}{end}{what}": present[key] for key, old, end, what in parts if old in ids})
+    return found
 
 
 def damaged(path: Path, reason: str) -> DataError:
@@ -106,6 +128,46 @@ def damaged(path: Path, reason: str) -> DataError:
         f"{printable(str(path), LONGEST_TEXT)} is damaged: {reason}.\n"
         "Put the record's own file back, or delete it: the scores do without."
     )
+
+
+def bytes_of_predictions(answers: int, ways: int) -> int:
+    """How many bytes the predictions of so many queries of at most so many ways take."""
+    return answers * (8 + _of_labels(ways).itemsize)
+
+
+def _of_labels(ways: int) -> np.dtype[Any]:
+    return np.min_scalar_type(max(ways - 1, 0))
+
+
+def _all_tensors(result_id: str, answers: Answers) -> Tensors:
+    alike = len(answers.sizes) > 0 and np.ptp(answers.sizes) == 0
+    sizes = answers.sizes[: 1 if alike else None].astype(np.int32)
+    found: Tensors = {result_id: np.packbits(answers.right, bitorder="little"), f"{result_id}/sizes": sizes}
+    if (said := answers.predictions) is not None:
+        labels = said.labels.astype(_of_labels(int(said.labels.max(initial=0)) + 1))
+        found |= {f"{result_id}/label": labels, f"{result_id}/confidence": said.confidence}
+    return found
+
+
+def _owner(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def _file_of(key: str) -> str:
+    return PREDICTIONS if key.partition("/")[2] in _OF_PREDICTIONS else NAME
+
+
+def _present(path: Path) -> Tensors | None:
+    try:
+        return _tensors(read_bounded(path, LARGEST[path.name]), path)
+    except FileNotFoundError:
+        return None
+
+
+def _bytes(tensors: Tensors) -> bytes:
+    from safetensors.numpy import save
+
+    return save(tensors)
 
 
 def _tensors(content: bytes, path: Path) -> Tensors:

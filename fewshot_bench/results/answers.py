@@ -1,4 +1,4 @@
-"""What the queries of a test were answered: right or wrong.
+"""What the queries of a test were answered: right or wrong, and where that was asked for, which label how surely.
 
 Legend: E episodes, A answers: the queries of all episodes, episode by episode, as the test's episode stream has them.
 """
@@ -16,11 +16,20 @@ Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """What was answered."""
+
+    labels: Counts  # [A] label within the episode: the way of the highest score, the first of equal ones
+    confidence: Scores  # [A] softmax probability of that way, of scores that are taken as logits
+
+
+@dataclass(frozen=True)
 class Answers:
     """The answers of a test of classification."""
 
     sizes: Counts  # [E] queries of each episode
     right: Bits  # [A]
+    predictions: Predictions | None = None
 
     @property
     def starts(self) -> Counts:
@@ -41,13 +50,28 @@ def joined(parts: Sequence[Answers]) -> Answers | None:
     """The answers of parts of a test, one after another; None of no parts."""
     if not parts:
         return None
-    return Answers(np.concatenate([one.sizes for one in parts]), np.concatenate([one.right for one in parts]))
+    sizes, right = np.concatenate([one.sizes for one in parts]), np.concatenate([one.right for one in parts])
+    said = [one.predictions for one in parts if one.predictions is not None]
+    if len(said) < len(parts):
+        return Answers(sizes, right)
+    each = np.concatenate([one.labels for one in said]), np.concatenate([one.confidence for one in said])
+    return Answers(sizes, right, Predictions(*each))
 
 
 def answers_in(result: Mapping[str, Any]) -> int:
     """How many queries a result in a record answered."""
     test = result["test"]
     return int(result.get("predictions") or test["episodes"] * test["ways"] * test["queries"])
+
+
+def unlikely(predictions: Predictions, answers: Answers, queries: int) -> str:
+    """In what predictions are none of so many queries a class; empty where they may be."""
+    ways = np.repeat(answers.sizes // queries, answers.sizes)  # [A]
+    if (predictions.labels >= ways).any():
+        return "a label is none of its episode"
+    if not ((predictions.confidence > (1 - 1e-9) / ways) & (predictions.confidence <= 1)).all():
+        return "a confidence is no probability of the likeliest class"
+    return ""
 
 
 def unlike(answers: Answers, result: Mapping[str, Any], scores: Scores) -> str:

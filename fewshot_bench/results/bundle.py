@@ -18,7 +18,7 @@ from fewshot_bench.results.records import Record, check_whole, load_record
 from fewshot_bench.storage import atomic
 
 NAMES = re.compile(
-    r"record\.json|episodes\.parquet|queries\.safetensors|log\.jsonl|checkpoint\.safetensors|split(-[0-9a-f]{12})?\.csv"
+    r"record\.json|episodes\.parquet|(queries|predictions|checkpoint)\.safetensors|log\.jsonl|split(-[0-9a-f]{12})?\.csv"
 )
 FOLDER = re.compile(r"(?!\.)[\w.+@ -]{1,200}")
 LARGEST = {"record.json": 4 * 2**20, "checkpoint.safetensors": 64 * 2**30}

@@ -26,6 +26,7 @@ from fewshot_bench.inputs.plain_yaml import assignment
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest
 from fewshot_bench.results.records import Record
+from fewshot_bench.results.rerun_command import keeping
 from fewshot_bench.text.printable import printable
 
 
@@ -129,8 +130,7 @@ def _choice(name: str, recorded: Mapping[str, Any], given: str | None, option: s
 
 def no_answers(record: Record, result: Mapping[str, Any]) -> FewshotError:
     """The error for a result that does not say which queries were answered right."""
-    command = shlex.join(["fsbench", "test", str(record.folder), "--on-existing", "overwrite"])
     return DataError(
         f"{printable(record.folder.name, 1000)} does not say which queries of result {result['id']} were answered right: an "
-        f"older version made it.\nTest it again: {printable(command, 1000)}"
+        f"older version made it.\nAdd that: {printable(keeping(record.folder, record.content, result), 1000)}"
     )

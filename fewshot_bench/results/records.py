@@ -20,7 +20,7 @@ from fewshot_bench.inputs.plain_files import kind_at
 from fewshot_bench.inputs.strict_json import read_json
 from fewshot_bench.metrics import METRICS, Metric, is_regression
 from fewshot_bench.results import answer_files
-from fewshot_bench.results.answers import Answers, unlike
+from fewshot_bench.results.answers import Answers, Predictions, unlike, unlikely
 from fewshot_bench.results.record_checks import checked
 from fewshot_bench.results.record_models import SCHEMA, scores_in
 from fewshot_bench.results.score_files import Scores, group, groups, read_scores, write_scores
@@ -137,6 +137,18 @@ class Record:
         if answers is not None and (wrong := unlike(answers, found, self.scores(found))):
             raise answer_files.damaged(self.folder / answer_files.NAME, f"result {found['id']}: {wrong}")
         return answers
+
+    def predictions(self, result: str | Mapping[str, Any]) -> Predictions | None:
+        """What the queries of a result were answered, in the same order: labels within their episodes and confidences; None
+        where `--keep predictions` did not ask for them. Raises as `answers` does."""
+        found = self._of(result)
+        if (predictions := answer_files.read_predictions(self.folder, found)) is None:
+            return None
+        answers, path = self.answers(found), self.folder / answer_files.PREDICTIONS
+        wrong = "right or wrong is not kept beside it"
+        if answers is None or (wrong := unlikely(predictions, answers, found["test"]["queries"])):
+            raise answer_files.damaged(path, f"result {found['id']}: {wrong}")
+        return predictions
 
     def _of(self, result: str | Mapping[str, Any]) -> dict[str, Any]:
         """The result in this record; raises `UsageError` for one that is not there."""
@@ -258,6 +270,18 @@ def check_whole(record: Record) -> None:
         for metric in measured(result):
             record.scores(result, metric)
         record.answers(result)
+        record.predictions(result)
+
+
+def add_answers(record: Record, result_id: str, answers: Answers) -> Record:
+    """Put answers in the place of those of a result that stays as it is."""
+    with locked(record.folder):
+        write_scores(
+            record.folder,
+            read_scores(record.folder),
+            with_files=answer_files.contents(record.folder, {result_id: answers}),
+        )
+    return load_record(record.folder)
 
 
 def add_result(

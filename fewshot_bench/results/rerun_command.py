@@ -6,7 +6,7 @@ and which keys were named; every value comes from the specifications.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -51,6 +51,17 @@ def again(content: Content, result: Content, places: Places | None = None) -> st
     return f"{line(words(run))} && {line(words(test_request(content, result, here), [content['run_id']]))}"
 
 
+def keeping(folder: Path, content: Content, result: Content) -> str:
+    """The command that answers the queries of a result in `folder` again, and keeps the answers."""
+    if result["id"] == content["results"][0]["id"]:
+        elsewhere = {name: one for name, one in _tested_on(content, result, Places()).items() if name == "test_data_root"}
+        request = TestRequest(keep="predictions", **elsewhere, **_to_be_named(content))
+        return line(words(request, [str(folder)]))
+    if StoredRequest.in_result(result).by == "run":
+        return line(words(replace(run_request(content, result), keep="predictions"), out=folder.parent))
+    return line(words(replace(test_request(content, result), keep="predictions"), [str(folder)]))
+
+
 def request_of(content: Content) -> Request:
     """The request that a record's first result was made by, without places; raises `UsageError` where it names a file."""
     result, train = content["results"][0], content["train"]
@@ -81,6 +92,7 @@ def run_request(content: Content, result: Content, places: Places = Places()) ->
         data_root=places.data_root,
         device=train["device"],
         threads=stored.threads,
+        keep=stored.keep,
         **_tested_on(content, result, places),
         **_free(test),
     )
@@ -94,6 +106,7 @@ def test_request(content: Content, result: Content, places: Places = Places()) -
         settings=_settings(content, result, stored, places),
         data_root=places.data_root,
         threads=stored.threads,
+        keep=stored.keep,
         **changed,
         **_to_be_named(content),
         **_tested_on(content, result, places),

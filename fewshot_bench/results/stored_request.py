@@ -25,6 +25,7 @@ class StoredRequest(BaseModel):
     settings: Annotated[tuple[Key, ...], Field(max_length=MOST_KEYS, strict=False)] = ()
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     images: PositiveInt | None = None
+    keep: Literal["predictions"] | None = None
 
     @classmethod
     def of(cls, request: Request | TestRequest, settings: Iterable[str] | None = None) -> Self:

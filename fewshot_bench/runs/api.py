@@ -45,6 +45,7 @@ def run(
     images: SupportsIndex | None = None,
     threads: SupportsIndex | None = None,
     backbone: str | None = None,
+    keep: str | None = None,
 ) -> Record:
     """Train and test one method under one seed, as `fsbench run` does, and return its record, whose `result`
     is the one of this test: a run that was there may hold others.
@@ -53,7 +54,8 @@ def run(
     together. A class of a notebook is identified by its source, but no command can make its run again: its record says so.
     `settings` are the `--set` keys, as `{"train.updates": 3}`, `{"train": {"updates": 3}}` or `["train.updates=3"]`; values
     may be numbers and arrays of numpy or torch, lists, tuples and paths. Whole numbers may be numpy's, paths texts or
-    `Path`s, the device torch's. `images` is the most images that the training sees. `threads` None takes what
+    `Path`s, the device torch's. `images` is the most images that the training sees.
+    `keep="predictions"` keeps each answer of the test too. `threads` None takes what
     `OMP_NUM_THREADS` says, or every core; processes that are forked afterwards compute with one. A second thread of this
     process waits until the first one's run is done. No other thread may change what the method's own module holds meanwhile:
     a check of the test puts it back to what it was. What a user should know (images that were scaled, a run that was there

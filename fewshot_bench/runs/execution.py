@@ -21,7 +21,16 @@ from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.provenance import now
 from fewshot_bench.runs.requests.budget import SCHEDULES
 from fewshot_bench.runs.requests.resolve import Resolved
-from fewshot_bench.runs.retest import OnExisting, check_on_existing, check_recordable, test_again, with_result
+from fewshot_bench.runs.retest import (
+    OnExisting,
+    add_predictions,
+    check_keepable,
+    check_on_existing,
+    check_recordable,
+    lacks_predictions,
+    test_again,
+    with_result,
+)
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.runs.training import STATE, Progressed
 from fewshot_bench.runs.written_record import record_content, replace_record, with_other_results, written_sizes
@@ -54,6 +63,7 @@ def execute(
         classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
         rehearsed = rehearse(resolved, classes)
         check_recordable([], resolved.test)
+        check_keepable(folder, resolved, request.keep, listener.note)
         plan = _stored_plan(folder, resolved.run_id) or wanted
         session = Session.open(resolved, prepared, plan, listener, tested, request.threads)  # refuses an unfit network
         if long := long_work(rehearsed, resolved.train, resolved.test, session.method, session.plan):
@@ -62,7 +72,9 @@ def execute(
             if not _is_finished(folder, on_existing):  # by the other process meanwhile
                 return with_result(_make(request, session, folder, listener), resolved)
     record = load_record(folder)
-    if record.find(result_id(resolved)) is not None:
+    if lacks_predictions(record, resolved, request.keep):
+        record = add_predictions(record, resolved, listener, request.threads)
+    elif record.find(result_id(resolved)) is not None:
         listener.note(f"Already done: {folder} (--on-existing overwrite runs it again).")
     else:
         record = test_again(record, resolved, resolved.test, _stored(request), listener, request.threads)
@@ -101,7 +113,7 @@ def _alone(folder: Path, listener: Listener) -> Iterator[None]:
 def _make(request: Request, session: Session, folder: Path, listener: Listener) -> Record:
     """Train, from where an interrupted training stands, and test, and write the record."""
     started, resolved, state = now(), session.resolved, folder / STATE
-    check_writable(folder, written_sizes(session))
+    check_writable(folder, written_sizes(session, request.keep))
     stored = _stored_plan(folder, resolved.run_id)
     if stored not in (None, session.plan):  # begun meanwhile by a process that was killed
         session = Session.open(resolved, session.prepared, stored, listener, session.tested)
@@ -113,7 +125,7 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     if stored is not None:
         _tell_threads(stored, request.threads, listener)
     at, log = _train(session, folder, listener)
-    tested, scored = session.test(resolved.test, listener)
+    tested, scored = session.test(resolved.test, listener, predictions=request.keep is not None)
     result = tested.model_copy(update={"request": _stored(request)})
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
     with atomic(folder / "log.jsonl") as temporary:

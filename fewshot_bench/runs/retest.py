@@ -1,23 +1,23 @@
 """A finished run, tested again: under other conditions, on other data, or in shards."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from fewshot_bench.data.choice import DataChoice
+from fewshot_bench.data.choice import DataChoice, kind_of
 from fewshot_bench.engine import ENGINE
-from fewshot_bench.errors import DataError, UsageError
+from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest, words
 from fewshot_bench.results import answer_files
 from fewshot_bench.results.answer_files import MOST_ANSWERS
 from fewshot_bench.results.answers import answers_in
 from fewshot_bench.results.record_models import MOST_SCORES, Result, scores_in
-from fewshot_bench.results.records import Record, add_result, check_whole, load_record
+from fewshot_bench.results.records import Record, add_answers, add_result, check_whole, load_record
 from fewshot_bench.results.rerun_command import again
 from fewshot_bench.results.stored_request import StoredRequest
 from fewshot_bench.runs.checkpoint import differences, listed, load_tensors, weights_sha256
@@ -62,7 +62,9 @@ def test_run(
 ) -> tuple[Record, dict[str, Any]]:
     """Test the checkpoint of a finished run under other conditions and add the result to its record."""
     record, resolved, spec = resolve_test(folder, request, on_existing)
-    if is_tested(record, resolved, on_existing):
+    if is_tested(record, resolved, on_existing) and lacks_predictions(record, resolved, request.keep):
+        record = add_predictions(record, resolved, listener, request.threads)
+    elif is_tested(record, resolved, on_existing):
         listener.note(f"Already done: {folder} holds this result (--on-existing overwrite computes it again).")
     else:
         record = test_again(record, resolved, spec, StoredRequest.of(request), listener, request.threads)
@@ -142,7 +144,14 @@ def _check_same_images(record: Record, resolved: Resolved) -> None:
         )
 
 
-def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listener, threads: int | None = None) -> Session:
+def reopen(
+    record: Record,
+    resolved: Resolved,
+    spec: TestSpec,
+    listener: Listener,
+    threads: int | None = None,
+    keep: str | None = None,
+) -> Session:
     """A finished run with its data open and its weights loaded, for the test `spec`, on the threads that are asked for
     (`told`) or else on those of its plan."""
     trained = record.content["method"]["source_sha256"], record.content["engine"]
@@ -154,7 +163,9 @@ def reopen(record: Record, resolved: Resolved, spec: TestSpec, listener: Listene
     check_data(prepared, resolved.train, spec, tested, listener.note)
     classes = prepared.training_classes(resolved.train.split) if resolved.train.updates else 0
     check_memory(replace(resolved, test=spec), classes)
-    check_recordable(record.results, spec)
+    if record.find(result_id(resolved)) is None:
+        check_recordable(record.results, spec)
+    check_keepable(record.folder, replace(resolved, test=spec), keep, listener.note)
     if prepared.fingerprint != record.content["data"]["fingerprint"]:
         name = resolved.train.dataset
         listener.note(f"The pixels of {name} differ from those that {record.run_id} was trained on.")
@@ -198,9 +209,9 @@ def _check_unchanged(record: Record, prepared: Data) -> None:
 def test_again(
     record: Record, resolved: Resolved, spec: TestSpec, stored: StoredRequest, listener: Listener, threads: int | None
 ) -> Record:
-    session = reopen(record, resolved, spec, listener, threads)
-    check_writable_test(record.folder, spec)
-    result, scored = session.test(spec, listener)
+    session = reopen(record, resolved, spec, listener, threads, stored.keep)
+    check_writable_test(record.folder, spec, stored.keep)
+    result, scored = session.test(spec, listener, predictions=stored.keep is not None)
     write_splits(record.folder, resolved)
     made = with_command(record.content, result, stored)
     return add_result(record, made, scored.scores, scored.answers, replace=True)
@@ -212,12 +223,66 @@ def with_command(content: Mapping[str, Any], result: Result, stored: StoredReque
     return result.model_copy(update={"command": again(content, result.as_json())}).as_json()
 
 
-def check_writable_test(folder: Path, spec: TestSpec) -> None:
+def lacks_predictions(record: Record, resolved: Resolved, keep: str | None) -> bool:
+    """Whether a result is there whose predictions are to be kept, and are not."""
+    there = record.find(result_id(resolved))
+    return keep is not None and there is not None and record.predictions(there) is None
+
+
+def add_predictions(record: Record, resolved: Resolved, listener: Listener, threads: int | None) -> Record:
+    """Answer the queries of a result that is there again, under its own plan, and keep the answers beside it.
+
+    Raises `FewshotError` where its scores come out otherwise: they would not be its answers.
+    """
+    there, spec = record.find(result_id(resolved)), resolved.test
+    assert there is not None, "what predictions are added to"
+    session = reopen(record, resolved, spec, listener, threads, "predictions")
+    check_writable_test(record.folder, spec, "predictions")
+    plan = Plan(**(there.get("plan", record.content["plan"]) | {"device": session.plan.device}))
+    session = replace(session, plan=plan if threads is None else session.plan)
+    scored = session.score(spec, range(spec.episodes), listener, predictions=True)
+    stated = record.scores(there)
+    if moved := int((scored.scores[session.metric.name] != stated).sum()):
+        raise FewshotError(
+            f"{moved:,} of {len(stated):,} scores come out otherwise here, so these are not the answers of that result.\n"
+            "--on-existing overwrite replaces it by the one that is computed here."
+        )
+    assert scored.answers is not None, "of classification"
+    listener.note(f"Predictions added to result {there['id']}: its scores came out the same.")
+    return add_answers(record, there["id"], scored.answers)
+
+
+def check_keepable(folder: Path, resolved: Resolved, keep: str | None, note: Callable[[str], None]) -> None:
+    """Refuse predictions that would not be read back, and say how large they will be; raises `UsageError`."""
+    if keep is None:
+        return
+    if kind_of(resolved.dataset) == "regression":
+        raise UsageError("--keep predictions is for classification: leave it out.")
+    answers, size = _predictions_of(resolved.test)
+    path, most = folder / answer_files.PREDICTIONS, answer_files.LARGEST[answer_files.PREDICTIONS]
+    there = path.stat().st_size if path.is_file() else 0
+    if size + there > most:
+        raise UsageError(
+            f"--keep predictions would write {size / 1e6:,.1f} MB for {answers:,} answers, where a record holds "
+            f"{most / 1e6:,.1f} MB of them and has {there / 1e6:,.1f}.\nLower --episodes, or leave --keep out."
+        )
+    note(f"{answer_files.PREDICTIONS} will hold {answers:,} answers: {size / 1e6:,.2f} MB.")
+
+
+def _predictions_of(spec: TestSpec) -> tuple[int, int]:
+    """The most answers of a test, and the bytes of their predictions."""
+    ways = spec.max_ways or spec.ways
+    answers = spec.episodes * ways * spec.queries
+    return answers, answer_files.bytes_of_predictions(answers, ways)
+
+
+def check_writable_test(folder: Path, spec: TestSpec, keep: str | None = None) -> None:
     """Find out before a test whether its result can be written; raises `FewshotError`."""
-    check_writable(folder, {"record.json": 1, **test_sizes(spec)})
+    check_writable(folder, {"record.json": 1, **test_sizes(spec, keep)})
 
 
-def test_sizes(spec: TestSpec) -> dict[str, int]:
+def test_sizes(spec: TestSpec, keep: str | None = None) -> dict[str, int]:
     """The files of scores and of answers, and about how many bytes a test adds to each."""
     bits = spec.episodes * spec.ways * spec.queries // 8
-    return {"episodes.parquet": BYTES_A_SCORE * scores_in(spec), answer_files.NAME: bits}
+    more = {} if keep is None else {answer_files.PREDICTIONS: _predictions_of(spec)[1]}
+    return {"episodes.parquet": BYTES_A_SCORE * scores_in(spec), answer_files.NAME: bits, **more}

@@ -14,7 +14,7 @@ from fewshot_bench.episodes.sources import Source
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.metrics import METRICS, Kind, main_metric
-from fewshot_bench.results.answers import Answers, joined
+from fewshot_bench.results.answers import Answers, Predictions, joined
 from fewshot_bench.results.score_files import Scores
 
 
@@ -59,16 +59,23 @@ class ExtraScores:
 
 
 class KeptAnswers:
-    """Collects which queries were answered right over the blocks of a test of classification (`testing.Watch`)."""
+    """Collects which queries were answered right over the blocks of a test of classification (`testing.Watch`), and with
+    `predictions` also what was answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, predictions: bool) -> None:
         self.blocks: list[Answers] = []
+        self.predictions = predictions
 
     def __call__(self, source: Source, first: int, tasks: Tasks, outputs: Tensor) -> None:
         """Keep the answers of a block, by the rule of the metric `accuracy`."""
         if tasks.kind == "classification":
-            right = (outputs.argmax(-1) == tasks.targets).cpu().numpy()  # [T, Q]
-            self.blocks.append(Answers(np.full(len(right), right.shape[1]), right.reshape(-1)))
+            labels = outputs.argmax(-1)  # [T, Q]
+            right = (labels == tasks.targets).cpu().numpy()  # [T, Q]
+            said = None
+            if self.predictions:
+                confidence = outputs.cpu().double().softmax(-1).amax(-1)  # [T, Q], as in `metrics.calibration_error`
+                said = Predictions(labels.cpu().numpy().reshape(-1), confidence.numpy().reshape(-1))
+            self.blocks.append(Answers(np.full(len(right), right.shape[1]), right.reshape(-1), said))
 
     def found(self) -> Answers | None:
         """All of them; None where there were none."""

@@ -150,16 +150,16 @@ class Session:
         sources = [self.source(spec.split, one, spec.seed, augment) for one in each]
         return VaryingShots(sources, spec.meta_batch_size, spec.seed)
 
-    def test(self, spec: TestSpec, listener: Listener) -> tuple[Result, Scored]:
-        """Test under `spec`: the result for the record, and what it was made of."""
-        scored = self.score(spec, range(spec.episodes), listener)
+    def test(self, spec: TestSpec, listener: Listener, *, predictions: bool = False) -> tuple[Result, Scored]:
+        """Test under `spec`: the result for the record, and what it was made of, which may hold `predictions`."""
+        scored = self.score(spec, range(spec.episodes), listener, predictions=predictions)
         return self.result(spec, scored.scores, scored.test_s), scored
 
-    def score(self, spec: TestSpec, part: range, listener: Listener) -> Scored:
+    def score(self, spec: TestSpec, part: range, listener: Listener, *, predictions: bool = False) -> Scored:
         """Score of each episode of `part`, which begins and ends between batches (`batch_size`), by the main metric and each
         that the test asks for besides, the answers to their queries, and the time taken [s]."""
         source, conditions = self.test_source(spec), self._conditions(spec)
-        extra, answers = ExtraScores(spec.extra_metrics), KeptAnswers()
+        extra, answers = ExtraScores(spec.extra_metrics), KeptAnswers(predictions=predictions)
         watch = watched_by(extra, answers, self._inductive(spec, source, part))
         listener.testing(len(part))
         started, scores = time.perf_counter(), np.empty(0)

@@ -34,7 +34,7 @@ from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.checks.inductive import is_inductive
 from fewshot_bench.runs.inputs import write_splits
 from fewshot_bench.runs.listener import Listener
-from fewshot_bench.runs.retest import check_writable_test, reopen, resolve_test, with_command
+from fewshot_bench.runs.retest import check_writable_test, lacks_predictions, reopen, resolve_test, with_command
 from fewshot_bench.runs.scores import Scored
 from fewshot_bench.runs.session import Session, result_id
 from fewshot_bench.specs import TestSpec
@@ -160,7 +160,7 @@ class Parts:
         if METRICS[self.metrics[0]].kind == "regression":
             return None
         try:
-            content = read_bounded(path, answer_files.LARGEST)
+            content = read_bounded(path, sum(answer_files.LARGEST.values()))
         except FileNotFoundError:
             raise DataError(f"{path.name} is missing") from None
         if hashlib.sha256(content).hexdigest() != about.get("answers"):
@@ -177,17 +177,20 @@ def test_shard(folder: Path, request: TestRequest, listener: Listener) -> Standi
     if record.find(wanted) is not None:
         listener.note(f"Already done: {folder} holds this result.")
         remove_parts(folder, wanted)
+        if lacks_predictions(record, resolved, request.keep):
+            raise UsageError(f"{folder} holds this result without predictions: --keep adds them without --shard.")
         return Standing(record, wanted, [])
-    session = reopen(record, resolved, spec, listener, request.threads)
-    check_writable_test(folder, spec)
+    session = reopen(record, resolved, spec, listener, request.threads, keep=request.keep)
+    check_writable_test(folder, spec, request.keep)
     batch = session.batch_size(spec)
     episodes = shard.part(spec.episodes, batch)
     metrics = [session.metric.name, *spec.extra_metrics]
-    parts = Parts(folder, wanted, _origin(session, spec, record), spec.episodes, batch, shard.count, metrics)
+    origin = _origin(session, spec, record) | ({} if request.keep is None else {"keep": request.keep})
+    parts = Parts(folder, wanted, origin, spec.episodes, batch, shard.count, metrics)
     if _read(parts, shard.index, lambda reason: listener.note(f"Computed again: {reason}.")) is not None:
         listener.note(f"Already there: part {shard}.")
     else:
-        parts.write(shard.index, session.score(spec, episodes, listener))
+        parts.write(shard.index, session.score(spec, episodes, listener, predictions=request.keep is not None))
     return _merge(session, spec, parts, record, StoredRequest.of(request), listener)
 
 

@@ -23,6 +23,7 @@ from fewshot_bench.episodes.protocols import PROTOCOLS, conditions
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.metrics import METRICS
 from fewshot_bench.request import TestRequest
+from fewshot_bench.results.answer_files import PREDICTIONS
 from fewshot_bench.results.answers import Answers
 from fewshot_bench.results.records import Record, load_record, measured
 from fewshot_bench.results.score_files import Scores
@@ -132,12 +133,13 @@ def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
 
 
 def _check_answers(found: Verification, result: Mapping[str, Any]) -> None:
-    try:
-        answers = found.record.answers(result)
-    except DataError as error:
-        found.add(f"{result['id']} bits", "differs", str(error).partition("\n")[0])
-    else:
-        if answers is not None:
+    for name, read in (("bits", found.record.answers), ("predictions", found.record.predictions)):
+        try:
+            there = read(result) is not None
+        except DataError as error:
+            found.add(f"{result['id']} {name}", "differs", str(error).partition("\n")[0])
+            return
+        if there and name == "bits":
             found.add(f"{result['id']} bits", "consistent", "the share of right answers in each episode is its score")
 
 
@@ -234,7 +236,8 @@ def _score_again(
     elif code != (session.resolved.source_sha256, ENGINE):
         found.add(f"{name} scores", "unvouched", "the code here is another than the one that scored them")
     else:
-        scored = own.score(spec, range(spec.episodes), listener)
+        kept = found.record.folder / PREDICTIONS
+        scored = own.score(spec, range(spec.episodes), listener, predictions=kept.is_file())
         _compare_scores(found, result, scored.scores)
         _compare_answers(found, result, scored.answers)
 
@@ -270,6 +273,7 @@ def _compare_answers(found: Verification, result: Mapping[str, Any], here: Answe
         return
     if stated is None or here is None:
         return
+    _compare_predictions(found, result, here)
     label, moved = f"{result['id']} queries", np.flatnonzero(here.right != stated.right)
     if not len(moved):
         found.add(label, "recomputed", f"all {len(here.right):,} are right or wrong as the record says")
@@ -281,6 +285,22 @@ def _compare_answers(found: Verification, result: Mapping[str, Any], here: Answe
         found.add(label, "differs", first)
     else:
         found.add(label, "recomputed", f"{first}; within the bound for {unlike_here(found.record)}")
+
+
+def _compare_predictions(found: Verification, result: Mapping[str, Any], here: Answers) -> None:
+    try:
+        stated, mine = found.record.predictions(result), here.predictions
+    except DataError:  # which was said before
+        return
+    if stated is None or mine is None:
+        return
+    moved = int(((mine.labels != stated.labels) | (mine.confidence != stated.confidence)).sum())
+    labels = int((mine.labels != stated.labels).sum())
+    unlike, count = unlike_here(found.record), len(mine.labels)
+    said = f"{moved:,} of {count:,} differ, {labels:,} in the label" if moved else f"all {count:,} are the same, bit for bit"
+    holds = not moved or (unlike is not None and labels <= SHARE * count)
+    more = f"; within the bound for {unlike}" if moved and holds else ""
+    found.add(f"{result['id']} predictions", "recomputed" if holds else "differs", said + more)
 
 
 def unlike_here(record: Record) -> str | None:

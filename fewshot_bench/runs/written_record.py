@@ -35,12 +35,12 @@ from fewshot_bench.runs.training import STATE, Progressed
 from fewshot_bench.source.source_hash import VERSION
 
 
-def written_sizes(session: Session) -> dict[str, int]:
+def written_sizes(session: Session, keep: str | None) -> dict[str, int]:
     """The files that a run writes, and about how many bytes each has."""
     resolved = session.resolved
     weights = sum(tensor.untyped_storage().nbytes() for tensor in session.method.state_dict().values())
     state = {STATE: 4 * weights, "log.jsonl": 1} if session.method.trained else {}  # best weights too, and two moments
-    written = {"checkpoint.safetensors": weights, **test_sizes(resolved.test)}
+    written = {"checkpoint.safetensors": weights, **test_sizes(resolved.test, keep)}
     return state | written | {"record.json": 1, f"split-{result_id(resolved)}.csv": 1}
 
 

@@ -97,6 +97,7 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
         "--episodes",
         "--sampling",
         "--images",
+        "--keep",
         "--on-existing",
     ]
 
