@@ -225,7 +225,7 @@ def test_the_merged_record_is_that_of_the_whole_test(
 def test_the_cost_is_that_of_all_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of the merged test is the sum of the parts', here a second an episode."""
     score = Session.score
-    monkeypatch.setattr(Session, "score", lambda *given: replace(score(*given), test_s=len(given[2])))
+    monkeypatch.setattr(Session, "score", lambda *given, **more: replace(score(*given, **more), test_s=len(given[2])))
     for shard in ("1/3", "2/3", "3/3"):
         compute(folder, shard)
     assert load_record(folder).results[-1]["cost"] == {"test_s": EPISODES}
