@@ -69,6 +69,8 @@ class ByClass:
     level: float
     unseen: int
     """Classes of the test split that no query is of."""
+    unnamed: str
+    """Why classes have numbers in the place of names, and what mends it; empty where they have names."""
 
     @property
     def difference(self) -> float:
@@ -105,7 +107,7 @@ def compare_classes(
         shows = one.shares.shape[1]
         rows.append(ClassDifference(drawn.names[one.place], mine, theirs, shows, one.queries, part, pair, p_holm))
     rows.sort(key=lambda row: (-abs(row.difference), row.name))
-    return ByClass(labels, rows, level, len(drawn.names) - len(rows))
+    return ByClass(labels, rows, level, len(drawn.names) - len(rows), drawn.unnamed)
 
 
 def of_classes(classes: Ids, episodes: Ids, right: Bits) -> Iterator[OfClass]:

@@ -86,6 +86,8 @@ def _notes(found: ByClass, shown: int) -> list[str]:
         said.append(f"{without:,} have no interval: one episode shows them, or their differences are all the same.")
     if found.unseen:
         said.append(f"{found.unseen:,} classes of the test split are in none of the episodes.")
+    if found.unnamed:
+        said.append(f"Classes have numbers, by their order in the test split: {found.unnamed}")
     if shown < len(found.classes):
         said.append(f"The {shown:,} largest of {len(found.classes):,}: --classes 0 shows all, as JSON and CSV do.")
     return said

@@ -1,13 +1,14 @@
 """The episodes of a result drawn again, and the class of each of its queries.
 
-Episodes are a pure function of what the record states and of the classes of the test split, so they can be drawn where the
-data set is prepared. They count only if they have the digest that the record states.
+They count only if they have the digest that the record states. Names and images of the classes are there where the data set
+is prepared; the episodes themselves follow from the record, unless an older version wrote it.
 
 Legend: E episodes, A answers (the queries of all episodes, in the order of the stream), N ways.
 """
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,7 @@ from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.inputs.plain_yaml import assignment
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest
+from fewshot_bench.results.drawn_episodes import episodes_of, outline_of, test_split
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.rerun_command import keeping
 from fewshot_bench.text.printable import printable
@@ -39,8 +41,10 @@ class DrawnQueries:
     starts: Ids
     """The first image of each class, and the number of images [classes + 1]."""
     blocks: tuple[EpisodeIndices, ...]
-    bank: ImageBank
-    """The images of the test split."""
+    bank: ImageBank | None
+    """The images of the test split; None where they are not here."""
+    unnamed: str = ""
+    """Why classes have numbers in the place of names, and what mends it."""
 
     @cached_property
     def classes(self) -> Ids:
@@ -73,26 +77,39 @@ class DrawnQueries:
 
 
 def draw_queries(record: Record, result: Mapping[str, Any], given: TestRequest) -> DrawnQueries:
-    """Draw the episodes of a result again from the data set of its test.
+    """Draw the episodes of a result again: from the data set of its test, which has names and images, or else from the
+    record alone (`drawn_episodes`).
 
     `given` may name a data set that is not installed, and the folders of data. Raises `UsageError` or `DataError`, which say
     what is missing and how it is mended.
     """
-    bank = _test_bank(record, result, given)
-    test = result["test"]
-    data = "--test-data-root" if "data" in result else "--data-root"
-    other = DataError(
-        f"The classes or images of {printable(test['dataset'])} here are not those that {record.run_id} was tested on: its "
-        f"episodes cannot be drawn again.\nSay where those lie: {data} DIR."
-    )
     try:
-        sampler = sampler_of(bank, EpisodeSize.of(test), test["seed"])
-        blocks = tuple(sampler.blocks(0, test["episodes"]))
-    except UsageError:  # too few classes, or images
-        raise other from None
+        bank = _test_bank(record, result, given)
+        return DrawnQueries(tuple(bank.class_names), bank.starts, _blocks(record, result, bank), bank)
+    except (DataError, registry.NotInstalled) as error:
+        outline = outline_of(test_split(record, result))
+        try:
+            blocks = tuple(episodes_of(record, result))
+        except FewshotError:  # an older record
+            raise error from None
+        assert outline is not None, "episodes were drawn from it"
+        names = tuple(f"class {place}" for place in range(len(outline.starts) - 1))
+        return DrawnQueries(names, outline.starts, blocks, None, " ".join(str(error).split()))
+
+
+def _blocks(record: Record, result: Mapping[str, Any], bank: ImageBank) -> tuple[EpisodeIndices, ...]:
+    """The episodes as they are drawn from the data set that is here; raises `DataError` where they are others."""
+    test = result["test"]
+    blocks: tuple[EpisodeIndices, ...] = ()
+    with suppress(UsageError):  # too few classes, or images
+        blocks = tuple(sampler_of(bank, EpisodeSize.of(test), test["seed"]).blocks(0, test["episodes"]))
     if digest_of(blocks) != result["digest"]:
-        raise other
-    return DrawnQueries(tuple(bank.class_names), bank.starts, blocks, bank)
+        root = "--test-data-root" if "data" in result else "--data-root"
+        raise DataError(
+            f"The classes or images of {printable(test['dataset'])} here are not those that {record.run_id} was tested on.\n"
+            f"Say where those lie: {root} DIR."
+        )
+    return blocks
 
 
 def _test_bank(record: Record, result: Mapping[str, Any], given: TestRequest) -> ImageBank:
@@ -108,8 +125,8 @@ def _test_bank(record: Record, result: Mapping[str, Any], given: TestRequest) ->
         settings = [word for key, value in dataset.stated.items() for word in ("--set", assignment(key, value))]
         command = shlex.join(["fsbench", "data", "get", choice.reference, *settings])
         raise DataError(
-            f"The images of {printable(choice.name)} are not prepared here, so that the classes of the queries are not "
-            f"known.\nPrepare them: {printable(command, 1000)} (where they lie elsewhere, --data-root DIR)"
+            f"The images of {printable(choice.name)} are not prepared here, so that its classes have no "
+            f"names.\nPrepare them: {printable(command, 1000)} (where they lie elsewhere, --data-root DIR)"
         )
     return ready.bank("test")
 
@@ -117,7 +134,10 @@ def _test_bank(record: Record, result: Mapping[str, Any], given: TestRequest) ->
 def _choice(name: str, recorded: Mapping[str, Any], given: str | None, option: str) -> DataChoice:
     """The data set that a record names: one that is installed, or that a person names now."""
     if not registry.is_uninstalled(name):
-        return DataChoice.of(name)
+        try:
+            return DataChoice.of(name)
+        except UsageError as error:  # a plugin that is not here
+            raise DataError(str(error)) from None
     if given is None:
         raise registry.NotInstalled(
             f"The data set {printable(name)} is not installed, and is never imported on a record's word.\n"

@@ -100,7 +100,9 @@ def explain(record: Record, result: Mapping[str, Any], given: TestRequest, level
             raise no_answers(record, result)
         drawn = draw_queries(record, result, given)
     except FewshotError as error:
-        missing.append(f"Hardest classes, confused classes and pictures: {' '.join(str(error).split())}")
+        missing.append(f"Hardest classes, confused classes and pictures are left out: {' '.join(str(error).split())}")
+    if drawn is not None and drawn.unnamed:
+        missing.append(f"Names of classes and pictures need the data set. {drawn.unnamed}")
     if drawn is not None and predictions is not None and answers is not None:
         _check_labels(record, drawn, answers, predictions)
     both = answers is not None and predictions is not None

@@ -155,6 +155,7 @@ def test_without_answers_or_images_the_hardest_episodes_are_told(
     monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "empty"))
     said = finished("explain", folder).out
     assert "Hardest episodes" in said and "Calibration" in said and "fsbench data get digits" in " ".join(said.split())
+    assert re.search(r"^class \d ", said, re.MULTILINE) and max(map(len, said.splitlines())) <= 80
     assert_refused(call("explain", folder, "--page", tmp_path / "x.html"), 2, "--page", "fsbench data get digits")
     monkeypatch.undo()
     for name in (answer_files.NAME, answer_files.PREDICTIONS):

@@ -124,6 +124,23 @@ def test_what_is_missing_is_said_with_what_mends_it(runs: Path, tmp_path: Path, 
     assert_refused(call("compare", runs, "--by", "class", "--unpaired"), 2, "leave --unpaired out")
     assert_refused(call("compare", runs, "--by", "clas"), 2, "'class'")
     monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "empty"))
-    assert_refused(call("compare", runs, "--by", "class"), 3, "not prepared here", "fsbench data get digits")
+    out = copied(runs, tmp_path / "older")
+    for path in out.rglob("record.json"):
+        content = json.loads(path.read_text())
+        for data in (content["data"], content["results"][0].get("data", {})):
+            data.get("splits", {}).pop("test", None)
+        write_json(path, content)
+    assert_refused(call("compare", out, "--by", "class"), 3, "not prepared here", "fsbench data get digits")
     with pytest.raises(DataError, match="fsbench data get digits"):
-        fewshot_bench.compare(runs)[0].by_class()
+        fewshot_bench.compare(out)[0].by_class()
+
+
+def test_without_the_data_set_classes_have_numbers(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same numbers otherwise, from the record alone, and a note that says why."""
+    whole = fewshot_bench.compare(runs)[0].by_class()
+    monkeypatch.setenv("FSBENCH_CACHE", str(tmp_path / "empty"))
+    alone = fewshot_bench.compare(runs)[0].by_class()
+    key = lambda one: (one.first, one.second, one.queries, one.contribution)  # noqa: E731
+    assert sorted(map(key, alone.classes)) == sorted(map(key, whole.classes))
+    assert {one.name for one in alone.classes} <= {f"class {place}" for place in range(10)}
+    assert "fsbench data get digits" in " ".join(finished("compare", runs, "--by", "class").out.split())
