@@ -27,8 +27,8 @@ class Bin:
     confidence: float
     """Their mean confidence."""
     accuracy: float
-    half: float | None
-    """Half the width of the accuracy's interval over episodes; None where one episode has them all, or no spread."""
+    interval: Interval | None
+    """The accuracy's, over episodes; None where one episode has them all, or no spread."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def calibration(answers: Answers, predictions: Predictions, level: float = 0.95)
             int(total[b]),
             float(sure[:, b].sum() / total[b]),
             float(right[:, b].sum() / total[b]),
-            _half(right[:, b], counts[:, b], level),
+            _share_interval(right[:, b], counts[:, b], level),
         )
         for b in np.flatnonzero(total)
     ]
@@ -76,13 +76,17 @@ def _by_episode(answers: Answers, place: npt.NDArray[np.int64], what: npt.NDArra
     return np.bincount(answers.episodes * BINS + place, weights, episodes * BINS).reshape(episodes, BINS).astype(np.float64)
 
 
-def _half(right: Numbers, counts: Numbers, level: float) -> float | None:
-    """Half the width of the interval of a share whose answers come in episodes [E]: a ratio of sums (Cochran 1977, Sampling
-    Techniques, section 6.4), whose episodes are independent and whose answers within one are not."""
+def _share_interval(right: Numbers, counts: Numbers, level: float) -> Interval | None:
+    """The interval of a share whose answers come in episodes [E]: a ratio of sums (Cochran 1977, Sampling Techniques,
+    section 6.4), whose episodes are independent and whose answers within one are not. Clipped to [0, 1]."""
     some = counts > 0
     if (episodes := int(some.sum())) < 2:
         return None
-    share = right.sum() / counts.sum()
+    share = float(right.sum() / counts.sum())
     residual = right[some] - share * counts[some]
     variance = float((residual**2).sum()) * episodes / (episodes - 1) / float(counts.sum()) ** 2
-    return half_width([Part(variance, episodes - 1)], level) if variance else None
+    if not variance:
+        return None
+    half = half_width([Part(variance, episodes - 1)], level)
+    said = f"ratio of sums, t, {level:.0%}, over {episodes:,} episodes"
+    return Interval(share, max(share - half, 0.0), min(share + half, 1.0), said, level)

@@ -88,7 +88,8 @@ def _calibration(found: Calibration) -> Table:
         Column("mean", "mean %", "Their mean confidence.", "right", leads=True),
         Column("accuracy", "right %", "Share of them that is right, with its interval over episodes.", "right", leads=True),
         Column("gap", "too sure by", "Mean confidence less the share that is right, in points.", "right"),
-        Column("half", "half", "Half the width of the interval.", shown=False),
+        Column("low", "low", "Lower end of that interval.", shown=False),
+        Column("high", "high", "Upper end of that interval.", shown=False),
     ]
     interval = interval_text(found.by_episode, "ece")
     way = "too sure" if found.surplus > 0 else "not sure enough"
@@ -102,14 +103,16 @@ def _calibration(found: Calibration) -> Table:
 
 
 def _bin_row(one: Bin) -> dict[str, Cell]:
-    share = f"{100 * one.accuracy:.2f}"
+    interval = one.interval
+    share = f"{100 * one.accuracy:.2f}" if interval is None else interval_text(interval, "accuracy")
     return {
         "bin": Cell([one.low, one.high], f"{one.low:.2f}–{one.high:.2f}"),
         "answers": Cell(one.answers, f"{one.answers:,}"),
         "mean": Cell(one.confidence, f"{100 * one.confidence:.2f}"),
-        "accuracy": Cell(one.accuracy, share if one.half is None else f"{share} ± {100 * one.half:.2f}"),
+        "accuracy": Cell(one.accuracy, share),
         "gap": Cell(one.confidence - one.accuracy, f"{100 * (one.confidence - one.accuracy):+.2f}"),
-        "half": Cell.of(one.half),
+        "low": Cell.of(interval and interval.low),
+        "high": Cell.of(interval and interval.high),
     }
 
 

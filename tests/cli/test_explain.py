@@ -113,8 +113,15 @@ def test_the_interval_of_a_bin_is_students_where_episodes_have_as_many() -> None
     answers = Answers(np.full(20, 6), right.reshape(-1))
     (one,) = calibration(answers, Predictions(np.zeros(120, int), np.full(120, 0.5))).bins
     ends = stats.t.interval(0.95, 19, right.mean(), stats.sem(right.mean(1)))
-    assert one.half == pytest.approx((ends[1] - ends[0]) / 2)
+    assert one.interval is not None and (one.interval.low, one.interval.high) == pytest.approx(ends)
     assert (one.low, one.high, one.answers) == (pytest.approx(7 / 15), pytest.approx(8 / 15), 120)
+
+
+def test_the_interval_of_a_bin_ends_at_0_and_1() -> None:
+    """Two answers of two episodes, of which one is right: Student's t with one degree of freedom spans far more."""
+    answers = Answers(np.ones(2, int), np.array([True, False]))
+    (one,) = calibration(answers, Predictions(np.zeros(2, int), np.full(2, 0.5))).bins
+    assert one.interval is not None and (one.interval.low, one.interval.high) == (0, 1)
 
 
 def test_it_is_read_in_80_columns_and_every_form(made: Path) -> None:
