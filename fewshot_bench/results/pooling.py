@@ -216,12 +216,18 @@ def _pooled(group: list[_Entry], *, bootstrap: bool) -> Pooled:
 
 
 def _apart(entries: list[_Entry]) -> tuple[list[_Entry], tuple[int, ...]]:
-    """Those whose scores no earlier one has, and the seeds of the others. What is not trained may score alike."""
-    seen: dict[bytes, _Entry] = {}
+    """Those whose weights and scores no earlier one has, and the seeds of the others. What is not trained may be alike."""
+    seen: set[Hashable] = set()
+    kept = []
     for entry in entries:
-        counts = entry.fields["train"]["updates"] and np.ptp(entry.scores) and len(entry.scores) >= TELLING
-        seen.setdefault(entry.scores.tobytes() if counts else str(id(entry)).encode(), entry)
-    kept = list(seen.values())
+        trained = entry.fields["train"]["updates"]
+        telling = trained and np.ptp(entry.scores) and len(entry.scores) >= TELLING
+        weights = entry.run.record.content.get("weights_sha256") if trained else None
+        marks: set[Hashable] = {entry.scores.tobytes()} if telling else set()
+        marks |= {weights} if weights else set()
+        if not marks & seen:
+            kept.append(entry)
+        seen |= marks
     return kept, tuple(entry.run.seed for entry in entries if not any(entry is one for one in kept))
 
 

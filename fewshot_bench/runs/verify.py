@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fewshot_bench.data.dataset import Dataset
+from fewshot_bench.data.functions import FunctionFamily
 from fewshot_bench.engine import ENGINE
 from fewshot_bench.episodes.protocols import PROTOCOLS, conditions
 from fewshot_bench.errors import DataError, FewshotError, UsageError
@@ -33,7 +35,7 @@ from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.provenance import environment
 from fewshot_bench.runs.requests.resolve import Resolved
 from fewshot_bench.runs.retest import read_weights, resolve_result, resolve_trained
-from fewshot_bench.runs.session import Session
+from fewshot_bench.runs.session import Session, described
 from fewshot_bench.threads import one_thread_at_a_time
 
 Standing = Literal["recomputed", "consistent", "unvouched", "differs"]
@@ -96,6 +98,7 @@ def verify_run(folder: Path, request: TestRequest, listener: Listener) -> Verifi
     """
     found = Verification(load_record(folder))
     found.add("ids", "consistent", "run and results have the ids of their specifications, code and data")
+    _check_training(found)
     for result in found.record.results:
         _check_alone(found, result)
     if (reason := _recompute(found, request, listener)) is not None:
@@ -105,7 +108,23 @@ def verify_run(folder: Path, request: TestRequest, listener: Listener) -> Verifi
                 found.add(name, "unvouched", reason)
     found.add("training", "unvouched", "that the weights come from this training only training again can show")
     found.add("cost", "unvouched", "times and memory are the record's word")
+    found.add("provenance", "unvouched", "dates, versions, processor, commit and command are the record's word")
+    if (found.record.folder / "log.jsonl").is_file():
+        found.add("log", "unvouched", "the learning curve is the record's word")
+    if "former" in found.record.content:
+        found.add("former", "unvouched", "that an earlier version made it under other ids is the record's word")
     return found
+
+
+def _check_training(found: Verification) -> None:
+    """What the record says of the training against its specification."""
+    content = found.record.content
+    made, wanted = (content.get("training") or {}).get("updates", 0), content["train"]["updates"]
+    if made != wanted:
+        found.add("updates", "differs", f"the training made {made:,}, its specification asks for {wanted:,}")
+    if "plan" in content and content["plan"]["device"].partition(":")[0] != content["train"]["device"]:
+        device = content["plan"]["device"]
+        found.add("plan", "differs", f"it is of {device}, the training's specification of {content['train']['device']}")
 
 
 def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
@@ -120,6 +139,9 @@ def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
         else:
             found.add(label, "consistent", "mean and interval follow from the scores")
     _check_answers(found, result)
+    _check_tested_on(found, result)
+    if "by_step" in result:
+        found.add(f"{name} by_step", "unvouched", "the errors after each inner step are the record's word")
     if test["protocol"] not in PROTOCOLS:
         found.add(f"{name} protocol", "unvouched", f"{test['protocol']!r} is none of this version's protocols")
         return
@@ -130,6 +152,16 @@ def _check_alone(found: Verification, result: Mapping[str, Any]) -> None:
         found.add(f"{name} protocol", "differs", str(error))
     else:
         found.add(f"{name} protocol", "consistent", f"queries, episodes and seed are those of {test['protocol']}")
+
+
+def _check_tested_on(found: Verification, result: Mapping[str, Any]) -> None:
+    """Whether the data that the test's specification names are those that the record describes."""
+    test, train, data = result["test"], found.record.content["train"], result.get("data")
+    if data is None and (test["dataset"], test["data"]) != (train["dataset"], train["data"]):
+        said = f"the test is on {test['dataset']} {test['data']}, the training was on {train['dataset']} {train['data']}"
+        found.add(f"{result['id']} data", "differs", f"{said}, and the record describes no other data")
+    elif data is not None and data["name"] != test["dataset"]:
+        found.add(f"{result['id']} data", "differs", f"the test is on {test['dataset']}, the data are {data['name']}")
 
 
 def _check_answers(found: Verification, result: Mapping[str, Any]) -> None:
@@ -152,7 +184,7 @@ def _recompute(found: Verification, request: TestRequest, listener: Listener) ->
         command = ["fsbench", "verify", str(record.folder)]
         resolved, names = resolve_trained(record, request, command, content["plan"]["device"])
         prepared, _ = open_data(resolved, listener)
-        pixels = _check_data(found, resolved, prepared)
+        pixels = _check_data(found, resolved.dataset, prepared, content["data"])
         if found.differ("data", "splits"):
             return "the data here are not the record's"
         session = Session.open(resolved, prepared, Plan(**content["plan"]), listener)
@@ -180,18 +212,20 @@ def _same_code(found: Verification, session: Session) -> bool:
     return True
 
 
-def _check_data(found: Verification, resolved: Resolved, prepared: Data) -> bool:
-    """Whether the data here are the record's, to the pixel."""
-    data = found.record.content["data"]
-    splits = {split: one["structure_id"] for split, one in data.get("splits", {}).items()}
-    present = {split: one["structure_id"] for split, one in prepared.describe(*splits).items()}
-    found.same("data", resolved.dataset.identity(), data["identity"], "the data set's identity")
-    found.same("splits", present, splits, "classes and images of each split")
-    if found.differ("data", "splits"):
+def _check_data(
+    found: Verification, dataset: Dataset | FunctionFamily, prepared: Data, data: Mapping[str, Any], whose: str = ""
+) -> bool:
+    """Whether the data here are those that a record describes, to the pixel; `whose` names the result that is of others."""
+    splits = data.get("splits", {})
+    present = {split: one.as_json() for split, one in described(prepared, dataset, *splits).items()}
+    stated = {split: {key: present[split].get(key) for key in one} for split, one in splits.items()}  # of what is stated
+    found.same(f"{whose}data", dataset.identity(), data["identity"], "the data set's identity")
+    found.same(f"{whose}splits", stated, splits, f"classes and images of {', '.join(splits) or 'none'}")
+    if found.differ(f"{whose}data", f"{whose}splits"):
         return False
     pixels = bool(data.get("fingerprint", prepared.fingerprint) == prepared.fingerprint)
     said = "the same" if pixels else "not the same here: another decoder, or other images under the same names"
-    found.add("pixels", "recomputed" if pixels else "unvouched", said)
+    found.add(f"{whose}pixels", "recomputed" if pixels else "unvouched", said)
     return pixels
 
 
@@ -223,9 +257,15 @@ def _score_again(
 ) -> None:
     """The digest and the scores of one result, which `resolved` tests."""
     name, spec = result["id"], resolved.test
+    if found.differ(f"{name} data"):
+        return
     _, tested = open_data(resolved, listener)
+    if "data" in result:
+        able = _check_data(found, resolved.test_data, tested, result["data"], f"{name} ") and able
+    if found.differ(f"{name} data", f"{name} splits"):
+        return
     plan = Plan(**result.get("plan", found.record.content["plan"]))
-    own = replace(session, resolved=resolved, plan=plan, tested=tested, banks={})
+    own = replace(session, resolved=resolved, tested=tested, banks={})
     digest = own.test_source(spec).sampler.digest(spec.episodes)
     found.same(f"{name} digest", digest, result["digest"], f"the digest of {spec.episodes:,} episodes")
     code = result["source_sha256"], result["engine"]
@@ -233,11 +273,14 @@ def _score_again(
         return
     if not able:
         found.add(f"{name} scores", "unvouched", "without the run's own code, weights and pixels they cannot be computed")
+    elif plan.device != session.plan.device:
+        said = f"they were computed on {plan.device}, the training on {session.plan.device}"
+        found.add(f"{name} scores", "unvouched", f"{said}; only scores of the training's own device are computed again")
     elif code != (session.resolved.source_sha256, ENGINE):
         found.add(f"{name} scores", "unvouched", "the code here is another than the one that scored them")
     else:
         kept = found.record.folder / PREDICTIONS
-        scored = own.score(spec, range(spec.episodes), listener, predictions=kept.is_file())
+        scored = replace(own, plan=plan).score(spec, range(spec.episodes), listener, predictions=kept.is_file())
         _compare_scores(found, result, scored.scores)
         _compare_answers(found, result, scored.answers)
 
