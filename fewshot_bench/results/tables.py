@@ -14,6 +14,7 @@ from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
 from fewshot_bench.results.data_columns import with_data_intervals
 from fewshot_bench.results.data_interval import Over
 from fewshot_bench.results.families import Family, all_pairs
+from fewshot_bench.results.look_alikes import remarks, titled_apart
 from fewshot_bench.results.pairs import compare_pair
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
 from fewshot_bench.results.recipe_share import recipe_share, recipe_text
@@ -85,14 +86,19 @@ def boards(
         test = pooled.test
         size = (test["ways"], test["shots"], canonical_json(EpisodeSize.of(test).more))
         ranks = _ranks(test["protocol"])
-        key = (_data(pooled), *size, test["protocol"], pooled.metric, pooled.direction, pooled.digest if ranks else "")
+        key = (_data(pooled), *size, test["protocol"], pooled.metric, pooled.direction, _episodes(pooled) if ranks else ())
         groups[key].append(pooled)
     alike = Counter(key[:-1] for key in groups)  # other images under one name: ranks are of the same episodes
-    found = []
-    for key in sorted(groups):
-        table = _table(groups[key], named=alike[key[:-1]] > 1)
-        found.append(Board(with_data_intervals(table, groups[key], over) if over else table, groups[key]))
-    return found, conflicts
+    each = [groups[key] for key in sorted(groups)]
+    tables = [_table(groups[key], named=alike[key[:-1]] > 1) for key in sorted(groups)]
+    apart = titled_apart(tables, each)
+    found = [with_data_intervals(table, one, over) if over else table for table, one in zip(apart, each, strict=True)]
+    return [Board(table, one) for table, one in zip(found, each, strict=True)], conflicts
+
+
+def _episodes(pooled: Pooled) -> tuple[str, int]:
+    """Ranks are of the same episodes."""
+    return pooled.digest, int(pooled.test["episodes"])
 
 
 def _data(pooled: Pooled) -> str:
@@ -154,7 +160,7 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
             _row(*one) | _extra_cells(one[0], _extras(results))
             for one in zip(results, places, best, _differences(results), strict=True)
         ],
-        notes=[*_notes(protocol, results), *_cut_short(results)],
+        notes=[*_notes(protocol, results), *_cut_short(results), *remarks(results)],
         about=about,
     )
 
