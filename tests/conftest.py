@@ -4,6 +4,7 @@ import importlib
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -22,6 +23,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if "l2l" in item.name or {"l2l", "browser_page"} & set(fixtures):
             item.add_marker("extra")
+
+
+@pytest.fixture
+def protocols_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the records that tests write have few episodes, whatever their protocol says."""
+    from fewshot_bench.episodes.protocols import PROTOCOLS
+
+    for name, protocol in PROTOCOLS.items():
+        size = {"queries": None, "episodes": None, "seed": None, "episodes_on": {}, "any_size": True}
+        free = replace(protocol, kind=None, **size)
+        monkeypatch.setitem(PROTOCOLS, name, free)
 
 
 @pytest.fixture(scope="session")

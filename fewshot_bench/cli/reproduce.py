@@ -31,7 +31,7 @@ def reproduce(
     from fewshot_bench.cli.test import find_run
     from fewshot_bench.runs.reproduce import reproduce_run
     from fewshot_bench.runs.training import Interrupted
-    from fewshot_bench.runs.verify import NotVerified
+    from fewshot_bench.runs.verification.findings import NotVerified
 
     folder = find_run(run, out)
     request = TestRequest(method=method, backbone=backbone, dataset=dataset, data_root=data_root)

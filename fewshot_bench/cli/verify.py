@@ -10,7 +10,7 @@ from fewshot_bench.cli.options import BackboneHere, DataRoot, DatasetHere, Json,
 from fewshot_bench.request import TestRequest
 
 if TYPE_CHECKING:
-    from fewshot_bench.runs.verify import Verification
+    from fewshot_bench.runs.verification.findings import Verification
 
 
 def verify(
@@ -30,7 +30,8 @@ def verify(
     """
     from fewshot_bench.cli.compare import folders_of
     from fewshot_bench.cli.progress import Bars
-    from fewshot_bench.runs.verify import NotVerified, verify_run
+    from fewshot_bench.runs.verification.findings import NotVerified
+    from fewshot_bench.runs.verification.verify import verify_run
 
     request = TestRequest(method=method, backbone=backbone, dataset=dataset, data_root=data_root)
     found = []

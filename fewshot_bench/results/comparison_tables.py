@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from fewshot_bench.results.comparison import Comparison
 from fewshot_bench.results.data_interval import SAID, data_interval
 from fewshot_bench.results.families import Judged
+from fewshot_bench.results.row_settings import differing
 from fewshot_bench.results.statistics import Interval, is_disjoint, score_interval, trials_of
-from fewshot_bench.results.tables import differing, interval_text
+from fewshot_bench.results.tables import interval_text
 from fewshot_bench.table import Cell, Column, Table
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -68,6 +68,18 @@ def episodes_of(record: "Record", result: Mapping[str, Any]) -> list[EpisodeIndi
     Raises `NoDataInterval` where the record does not hold what decides them, which is so for functions, and for some records
     that an earlier version wrote.
     """
+    blocks, digest = redrawn(record, result)
+    if digest != result["digest"]:
+        raise NoDataInterval(
+            "The episodes that follow from the record are not those of its digest: the classes of its test split differ in "
+            f"size, which it does not state. {ANEW}"
+        )
+    return blocks
+
+
+def redrawn(record: "Record", result: Mapping[str, Any]) -> tuple[list[EpisodeIndices], str]:
+    """The episodes that follow from the split that a record states, in blocks, and their digest, which is the result's where
+    the record is right and complete. No blocks and "" where no such split could give them. Raises as `episodes_of`."""
     if is_regression(result["metric"]):
         raise NoDataInterval("Functions have neither classes nor images.")
     outline = outline_of(test_split(record, result))
@@ -77,13 +89,7 @@ def episodes_of(record: "Record", result: Mapping[str, Any]) -> list[EpisodeIndi
     size = EpisodeSize.of(test)
     if size.images * test["episodes"] > MOST_IMAGES:
         raise NoDataInterval(f"The test episodes show more than {MOST_IMAGES:,} images, which are not drawn again.")
-    blocks, digest = _drawn(tuple(outline.starts.tolist()), outline.structure_id, size, test["seed"], test["episodes"])
-    if digest != result["digest"]:
-        raise NoDataInterval(
-            "The episodes that follow from the record are not those of its digest: the classes of its test split differ in "
-            f"size, which it does not state. {ANEW}"
-        )
-    return blocks
+    return _drawn(tuple(outline.starts.tolist()), outline.structure_id, size, test["seed"], test["episodes"])
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ protocol of the same look. What is installed here has a known name; what is not 
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from fewshot_bench.episodes.protocols import PROTOCOLS
@@ -23,7 +23,11 @@ def look(text: str) -> str:
 
 def remarks(results: Iterable[Pooled]) -> list[str]:
     """A note on each method, data set and protocol that is none of those installed here."""
-    known = {"method": registry.registered("methods"), "data set": registry.registered("datasets"), "protocol": PROTOCOLS}
+    known: dict[str, Collection[str]] = {
+        "method": registry.registered("methods"),
+        "data set": registry.registered("datasets"),
+        "protocol": PROTOCOLS,
+    }
     said: dict[str, None] = {}
     for pooled in results:
         names = [("method", pooled.train["method"]), ("protocol", pooled.test["protocol"])]

@@ -14,13 +14,14 @@ from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
 from fewshot_bench.results.data_columns import with_data_intervals
 from fewshot_bench.results.data_interval import Over
 from fewshot_bench.results.families import Family, all_pairs
-from fewshot_bench.results.look_alikes import remarks, titled_apart
+from fewshot_bench.results.look_alikes import titled_apart
 from fewshot_bench.results.pairs import compare_pair
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
-from fewshot_bench.results.recipe_share import recipe_share, recipe_text
 from fewshot_bench.results.records import Record
+from fewshot_bench.results.row_settings import backbone_text, option_text, row_differences
 from fewshot_bench.results.statistics import Interval
-from fewshot_bench.specs import BackboneSpec, TrainSpec
+from fewshot_bench.results.table_notes import table_notes
+from fewshot_bench.specs import TrainSpec
 from fewshot_bench.table import Cell, Column, Table
 
 _RANKS = "Rank by the mean; only the protocols standard and standard-regression rank."
@@ -50,12 +51,6 @@ _REST = (
     Column("hparams", "hyper-parameters", "Hyper-parameters of the method.", shown=False),
     Column("commands", "commands", "Commands that reproduce the runs.", shown=False),
 )
-
-_PLAIN_IN_THE_ROW = {
-    *("method", "backbone", "batch_size", "split"),
-    *("ways", "max_ways", "shots", "max_shots", "imbalanced", "unlabelled", "distractors"),
-}
-"""Training settings that have a column of their own."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ def _data(pooled: Pooled) -> str:
 
 def data_text(spec: Mapping[str, Any]) -> str:
     """The data set of a spec: `omniglot`, or `omniglot (split=lake)`."""
-    options = ", ".join(f"{key}={_option(value)}" for key, value in sorted(spec["data"].items()))
+    options = ", ".join(f"{key}={option_text(value)}" for key, value in sorted(spec["data"].items()))
     return f"{spec['dataset']} ({options})" if options else str(spec["dataset"])
 
 
@@ -158,9 +153,9 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
         columns=[replace(_RANK, shown=ranks), _METHOD, score, _BEST, *_extra_columns(results), *_columns(results)],
         rows=[
             _row(*one) | _extra_cells(one[0], _extras(results))
-            for one in zip(results, places, best, _differences(results), strict=True)
+            for one in zip(results, places, best, row_differences(results), strict=True)
         ],
-        notes=[*_notes(protocol, results), *_cut_short(results), *remarks(results)],
+        notes=table_notes(protocol, results),
         about=about,
     )
 
@@ -212,13 +207,14 @@ def _with_best(results: Sequence[Pooled]) -> list[str | None]:
 def _row(pooled: Pooled, rank: int | None, best: str | None, differences: Mapping[str, Any]) -> dict[str, Cell]:
     train, test, interval = pooled.train, pooled.test, pooled.interval
     ids = [run.run_id for run in pooled.runs]
+    apart = ", ".join(f"{name}={option_text(value)}" for name, value in differences.items())
     more = f" +{len(ids) - 1}" if len(ids) > 1 else ""
     return {
         "rank": Cell.of(rank),
         "method": Cell.of(train["method"]),
         "mean": Cell(interval.mean, interval_text(interval, pooled.metric)),
         "best": Cell(best, best or ""),
-        "settings": Cell(dict(differences), ", ".join(f"{name}={_option(value)}" for name, value in differences.items())),
+        "settings": Cell(dict(differences), apart),
         "backbone": Cell.of(backbone_text(train["backbone"])),
         "trained": Cell.of(_trained(train, pooled.metric)),
         "images": Cell(_images(train), f"{_images(train):,}" if _images(train) else "–"),
@@ -253,16 +249,6 @@ def _images(train: Mapping[str, Any]) -> int:
     return TrainSpec.model_construct(**train).images
 
 
-def backbone_text(backbone: Mapping[str, Any] | None) -> str | None:
-    """The network of a training in words: `conv4-64`, or `conv4-64 (frozen)`."""
-    return str(BackboneSpec.model_construct(**backbone)) if backbone else None
-
-
-def _option(value: Any) -> str:
-    """A setting's value as it is written after `--set`."""
-    return value if isinstance(value, str) else canonical_json(value)
-
-
 def _ranked(results: Sequence[Pooled]) -> list[int]:
     """1 for the best, which comes first; equal means share a rank."""
     ranks: list[int] = []
@@ -270,94 +256,3 @@ def _ranked(results: Sequence[Pooled]) -> list[int]:
         tied = place and results[place - 1].order[0] == pooled.order[0]
         ranks.append(ranks[-1] if tied else place + 1)
     return ranks
-
-
-def _differences(results: Sequence[Pooled]) -> list[dict[str, Any]]:
-    """The settings in which each result differs from rows that would otherwise look the same."""
-    settings = [_settings(pooled) for pooled in results]
-    looks = [_looks(pooled) for pooled in results]
-    alike: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for look, one in zip(looks, settings, strict=True):
-        alike[look].append({name: canonical_json(value) for name, value in one.items()})
-    varying: dict[str, set[str]] = {}
-    for look, group in alike.items():
-        names = {name for one in group for name in one}
-        varying[look] = {name for name in names if len({one.get(name) for one in group}) > 1}
-    return [
-        {name: value for name, value in one.items() if name in varying[look]}
-        for look, one in zip(looks, settings, strict=True)
-    ]
-
-
-def differing(results: Sequence[Pooled]) -> list[str]:
-    """The settings in which each result differs from the others of its method, as `--set` has them; their code and data
-    where nothing else differs."""
-    plain = ("code", "source", "engine", "test source", "test engine", "data", "digest")
-    flat = [{**_shown(pooled), **_settings(pooled)} for pooled in results]
-    texts = [{name: _option(value) for name, value in one.items()} for one in flat]
-    said = []
-    for pooled, own in zip(results, texts, strict=True):
-        same = [t for other, t in zip(results, texts, strict=True) if other.train["method"] == pooled.train["method"]]
-        varying = [name for name in own if len({one.get(name) for one in same}) > 1]
-        named = [name for name in varying if name not in plain] or varying
-        said.append(", ".join(f"{name}={own[name]}" for name in named))
-    return said
-
-
-def _shown(pooled: Pooled) -> dict[str, Any]:
-    """The settings that have a column in the tables, but for the method."""
-    train = {name: pooled.train.get(name) for name in sorted(_PLAIN_IN_THE_ROW - {"method", "backbone"})}
-    named = {"backbone": backbone_text(pooled.train["backbone"]), "test.normalisation": pooled.test["normalisation"]}
-    return {**named, **_flat(train, "train.")}
-
-
-def _looks(pooled: Pooled) -> str:
-    """What the table's own columns say of a row's settings."""
-    shown = [pooled.train.get(name) for name in sorted(_PLAIN_IN_THE_ROW)]
-    return canonical_json([*shown, pooled.test["normalisation"]])
-
-
-def _settings(pooled: Pooled) -> dict[str, Any]:
-    """Everything that a row stands for and that has no column, flat, the method's hyper-parameters first."""
-    train = {name: value for name, value in pooled.train.items() if name not in _PLAIN_IN_THE_ROW}
-    test = {name: value for name, value in pooled.test.items() if name not in ("normalisation", "episodes")}
-    flat = {**train.pop("hparams"), **_flat(train, "train."), **_flat(test, "test.")}
-    source, _, engine = pooled.scored_by.partition("-")
-    code = {"source": pooled.source[:8], "engine": pooled.engine, "test source": source[:8], "test engine": engine}
-    return {**flat, **code, "data": pooled.data, "digest": pooled.digest[:8]}
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
-
-
-def _cut_short(results: Sequence[Pooled]) -> list[str]:
-    """A note on each training that had a part of its recipe's updates."""
-    runs = [(pooled.train["method"], run) for pooled in results for run in pooled.runs]
-    cut = [(method, run) for method, run in runs if recipe_share(run.record.content) is not None]
-    return [f"{method} {run.run_id}: recipe {recipe_text(run.record.content)}." for method, run in cut]
-
-
-def _notes(protocol: str, results: Sequence[Pooled]) -> list[str]:
-    methods: dict[str, list[str]] = defaultdict(list)
-    for pooled in results:
-        methods[pooled.interval.method].append(pooled.train["method"])
-    said = [
-        f"Interval: {method}" + (f" ({', '.join(names)})." if len(methods) > 1 else ".") for method, names in methods.items()
-    ]
-    digests = sorted({pooled.digest for pooled in results})
-    one = f"test episodes of digest {digests[0][:12]}, the same for every row."
-    many = (
-        f"{len(digests)} different sets of test episodes (digests {', '.join(d[:12] for d in digests)}), "
-        "whose results are neither pooled nor comparable in pairs."
-    )
-    copies = [
-        f"{pooled.train['method']}: seed {', '.join(map(str, pooled.repeated))} has the scores of another seed in every "
-        "episode and does not count."
-        for pooled in results
-        if pooled.repeated
-    ]
-    return [f"Protocol {protocol}; {one if len(digests) == 1 else many}", *said, *copies]

@@ -15,8 +15,8 @@ from typing import Any
 from fewshot_bench.errors import FewshotError
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import Request
+from fewshot_bench.results.row_settings import backbone_text
 from fewshot_bench.results.stored_request import StoredRequest
-from fewshot_bench.results.tables import backbone_text
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 from fewshot_bench.specs import TestSpec, TrainSpec
 from fewshot_leaderboard.measured import Measured

@@ -23,6 +23,8 @@ from training_queue.folders import STATE, is_finished, progress
 from training_queue.jobs import Job
 from training_queue.plan import Planned, planned, request_of
 
+pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+
 UPDATES = 8
 RECIPE: dict[str, Any] = {
     "train": {"updates": UPDATES, "shots": 1, "ways": 5, "queries": 1, "meta_batch_size": 1},

@@ -22,6 +22,8 @@ from fewshot_leaderboard.report import COLUMNS, files_of, write_report
 from fewshot_leaderboard.reproduction import Reproduction
 from fewshot_leaderboard.reproduction_page import reproduction_page
 
+pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+
 ROOT = Path(__file__).parents[2]
 KEYS = {"for", "text", "experiment", "gave", "explains"}
 SCRIPT = "<script>alert(1)</script>"

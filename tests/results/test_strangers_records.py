@@ -24,6 +24,8 @@ from fewshot_bench.table import render
 from fewshot_leaderboard.comparison import comparison_tables
 from fewshot_leaderboard.page import page_of
 
+pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 REAL = {name: next(RESULTS.glob(f"{name}-*")) for name in ("maml-omniglot", "maml-sinusoid", "prototypical-networks-glyphs")}
 """Records of two results, of functions, and of one whose data need no files."""

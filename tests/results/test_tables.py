@@ -19,6 +19,8 @@ from fewshot_bench.results.tables import interval_text, results_tables
 from fewshot_bench.storage import write_json
 from fewshot_bench.table import Cell, Column, Table, render
 
+pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+
 pd = pytest.importorskip("pandas")
 
 
@@ -116,7 +118,8 @@ def test_results_of_other_test_episodes_are_not_ranked_together(tmp_path: Path) 
         make_record(tmp_path, "maml", scores, train_seed=seed, digest=letter * 64) for seed, letter in enumerate("de")
     ]
     tables = results_tables(records)
-    assert [table.title for table in tables] == ["omniglot [omniglot-v1], 5-way 1-shot, protocol standard"] * 2
+    title = "omniglot [omniglot-v1], 5-way 1-shot, protocol standard"
+    assert [table.title for table in tables] == [f"{title}, episodes {digest * 8}" for digest in "de"]
     assert [[row["rank"].value for row in table.rows] for table in tables] == [[1], [1]]
 
 
@@ -158,7 +161,7 @@ def test_one_training_under_several_seeds_counts_once(tmp_path: Path) -> None:
         make_record(tmp_path, "nearest-centroid", untrained, train_seed=seed, train_updates=0)
     table = one([load_record(path) for path in sorted(tmp_path.iterdir())])
     assert {row["method"].value: row["seeds"].value for row in table.rows} == {"maml": 1, "nearest-centroid": 3}
-    assert any("seed 1, 2 has the scores of another seed" in note for note in table.notes)
+    assert any("seed 1, 2 has the weights, or the scores in every episode, of another seed" in note for note in table.notes)
 
 
 def test_the_best_and_its_ties_are_marked(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from fewshot_bench.results.tables import results_tables
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_leaderboard.page import page
 
+pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+
 SMALL = (
     *("run", "--method", LINEAR, "--protocol", "custom", "--episodes", "8", "--queries", "5"),
     *("--set", "meta_batch_size=2", "--set", "validation.every=2", "--set", "validation.episodes=4"),

@@ -104,6 +104,7 @@ def make_record(root: Path, method: str, scores: Scores, **changes: Any) -> Reco
         "training": None,
         "cost": {"train_s": 1.0},
         "provenance": {"command": f"fsbench run --method {method} --seeds {train['seed']}"},
+        **{name: others[name] for name in ("weights_sha256",) if name in others},
     }
     folder = root / f"{run}-{result_id}"
     write_scores(folder, {result_id: scores})

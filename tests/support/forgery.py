@@ -26,6 +26,7 @@ def forge(folder: Path, scores: Scores | None = None, change: Callable[[Content]
     result |= {"mean": interval.mean, "low": interval.low, "high": interval.high, "interval": interval.method}
     code = content["method"]["source_sha256"], content["data"]["identity"], content["engine"]
     content["run_id"] = run_id(TrainSpec.model_validate(content["train"]), *code)
-    result["id"] = identify_result(TestSpec.model_validate(result["test"]), None, result["source_sha256"], result["engine"])
+    other = result.get("data", {}).get("identity")
+    result["id"] = identify_result(TestSpec.model_validate(result["test"]), other, result["source_sha256"], result["engine"])
     write_scores(folder, {result["id"]: scores})
     write_json(folder / "record.json", content)
