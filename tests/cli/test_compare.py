@@ -11,7 +11,7 @@ import pytest
 from command_line import call, finished
 from example_records import draw_scores, make_record
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 CHAIN = {
     "maml": [0.9, 0.8, 0.75, 0.8, 0.65, 0.65, 0.55, 0.6, 0.65, 0.8, 0.8, 0.65],

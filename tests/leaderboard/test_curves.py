@@ -15,7 +15,7 @@ from fewshot_bench.results.tables import boards
 from fewshot_leaderboard.curves import HEIGHT, LINE, NO_VALIDATION, TOP, TRANSDUCTIVE, Axes, figure, notes, panels, spread
 from fewshot_leaderboard.learning_curves import Curve, learning_curves
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 VALIDATION = {
     "every": 100,

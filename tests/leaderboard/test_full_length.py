@@ -19,7 +19,7 @@ from fewshot_leaderboard.report import files_of, report
 from fewshot_leaderboard.reproduction import Reproduction, Row
 from fewshot_leaderboard.reproduction_page import reproduction_page
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 
 def record_of(

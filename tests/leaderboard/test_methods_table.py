@@ -26,7 +26,7 @@ from fewshot_leaderboard.measured import compared, made_by_another_version
 from fewshot_leaderboard.methods_table import END, START, methods_table, renewed, short_paper, write_readme
 from fewshot_leaderboard.published import Published, published
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 ROOT = Path(__file__).parents[2]
 EMPTY = f"Before.\n\n{START}\n{END}\n\nAfter.\n"

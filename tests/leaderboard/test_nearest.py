@@ -17,7 +17,7 @@ from fewshot_leaderboard.nearest import Chosen, Conditions, differences, nearest
 from fewshot_leaderboard.page import page
 from fewshot_leaderboard.published import Published, all_published
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 HERE = Conditions("conv4-64", 15, False, 2000)
 PLAIN = Published(0.5, "50.0 ± 1.0", 0.01, "accuracy", 600, 15, "conv4-64", False, None, "Plain")

@@ -18,7 +18,7 @@ from fewshot_leaderboard.page import REPRODUCTION, page, write_page
 from fewshot_leaderboard.plot import Axis
 from fewshot_leaderboard.published import published
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 CHROMIUM = shutil.which("chromium")
 

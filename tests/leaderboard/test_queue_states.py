@@ -23,7 +23,7 @@ from training_queue.folders import STATE, is_finished, progress
 from training_queue.jobs import Job
 from training_queue.plan import Planned, planned, request_of
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 UPDATES = 8
 RECIPE: dict[str, Any] = {

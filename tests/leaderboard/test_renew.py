@@ -15,7 +15,7 @@ from fewshot_bench.results.answers import Answers
 from fewshot_bench.results.records import Record, find_records
 from fewshot_bench.results.score_files import read_scores, write_scores
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 

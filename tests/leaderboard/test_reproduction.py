@@ -22,7 +22,7 @@ from fewshot_leaderboard.report import COLUMNS, files_of, write_report
 from fewshot_leaderboard.reproduction import Reproduction
 from fewshot_leaderboard.reproduction_page import reproduction_page
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 ROOT = Path(__file__).parents[2]
 KEYS = {"for", "text", "experiment", "gave", "explains"}

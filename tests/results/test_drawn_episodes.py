@@ -16,7 +16,7 @@ from fewshot_bench.results.data_parts import NoDataInterval
 from fewshot_bench.results.drawn_episodes import _related, drawn_of, episodes_of
 from fewshot_bench.results.records import Record, load_record
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "results"
 

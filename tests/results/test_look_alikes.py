@@ -9,7 +9,7 @@ from example_records import draw_scores, make_record
 from fewshot_bench.results.look_alikes import look
 from fewshot_bench.results.tables import results_tables
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 HONEST = draw_scores("honest", 0.9)
 CYRILLIC_MAML = "m\N{CYRILLIC SMALL LETTER A}ml"
 ODD = {

@@ -15,7 +15,7 @@ from fewshot_bench.results.records import find_records
 from fewshot_bench.results.score_files import write_scores
 from fewshot_bench.storage import write_json
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from fewshot_bench.results.record_models import SCHEMA
 from fewshot_bench.results.schema import PATH, record_schema
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 WRITTEN = json.loads(PATH.read_text(encoding="utf-8"))
 RESULTS = sorted((Path(__file__).parents[2] / "leaderboard" / "results").glob("*/record.json"))

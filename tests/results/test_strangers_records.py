@@ -24,7 +24,7 @@ from fewshot_bench.table import render
 from fewshot_leaderboard.comparison import comparison_tables
 from fewshot_leaderboard.page import page_of
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 REAL = {name: next(RESULTS.glob(f"{name}-*")) for name in ("maml-omniglot", "maml-sinusoid", "prototypical-networks-glyphs")}

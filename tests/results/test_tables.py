@@ -19,7 +19,7 @@ from fewshot_bench.results.tables import interval_text, results_tables
 from fewshot_bench.storage import write_json
 from fewshot_bench.table import Cell, Column, Table, render
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 pd = pytest.importorskip("pandas")
 

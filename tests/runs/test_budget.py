@@ -18,7 +18,7 @@ from fewshot_bench.results.tables import results_tables
 from fewshot_bench.runs.requests.resolve import resolve
 from fewshot_leaderboard.page import page
 
-pytestmark = pytest.mark.usefixtures("protocols_of_any_length")
+pytestmark = pytest.mark.usefixtures("records_of_any_length")
 
 SMALL = (
     *("run", "--method", LINEAR, "--protocol", "custom", "--episodes", "8", "--queries", "5"),
