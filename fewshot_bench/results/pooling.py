@@ -111,6 +111,9 @@ class Conflict:
     def text(self, *, whole: bool) -> str:
         """What to do about it; `whole`: with the whole path of each folder."""
         folders = sorted({str(run.record.folder if whole else run.record.folder.name) for run in self.runs})
+        if len(folders) == 1 and len({run.result["id"] for run in self.runs}) > 1:
+            results = " and ".join(sorted({run.result["id"] for run in self.runs}))
+            return f"Results {results} of {folders[0]} are of one test and have different scores; neither is counted."
         return (
             f"Run {self.ids} has records with different scores; none is counted until one is removed: {', '.join(folders)}."
         )

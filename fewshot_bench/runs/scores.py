@@ -82,10 +82,14 @@ class KeptAnswers:
         return joined(self.blocks)
 
 
+class NotFinite(FewshotError):
+    """A method has no answer where a score is to be."""
+
+
 def check_finite(scores: Scores, what: str) -> None:
-    """Refuse scores of `what` (the episodes of a test) of which some are no numbers; raises `FewshotError`."""
+    """Refuse scores of `what` (the episodes of a test) of which some are no numbers; raises `NotFinite`."""
     if bad := int((~np.isfinite(scores)).sum()):
-        raise FewshotError(
+        raise NotFinite(
             f"In {bad:,} of {len(scores):,} {what} the method's outputs are NaN or infinite, or their errors are: "
             "no score is recorded.\n"
             "It has diverged (lower the learning rates, --set lr=...), or predict divides by zero."

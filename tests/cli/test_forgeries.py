@@ -157,6 +157,17 @@ def a_longer_training(folder: Path) -> None:
     changed(folder, lambda content: content["train"].update(updates=60000))
 
 
+def weights_that_are_no_numbers(folder: Path) -> None:
+    tensors, about = load_tensors(folder / "checkpoint.safetensors")
+    broken = {name: tensor * float("nan") for name, tensor in tensors.items()}
+    save_tensors(folder / "checkpoint.safetensors", broken, about)
+    changed(folder, lambda content: content.update(weights_sha256=weights_sha256(broken)))
+
+
+def another_name(folder: Path) -> None:
+    changed(folder, lambda content: content["data"].update(name="omniglot"))
+
+
 def another_device(folder: Path) -> None:
     changed(folder, lambda content: content["plan"].update(device="cuda"))
 
@@ -178,6 +189,8 @@ FOUND = {
     more_classes: "splits",
     a_longer_training: "updates",
     another_device: "plan",
+    weights_that_are_no_numbers: "scores",
+    another_name: "name",
 }
 
 
@@ -271,4 +284,6 @@ def test_the_length_of_the_recipe_is_that_of_the_installed_method(tmp_path: Path
     changed(folder, lambda content: content["training"].update(recipe_updates=3))
     assert standings(folder)["recipe"] == "differs"
     changed(folder, lambda content: content["training"].pop("recipe_updates"))
+    assert standings(folder)["recipe"] == "unvouched"
+    changed(folder, lambda content: content["results"][0]["request"].pop("settings"))  # as if nobody had asked for fewer
     assert standings(folder)["recipe"] == "unvouched"

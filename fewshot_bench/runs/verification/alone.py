@@ -14,6 +14,10 @@ from fewshot_bench.runs.verification.findings import Verification
 def check_training(found: Verification) -> None:
     """What the record says of the training against its specification."""
     content = found.record.content
+    for kind, part in (("method", "method"), ("dataset", "data")):
+        if content["train"][kind] != content[part]["name"]:
+            said = f"the training is of {content['train'][kind]}, the record describes {content[part]['name']}"
+            found.add(f"{kind} name", "differs", said)
     made, wanted = (content.get("training") or {}).get("updates", 0), content["train"]["updates"]
     if made != wanted:
         found.add("updates", "differs", f"the training made {made:,}, its specification asks for {wanted:,}")

@@ -21,6 +21,7 @@ from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 from fewshot_bench.runs.retest import read_weights, resolve_result, resolve_trained
+from fewshot_bench.runs.scores import NotFinite
 from fewshot_bench.runs.session import Session, described
 from fewshot_bench.runs.verification.alone import check_result, check_training
 from fewshot_bench.runs.verification.findings import Verification
@@ -77,6 +78,8 @@ def _recompute(found: Verification, request: TestRequest, listener: Listener) ->
     for result in record.results:
         try:
             _score_again(found, session, resolve_result(resolved, names, record, result, request), result, able, listener)
+        except NotFinite as error:
+            found.add(f"{result['id']} scores", "differs", str(error).partition("\n")[0])
         except FewshotError as error:
             found.add(f"{result['id']} scores", "unvouched", str(error).partition("\n")[0])
     return None
@@ -97,12 +100,15 @@ def _same_code(found: Verification, session: Session) -> bool:
 
 def _check_recipe(found: Verification) -> None:
     """Whether the record says that its training was cut short, where its recipe here is longer."""
+    content = found.record.content
     try:
-        due = resolve(request_of(found.record.content)).recipe_updates
+        asked = resolve(request_of(content))
     except FewshotError as error:
         found.add("recipe", "unvouched", str(error).partition("\n")[0])
         return
-    stated = (found.record.content.get("training") or {}).get("recipe_updates")
+    planned = asked.recipe_updates or asked.train.updates
+    due = planned if planned != content["train"]["updates"] else None
+    stated = (content.get("training") or {}).get("recipe_updates")
     if due == stated:
         found.add(
             "recipe", "recomputed", "as long as its recipe here" if due is None else f"of its recipe's {due:,} updates"
@@ -121,7 +127,12 @@ def _check_data(
     present = {split: one.as_json() for split, one in described(prepared, dataset, *splits).items()}
     stated = {split: {key: present[split].get(key) for key in one} for split, one in splits.items()}  # of what is stated
     found.same(f"{whose}data", dataset.identity(), data["identity"], "the data set's identity")
-    found.same(f"{whose}splits", stated, splits, f"classes and images of {', '.join(splits) or 'none'}")
+    unlike = [f"{split} {key}" for split, one in splits.items() for key in one if stated[split][key] != one[key]]
+    said = f"classes and images of {', '.join(splits) or 'none'}"
+    if unlike:
+        split, key = unlike[0].split()
+        said = f"the record says {unlike[0]} {splits[split][key]}, here it is {stated[split][key]}"
+    found.add(f"{whose}splits", "differs" if unlike else "recomputed", said)
     if found.differ(f"{whose}data", f"{whose}splits"):
         return False
     pixels = bool(data.get("fingerprint", prepared.fingerprint) == prepared.fingerprint)
