@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fewshot_bench.errors import DataError
 from fewshot_bench.inputs.strict_json import LONGEST_TEXT, read_bounded
 from fewshot_bench.metrics import METRICS, extra_metrics
-from fewshot_bench.results.parquet_sizes import unpacked_bytes
+from fewshot_bench.results.parquet_sizes import column_chunks, unpacked_bytes
 from fewshot_bench.results.record_models import MOST_RESULTS, MOST_SCORES
 from fewshot_bench.storage import atomic, json_text, not_written
 from fewshot_bench.text.printable import printable
@@ -160,12 +160,12 @@ def _check_metadata(path: Path, content: bytes, metadata: "pq.FileMetaData", col
         if column.physical_type != _TYPES[name] or column.max_repetition_level or column.max_definition_level > 1:
             raise DataError(f"{_shown(path)} is damaged: column {name} is not of {_TYPES[name]}.")
     room = SPARE_BYTES + BYTES_A_ROW * metadata.num_rows
-    for group in range(metadata.num_row_groups):
+    for chunks in column_chunks(content):
+        if len(chunks) != metadata.num_columns:
+            raise DataError(f"{_shown(path)} is damaged: a group of rows has {len(chunks)} columns.")
         for name in columns:
-            column = metadata.row_group(group).column(names.index(name))
-            first = column.dictionary_page_offset or column.data_page_offset
-            start, length = min(first, column.data_page_offset), column.total_compressed_size
-            room -= unpacked_bytes(content, start, length, metadata.num_rows)
+            chunk = chunks[names.index(name)]
+            room -= unpacked_bytes(content, chunk.start, chunk.length, metadata.num_rows)
             if room < 0:
                 raise DataError(f"{_shown(path)} is not read: its pages say that they unpack to far more than its rows.")
 
