@@ -20,7 +20,6 @@ from fewshot_bench.audit.verdicts import Fault, Skip
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.sources import Source
 from fewshot_bench.episodes.tasks import Tasks
-from fewshot_bench.learning.backbone import Backbone
 from fewshot_bench.learning.base import Conditions
 from fewshot_bench.learning.few_steps import few_steps
 from fewshot_bench.runs.checks.inductive import InductiveCheck
@@ -133,13 +132,13 @@ def _chosen(x: Tensor, numbers: Tensor) -> Tensor:
 
 def findings(subject: Subject) -> Findings:
     """Score tests of synthetic episodes again, in each inductive mode."""
-    modes = tuple(sorted(subject.method_class.modes - TRANSDUCTIVE_MODES)) if subject.kind == "classification" else ("none",)
+    inductive = subject.method_class.modes - TRANSDUCTIVE_MODES
+    chosen = inductive - {"none"} or inductive  # networks of images normalise, unless a method has no other mode
+    modes: tuple[Normalisation, ...] = tuple(sorted(chosen)) if subject.kind == "classification" else ("none",)
     moved: dict[str, tuple[Normalisation, NotInductive]] = {}
     episodes, embeds = 0, False
     for mode in modes:
         method, conditions = subject.build(torch.float32, mode=mode), subject.under(mode)
-        if mode == "none" and any(one.channels for one in method.modules() if isinstance(one, Backbone)):
-            continue  # no request may ask for it
         images = source(subject.kind, subject.shape, subject.size, torch.float32)
         with few_steps(method):
             embeds_here = batch_size(method, images, conditions, CHUNK) > CHUNK

@@ -40,6 +40,8 @@ class FavoursFirst(Honest):
 class SortedSupport(Honest):
     """It takes the support to come class by class."""
 
+    balanced_support = True
+
     def embed_images(self, images: Tensor) -> Tensor | None:
         """None."""
         return None
@@ -86,9 +88,8 @@ class ReadsBank(Honest):
 
     def predict(self, tasks: Tasks) -> Tensor:
         """By the bank that is in memory, in which images stand class by class."""
-        banks = [
-            one for one in gc.get_objects() if type(one).__name__ == "MemmapBank" and one.structure_id.startswith("audit")
-        ]
+        held = [one for one in gc.get_objects() if type(one).__name__ == "MemmapBank"]
+        banks = [one for one in held if one.structure_id.startswith("audit")]
         rows = torch.cat([torch.from_numpy(one.images).to(tasks.query_x).flatten(1) / 255 for one in banks])
         number = [torch.cdist(x.flatten(2), rows[None]).argmin(-1) // 20 for x in (tasks.support_x, tasks.query_x)]  # [T, S]
         same = (number[1][:, :, None] == number[0][:, None]).to(tasks.query_x)  # [T, Q, S]
