@@ -24,7 +24,8 @@ FLOORS = (
     ("episodes",),
     ("learning", "results"),
     ("runs",),
-    ("bench",),
+    ("audit", "bench"),
+    ("testing",),
     ("cli",),
 )
 """The rooms of the core from the lowest floor up: a room may import those of the floors below its own."""

@@ -7,6 +7,7 @@ import typer
 
 from fewshot_bench.cli.bench import bench
 from fewshot_bench.cli.bundle import pack, unpack
+from fewshot_bench.cli.check import check
 from fewshot_bench.cli.compare import compare
 from fewshot_bench.cli.data import data_app
 from fewshot_bench.cli.explain import explain
@@ -47,6 +48,7 @@ app.command(cls=Command)(table)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(explain)
 app.command(cls=Command)(power)
+app.command(cls=Command)(check)
 app.command(cls=Command)(verify)
 app.command(cls=Command)(reproduce)
 app.command(cls=Command)(pack)

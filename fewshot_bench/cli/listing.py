@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewshot_bench.cli.meanings import meanings
 from fewshot_bench.cli.options import Json, Out
 from fewshot_bench.cli.paths import is_folder
 from fewshot_bench.errors import FewshotError, UsageError, unknown
 from fewshot_bench.plugins import registry
+from fewshot_bench.plugins.meanings import meanings
 from fewshot_bench.text.printable import cleaned, printable
 
 if TYPE_CHECKING:

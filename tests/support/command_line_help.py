@@ -11,7 +11,7 @@ from command_line import call
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 START, END = "<!-- help -->\n", "<!-- end of help -->\n"
 COMMANDS = (
-    *("run", "test", "table", "compare", "power", "verify", "reproduce", "pack", "unpack", "show", "bench"),
+    *("run", "test", "table", "compare", "power", "check", "verify", "reproduce", "pack", "unpack", "show", "bench"),
     *("list methods", "list datasets", "list backbones", "list runs"),
     *("data list", "data get", "data import", "data verify", "data preview"),
     *("leaderboard build", "leaderboard reproduction", "leaderboard methods"),

@@ -64,7 +64,8 @@ from fewshot_bench.learning.base import Conditions, Method
 from fewshot_bench.learning.copies import copy_of
 from fewshot_bench.runs.checks.aftermath import Aftermath
 from fewshot_bench.runs.checks.hidden_state import Surroundings
-from fewshot_bench.runs.checks.inductive_block import FIRST, Block, refusal
+from fewshot_bench.runs.checks.inductive_block import FIRST, Block
+from fewshot_bench.runs.checks.refusal import NotInductive, not_inductive
 from fewshot_bench.runs.testing import Ask, evaluated, prediction
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, TestSpec
 
@@ -112,7 +113,11 @@ class InductiveCheck:
             with self.surroundings.present():
                 Block(self, source, first, anew, outputs).check(thoroughly=first < FIRST)
         if first + len(tasks) == self.part.stop and (left := self.aftermath.found(self.part, self.key)) is not None:
-            raise refusal(self, "left", *left)
+            self.refuse(not_inductive(self.original, self.spec.protocol, "left", *left))
+
+    def refuse(self, error: NotInductive) -> None:
+        """What becomes of a score that moved: the test ends. `fsbench check` goes on, to name every cause."""
+        raise error
 
     @contextmanager
     def fresh(self, dtype: torch.dtype | None = None) -> Iterator[Method]:

@@ -14,16 +14,14 @@ from torch import Tensor
 
 from fewshot_bench.episodes.own_generators import generators_of
 from fewshot_bench.episodes.philox import key_of, one_below, words
-from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.randomness import seeded
 from fewshot_bench.episodes.sources import Source, TaskSource
 from fewshot_bench.episodes.tasks import Tasks
-from fewshot_bench.errors import FewshotError
 from fewshot_bench.learning.base import Method
+from fewshot_bench.runs.checks.refusal import NotInductive, not_inductive
 from fewshot_bench.runs.checks.rescoring import (
     BOUND,
     BOUND_64,
-    CAUSES,
     Again,
     alone,
     copied,
@@ -67,6 +65,9 @@ class Asked(Protocol):
     def fresh(self, dtype: torch.dtype | None = None) -> AbstractContextManager[Method]:
         """The method as it was before the test."""
 
+    def refuse(self, error: NotInductive) -> None:
+        """What becomes of a score that moved."""
+
 
 class Block:
     """A block of a test, from episode `first` on, of which at most `FIRST` tasks are scored again."""
@@ -87,19 +88,23 @@ class Block:
         for turn in (0, 1) if thoroughly else (0,):
             again = replaced(self.tasks, others, self._kept(turn))
             if again.kept.any() and (found := self._unlike(again)) is not None:
-                raise self._refusal(*self._why(others, again, found))
+                self.parent.refuse(self._refusal(*self._why(others, again, found)))
         if not thoroughly:
             return
         if self.source is not self.parent.images and (found := self._unlike_embedded()) is not None:
-            raise self._refusal("embedding", *found)
+            self.parent.refuse(self._refusal("embedding", *found))
         moves = {"order": [turned(self.tasks)]} if self.first + self.size <= FIRST else {}
         moves["alone"] = [alone(self.tasks, i, self._one(self.queries, i)) for i in range(min(ALONE, self.size))]
         halves = self._kept(0) | self._kept(1) if self.size > 1 else self._kept(0)
         moves["kept"] = [nudged(self.tasks, others.some(slice(ALONE)), halves)]
         for cause, several in moves.items():
             for again in several:
-                if (found := self._unlike(again)) is not None:
-                    raise self._refusal(cause, *found)
+                self.ask(cause, again)
+
+    def ask(self, cause: str, again: Again) -> None:
+        """Score it again in one way more, whose name is a key of `CAUSES`."""
+        if (found := self._unlike(again)) is not None:
+            self.parent.refuse(self._refusal(cause, *found))
 
     def _kept(self, turn: int) -> Tensor:
         """Which queries stay [T, Q]: a random half, in every second task; of a single task one half, then the other."""
@@ -248,13 +253,14 @@ class Block:
                 return cause, unlike, after
         return "together", *found
 
-    def _refusal(self, cause: str, unlike: Tensor, after: Tensor) -> FewshotError:
+    def _refusal(self, cause: str, unlike: Tensor, after: Tensor) -> NotInductive:
         """The error that names a query, its two scores and what to do."""
         gap = torch.where(self.before == after, 0, (self.before - after).abs().nan_to_num(torch.inf))
         gap = gap.masked_fill(~unlike[:, :, None], -1)
         task, query, way = map(int, np.unravel_index(int(gap.argmax()), gap.shape))
         before, now = float(self.before[task, query, way]), float(after[task, query, way])
-        return refusal(self.parent, cause, self.first + int(self.rows[task]), query, way, before, now)
+        asked, episode = self.parent, self.first + int(self.rows[task])
+        return not_inductive(asked.original, asked.spec.protocol, cause, episode, query, way, before, now)
 
     def _embedded(
         self, images: TaskSource, ids: NDArray[np.int64], dtype: torch.dtype | None = None, calls: int = 1
@@ -276,18 +282,3 @@ class Block:
 
     def _differing(self, before: Tensor, after: Tensor, kept: Tensor, precision: float, bound: float) -> Tensor:
         return differing(before, after, kept, self.tasks.kind, precision, bound)
-
-
-def refusal(check: Asked, cause: str, episode: int, query: int, way: int, before: float, now: float) -> FewshotError:
-    """The error for a query that has one score in the test and another one `now`."""
-    when, mend = CAUSES[cause]
-    classes = check.original.info.kind == "classification"
-    other, way_of = ("standard-transductive", f" for way {way}") if classes else ("custom", "")
-    protocol = check.spec.protocol
-    free = PROTOCOLS[protocol].transductive is None
-    counts = f"which it declares to be under protocol {protocol!r}" if free else f"and protocol {protocol!r} is"
-    return FewshotError(
-        f"{type(check.original).__name__} is not inductive, {counts}: no result is recorded, what was trained is kept.\n"
-        f"Query {query} of episode {episode} has {before:.6g}{way_of} in the test, and {now:.6g} {when}.\n"
-        f"{mend.format(other='' if free else f' and add --protocol {other}')}"
-    )

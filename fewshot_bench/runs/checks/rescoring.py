@@ -52,6 +52,18 @@ CAUSES = {
         "as the only query of the only task",
         "predict must answer each query by itself, however many there are; what is drawn at random comes from tasks.key.",
     ),
+    "fewer": (
+        "beside half as many queries",
+        "predict must answer each query by itself, however many there are; what is drawn at random comes from tasks.key.",
+    ),
+    "sorted": (
+        "with its queries sorted by class",
+        "predict must answer each query by itself, wherever it stands; what is drawn at random comes from tasks.key.",
+    ),
+    "balance": (
+        "with the other queries all of one class",
+        "Answer each query from the support alone, or declare transductive = True in the class{other}.",
+    ),
     "embedding": (
         "with images that embed_images was given one at a time",
         "embed_images must embed each image by itself: return None where the images of a call see each other.",
@@ -61,7 +73,7 @@ CAUSES = {
         "predict must keep nothing from one call for the next, in a library's objects and in the environment neither.",
     ),
 }
-"""When a score was another one, and what to do."""
+"""When a score was another one, and what to do. `fsbench check` alone asks for `fewer`, `sorted` and `balance`."""
 
 
 @dataclass(frozen=True)

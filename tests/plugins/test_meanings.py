@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields, make_dataclass
 import pytest
 from command_line import finished
 
-from fewshot_bench.cli.meanings import meanings
 from fewshot_bench.plugins import registry
+from fewshot_bench.plugins.meanings import meanings
 
 
 @dataclass(frozen=True)
