@@ -20,13 +20,14 @@ from fewshot_bench.audit.verdicts import Fault, Skip
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.sources import Source
 from fewshot_bench.episodes.tasks import Tasks
+from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import Conditions
 from fewshot_bench.learning.few_steps import few_steps
 from fewshot_bench.runs.checks.inductive import InductiveCheck
 from fewshot_bench.runs.checks.inductive_block import Block
 from fewshot_bench.runs.checks.refusal import NotInductive
 from fewshot_bench.runs.checks.rescoring import Again
-from fewshot_bench.runs.testing import batch_size, episode_scores
+from fewshot_bench.runs.testing import answers, batch_size, episode_scores
 from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation, TestSpec
 
 EPISODES, CHUNK, MANY = 40, 8, 280
@@ -130,24 +131,37 @@ def _chosen(x: Tensor, numbers: Tensor) -> Tensor:
     return x[torch.arange(len(x))[:, None], numbers]
 
 
-def findings(subject: Subject) -> Findings:
-    """Score tests of synthetic episodes again, in each inductive mode."""
+def findings(subject: Subject, few: int = EPISODES) -> Findings:
+    """Score tests of synthetic episodes again, `few` where no image is embedded apart from its task, in each inductive mode:
+    in `none` on a network that does not normalise."""
     inductive = subject.method_class.modes - TRANSDUCTIVE_MODES
-    chosen = inductive - {"none"} or inductive  # networks of images normalise, unless a method has no other mode
-    modes: tuple[Normalisation, ...] = tuple(sorted(chosen)) if subject.kind == "classification" else ("none",)
+    modes: tuple[Normalisation, ...] = tuple(sorted(inductive)) if subject.kind == "classification" else ("none",)
     moved: dict[str, tuple[Normalisation, NotInductive]] = {}
     episodes, embeds = 0, False
+    if len(modes) > 1:  # one that it declares for functions it may refuse here
+        modes = tuple(mode for mode in modes if _takes(subject, mode))
     for mode in modes:
         method, conditions = subject.build(torch.float32, mode=mode), subject.under(mode)
         images = source(subject.kind, subject.shape, subject.size, torch.float32)
         with few_steps(method):
             embeds_here = batch_size(method, images, conditions, CHUNK) > CHUNK
-            check = GoesOn(method, _spec(subject, conditions, MANY if embeds_here else EPISODES), conditions, images)
+            check = GoesOn(method, _spec(subject, conditions, MANY if embeds_here else few), conditions, images)
             for _ in episode_scores(method, images, conditions, check.spec.episodes, CHUNK, watch=check):
                 pass
         moved = {cause: (mode, error) for cause, error in check.found.items()} | moved
         episodes, embeds = episodes + check.spec.episodes, embeds or embeds_here
     return Findings(moved, modes, episodes, embeds)
+
+
+def _takes(subject: Subject, mode: Normalisation) -> bool:
+    """Whether a method answers in a mode at all."""
+    try:
+        method, tasks = subject.build(mode=mode), subject.tasks(1)
+        with subject.tested(method, subject.under(mode)):
+            answers(method, tasks)
+    except UsageError:
+        return False
+    return True
 
 
 def _spec(subject: Subject, conditions: Conditions, episodes: int) -> TestSpec:

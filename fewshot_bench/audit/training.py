@@ -50,6 +50,7 @@ def training_losses(subject: Subject) -> str:
     tasks = subject.tasks()
     method = subject.build()
     together = checked_loss(method, losses(subject, method, tasks), _images(tasks) if cls.trains_on == "classes" else TASKS)
+    together = together.detach()
     if not torch.isfinite(together).all():
         raise Fault(f"the loss is {together.tolist()[:3]}")
     if cls.trains_on == "classes":
@@ -57,7 +58,7 @@ def training_losses(subject: Subject) -> str:
     if training_draws(subject):
         raise Skip("its loss draws from torch's generator (dropout): tasks in one call and one by one have other draws")
     apart = torch.cat([losses(subject, subject.build(), tasks.some(slice(i, i + 1))) for i in range(TASKS)])
-    together, apart = together.detach(), apart.detach()
+    apart = apart.detach()
     gap, bound = float((together - apart).abs().max()), BOUND_64 if subject.dtype == torch.float64 else BOUND
     if gap > bound * float(together.abs().max()):
         raise Fault(f"losses {together.tolist()} of {TASKS} tasks in one call are {apart.tolist()} one by one")

@@ -147,8 +147,11 @@ def _list(group: registry.Group, check: bool, as_json: bool) -> int:
             row["title"] = plugin.card().get("title", "")
             if missing := plugin.missing():
                 row["missing"] = missing
-            elif check and (untried := _try_out(group, plugin.load())):
-                row["untried"] = untried
+            elif check:
+                from fewshot_bench.audit.trial import try_out  # slow to import
+
+                if untried := try_out(plugin):
+                    row["untried"] = untried
         except FewshotError as error:
             row["error"] = str(error)
         rows.append(row)
@@ -182,16 +185,6 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
 
             for line in backbone_lines(row):
                 print(f"{'':<{width}}{line}")
-
-
-def _try_out(group: registry.Group, loaded: Any) -> str | None:
-    """Why a method was not tried out; raises `FewshotError` for one that declares nothing and answers queries by each
-    other."""
-    if group != "methods":
-        return None
-    from fewshot_bench.runs.checks.trial import check_inductive  # slow to import
-
-    return check_inductive(loaded)
 
 
 def _result_text(record: "Record", result: dict[str, Any], *, disputed: bool) -> str:

@@ -28,6 +28,7 @@ from cheats import (
 from inductive_test import CLASSES, EACH, INFO, SIDE, build, checked
 from torch import Tensor
 
+from fewshot_bench.audit.trial import check_inductive
 from fewshot_bench.data.bank import MemmapBank
 from fewshot_bench.episodes.function_tasks import FunctionSampler, FunctionSource
 from fewshot_bench.episodes.size import EpisodeSize
@@ -38,7 +39,6 @@ from fewshot_bench.learning.copies import copy_of
 from fewshot_bench.plugins import registry
 from fewshot_bench.runs.checks.inductive import InductiveCheck, is_inductive
 from fewshot_bench.runs.checks.rescoring import CAUSES
-from fewshot_bench.runs.checks.trial import check_inductive
 from fewshot_bench.runs.testing import episode_scores, scores_by_step, steps
 from fewshot_bench.specs import TestSpec
 
