@@ -131,11 +131,15 @@ def _chosen(x: Tensor, numbers: Tensor) -> Tensor:
     return x[torch.arange(len(x))[:, None], numbers]
 
 
-def findings(subject: Subject, few: int = EPISODES) -> Findings:
-    """Score tests of synthetic episodes again, `few` where no image is embedded apart from its task, in each inductive mode:
+def inductive_modes(subject: Subject) -> tuple[Normalisation, ...]:
+    """Those that a method declares for tasks of a kind."""
+    declared = subject.method_class.modes - TRANSDUCTIVE_MODES
+    return tuple(sorted(declared)) if subject.kind == "classification" else ("none",)
+
+
+def findings(subject: Subject, modes: tuple[Normalisation, ...], few: int = EPISODES) -> Findings:
+    """Score tests of synthetic episodes again, `few` where no image is embedded apart from its task, in each of some modes:
     in `none` on a network that does not normalise."""
-    inductive = subject.method_class.modes - TRANSDUCTIVE_MODES
-    modes: tuple[Normalisation, ...] = tuple(sorted(inductive)) if subject.kind == "classification" else ("none",)
     moved: dict[str, tuple[Normalisation, NotInductive]] = {}
     episodes, embeds = 0, False
     if len(modes) > 1:  # one that it declares for functions it may refuse here
@@ -186,7 +190,7 @@ def query_checks(subject: Subject) -> dict[str, Callable[[], str]]:
         if subject.draws and name == "number of queries":
             raise Skip(f"it draws from {subject.draws}, whose numbers change with the number of queries")
         if not made:
-            made.append(findings(subject))
+            made.append(findings(subject, inductive_modes(subject)))
         return "; ".join(filter(None, [said, made[0].verdict(name)]))
 
     return {name: partial(check, name) for name in FINDINGS}

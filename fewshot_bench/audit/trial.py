@@ -8,7 +8,7 @@ from fewshot_bench.plugins.faults import plugin_faults_told
 from fewshot_bench.plugins.registry import Plugin
 
 EPISODES = 16
-"""Of the trial, where no image is embedded apart from its task."""
+"""Of the trial, where no image is embedded apart from its task, in the method's own mode alone."""
 
 
 def try_out(plugin: Plugin) -> str | None:
@@ -30,7 +30,7 @@ def check_inductive(method_class: type[Method]) -> str | None:
     except Exception as error:  # whatever a plugin raises that needs more than its class
         return f"not tried out ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     with plugin_faults_told():
-        found = findings(subject, EPISODES).moved
+        found = findings(subject, (subject.mode,), EPISODES).moved
     for _, refusal in found.values():
         raise refusal
     return None

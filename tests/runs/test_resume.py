@@ -100,7 +100,7 @@ def test_under_nohup_a_terminal_may_be_closed(tmp_path: Path) -> None:
     """What ignores SIGHUP when it starts goes on ignoring it."""
     driver = [sys.executable, str(DRIVER), "training", "SIGHUP", *TINY, "--out", str(tmp_path)]
     command = ["bash", "-c", 'trap "" HUP; exec "$@"', "bash", *driver]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(NOHUP="1"), check=False)
     assert done.returncode == 0, done.stderr
     assert only_run(tmp_path)
 

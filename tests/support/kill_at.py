@@ -101,7 +101,7 @@ def arrange(moment: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "SIGHUP":  # under nohup it would be ignored, as it should
+    if sys.argv[2] == "SIGHUP" and "NOHUP" not in os.environ:  # else it is ignored where the suite runs under nohup
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if sys.argv[2] == "SIGINT":  # it is ignored where the tests run in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
