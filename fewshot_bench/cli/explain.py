@@ -91,4 +91,6 @@ def _result(record: "Record", wanted: str | None) -> dict[str, Any]:
         for one in record.results[:6]
     )
     which = "Say which with --result" if wanted is None else f"--result {wanted!r} names {len(found)}"
-    raise UsageError(f"{record.folder.name} holds {len(record.results)} results. {which}: {there}.")
+    raise UsageError(
+        f"{record.folder.name} holds {len(record.results)} result{'s' * (len(record.results) != 1)}. {which}: {there}."
+    )

@@ -4,36 +4,19 @@ In most of them every hash, mean and interval was made to fit again (`forgery.fo
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import NAMED, TINY, call, finished, only_run
+from command_line import NAMED, call, finished, only_run
 from forgery import Content, forge
 
 from fewshot_bench.results import answer_files
 from fewshot_bench.results.records import load_record
 from fewshot_bench.runs.checkpoint import load_tensors, save_tensors, weights_sha256
 from fewshot_bench.storage import write_json
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a trained run with its weights."""
-    out: Path = tmp_path_factory.mktemp("honest")
-    finished(*TINY, "--out", out)
-    return only_run(out)
-
-
-@pytest.fixture
-def copy(honest: Path, tmp_path: Path) -> Path:
-    """A copy that may be forged."""
-    folder = tmp_path / honest.name
-    shutil.copytree(honest, folder)
-    return folder
 
 
 def standings(folder: Path, *more: str) -> dict[str, str]:

@@ -1,31 +1,13 @@
 """`fsbench verify` finds what a forger changes, even where every hash and mean in the record was made to fit."""
 
 import json
-import shutil
 from pathlib import Path
 
-import pytest
 from command_line import NAMED, PIXELS, TINY, call, finished, only_run
 from forgery import forge
 
 from fewshot_bench.results.records import load_record
 from fewshot_bench.storage import write_json
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a trained run with its weights."""
-    out: Path = tmp_path_factory.mktemp("honest")
-    finished(*TINY, "--out", out)
-    return only_run(out)
-
-
-@pytest.fixture
-def copy(honest: Path, tmp_path: Path) -> Path:
-    """A copy that may be forged."""
-    folder = tmp_path / honest.name
-    shutil.copytree(honest, folder)
-    return folder
 
 
 def standings(folder: Path, *more: str) -> dict[str, str]:
