@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fewshot_bench.audit import paper, queries, symmetries, training
-from fewshot_bench.audit.subject import Subject, fitted
+from fewshot_bench.audit.modes import mode_checks
+from fewshot_bench.audit.subject import Subject, fitted, without_inputs
 from fewshot_bench.audit.verdicts import Audit, Check, all_judged, excused, judged
 from fewshot_bench.plugins.registry import Plugin
 
@@ -33,10 +34,13 @@ def _of_class(plugin: Plugin, network: Callable[[tuple[int, ...]], Any] | None, 
         judged("hyper-parameters", lambda: paper.hyper_parameters(method_class)),
         judged("recipes", lambda: paper.recipes(plugin)),
     ]
-    kinds = sorted(method_class.kinds)
-    for kind in kinds:
-        subject = Subject(method_class, hparams, network, kind)
-        suffix = f" ({kind})" if len(kinds) > 1 else ""
+    subjects = [Subject(method_class, hparams, network, kind) for kind in sorted(method_class.kinds)]
+    untaken = [without_inputs(one) for one in subjects]
+    for subject, reason in zip(subjects, untaken, strict=True):
+        suffix = f" ({subject.kind})" if len(subjects) > 1 else ""
+        if reason and not all(untaken):  # a network of images, where the method takes functions too
+            made.append(Check(f"{BUILT}{suffix}", "skipped", f"the backbone takes no such inputs: {reason}"))
+            continue
         made += [Check(f"{one.name}{suffix}", one.standing, one.said) for one in _of_kind(subject)]
     return made
 
@@ -67,6 +71,7 @@ def _of_kind(subject: Subject) -> list[Check]:
             "random numbers": of(queries.random_numbers),
             **queries.query_checks(subject),
             "query labels": of(queries.hidden_labels),
+            **mode_checks(subject),
             "support order": of(symmetries.support_order),
             "renamed ways": of(symmetries.renamed_ways),
             "losses": of(training.training_losses),

@@ -14,21 +14,21 @@ import torch
 from torch import Tensor
 
 from fewshot_bench.audit import symmetries
+from fewshot_bench.audit.modes import inductive_modes
 from fewshot_bench.audit.subject import Subject
 from fewshot_bench.audit.synthetic import source
 from fewshot_bench.audit.verdicts import Fault, Skip
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.sources import Source
 from fewshot_bench.episodes.tasks import Tasks
-from fewshot_bench.errors import UsageError
 from fewshot_bench.learning.base import Conditions
 from fewshot_bench.learning.few_steps import few_steps
 from fewshot_bench.runs.checks.inductive import InductiveCheck
 from fewshot_bench.runs.checks.inductive_block import Block
 from fewshot_bench.runs.checks.refusal import NotInductive
 from fewshot_bench.runs.checks.rescoring import Again
-from fewshot_bench.runs.testing import answers, batch_size, episode_scores
-from fewshot_bench.specs import TRANSDUCTIVE_MODES, Normalisation, TestSpec
+from fewshot_bench.runs.testing import batch_size, episode_scores
+from fewshot_bench.specs import Normalisation, TestSpec
 
 EPISODES, CHUNK, MANY = 40, 8, 280
 """Episodes of the check and tasks at once; `MANY` where images are embedded once, so that there are several chunks."""
@@ -73,8 +73,8 @@ class Findings:
                 raise Fault(f"{error.moved}{under} {error.mend}")
         if name == "embeddings of images" and not self.embeds:
             raise Skip("it embeds no image apart from its task in these modes")
-        modes = "" if self.modes == ("none",) else f", normalisation {', '.join(self.modes)}"
-        return f"no score moves in {self.episodes} episodes{modes}"
+        several = f" in each of {len(self.modes)} modes" if len(self.modes) > 1 else ""
+        return f"no score moves in {self.episodes // len(self.modes)} episodes{several}"
 
 
 class GoesOn(InductiveCheck):
@@ -131,41 +131,22 @@ def _chosen(x: Tensor, numbers: Tensor) -> Tensor:
     return x[torch.arange(len(x))[:, None], numbers]
 
 
-def inductive_modes(subject: Subject) -> tuple[Normalisation, ...]:
-    """Those that a method declares for tasks of a kind."""
-    declared = subject.method_class.modes - TRANSDUCTIVE_MODES
-    return tuple(sorted(declared)) if subject.kind == "classification" else ("none",)
-
-
 def findings(subject: Subject, modes: tuple[Normalisation, ...], few: int = EPISODES) -> Findings:
-    """Score tests of synthetic episodes again, `few` where no image is embedded apart from its task, in each of some modes:
-    in `none` on a network that does not normalise."""
+    """Score tests of synthetic episodes again, `few` where no image is embedded apart from its task, in each of some
+    modes."""
     moved: dict[str, tuple[Normalisation, NotInductive]] = {}
     episodes, embeds = 0, False
-    if len(modes) > 1:  # one that it declares for functions it may refuse here
-        modes = tuple(mode for mode in modes if _takes(subject, mode))
-    for mode in modes:
-        method, conditions = subject.build(torch.float32, mode=mode), subject.under(mode)
+    for one in map(subject.in_mode, modes):
+        method, conditions = one.build(torch.float32), one.conditions
         images = source(subject.kind, subject.shape, subject.size, torch.float32)
         with few_steps(method):
             embeds_here = batch_size(method, images, conditions, CHUNK) > CHUNK
             check = GoesOn(method, _spec(subject, conditions, MANY if embeds_here else few), conditions, images)
             for _ in episode_scores(method, images, conditions, check.spec.episodes, CHUNK, watch=check):
                 pass
-        moved = {cause: (mode, error) for cause, error in check.found.items()} | moved
+        moved = {cause: (one.mode, error) for cause, error in check.found.items()} | moved
         episodes, embeds = episodes + check.spec.episodes, embeds or embeds_here
     return Findings(moved, modes, episodes, embeds)
-
-
-def _takes(subject: Subject, mode: Normalisation) -> bool:
-    """Whether a method answers in a mode at all."""
-    try:
-        method, tasks = subject.build(mode=mode), subject.tasks(1)
-        with subject.tested(method, subject.under(mode)):
-            answers(method, tasks)
-    except UsageError:
-        return False
-    return True
 
 
 def _spec(subject: Subject, conditions: Conditions, episodes: int) -> TestSpec:
@@ -189,8 +170,12 @@ def query_checks(subject: Subject) -> dict[str, Callable[[], str]]:
             raise Skip("it declares transductive = True, and is tested under transductive protocols alone")
         if subject.draws and name == "number of queries":
             raise Skip(f"it draws from {subject.draws}, whose numbers change with the number of queries")
+        if subject.kind == "regression" and name == "class balance of queries":
+            raise Skip("functions have no classes")
+        if not (made or (modes := inductive_modes(subject))):
+            raise Skip("it can be asked in no inductive mode here: see its modes of normalisation")
         if not made:
-            made.append(findings(subject, inductive_modes(subject)))
+            made.append(findings(subject, modes))
         return "; ".join(filter(None, [said, made[0].verdict(name)]))
 
     return {name: partial(check, name) for name in FINDINGS}

@@ -21,6 +21,7 @@ from fewshot_bench.episodes.randomness import seeded
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.episodes.tasks import Tasks
 from fewshot_bench.learning.answers import checked_backbone, checked_method, checked_scores
+from fewshot_bench.learning.backbone import Backbone
 from fewshot_bench.learning.base import Conditions, Method, MethodInfo
 from fewshot_bench.learning.few_steps import few_steps
 from fewshot_bench.learning.hparams import build_hparams
@@ -36,9 +37,11 @@ SIZE = EpisodeSize(ways=5, shots=2, queries=3)
 TASKS = 3
 STEPS = 2
 """Inner steps at test."""
-IMAGES = ((1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 84, 84))
+INPUTS: Mapping[Kind, tuple[tuple[int, ...], ...]] = {
+    "classification": ((1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 84, 84)),
+    "regression": ((1,),),
+}
 """The inputs with which a method is tried, until it answers."""
-POINTS = ((1,),)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Subject:
     """float64, in which roundings hide nothing; float32 of a method that cannot compute in it."""
     draws: str = ""
     """Whose numbers `predict` draws, where not those of the tasks' keys."""
+    chosen: Normalisation | None = None
+    """A mode in place of that of an inductive test."""
 
     @property
     def transductive(self) -> bool:
@@ -64,31 +69,36 @@ class Subject:
 
     @property
     def mode(self) -> Normalisation:
-        """The mode of an inductive test."""
+        """The mode of an inductive test, or the one that is `chosen`."""
+        if self.chosen is not None:
+            return self.chosen
         if self.kind == "regression":
             return "none"
         return test_default(self.method_class.default_mode, transductive=False)
 
     @property
     def conditions(self) -> Conditions:
-        """Those of an inductive test."""
-        return self.under(self.mode)
-
-    def under(self, mode: Normalisation) -> Conditions:
-        """Those of a test in a mode, with few inner steps."""
+        """Those of a test in its mode, with few inner steps."""
         hparams = build_hparams(self.method_class.Hparams, self.hparams)
-        return Conditions(mode, None if self.method_class.inner_steps(hparams) is None else STEPS)
+        return Conditions(self.mode, None if self.method_class.inner_steps(hparams) is None else STEPS)
 
-    def build(self, dtype: torch.dtype | None = None, seed: int = 0, mode: Normalisation | None = None) -> Method:
-        """A fresh method for tests in a mode, whose initial values a seed decides."""
+    def in_mode(self, mode: Normalisation) -> "Subject":
+        """The same, tested in a mode."""
+        return replace(self, chosen=mode)
+
+    def backbone(self) -> Backbone:
+        """The network alone; one of the audit's own normalises unless the mode is `none`."""
+        make = self.network or partial(small_network, normalised=self.mode != "none")
+        return checked_backbone(getattr(make, "__name__", "of the audit"), make(self.shape))
+
+    def build(self, dtype: torch.dtype | None = None, seed: int = 0) -> Method:
+        """A fresh method for tests, whose initial values a seed decides."""
         cls = self.method_class
         ways = 0 if cls.trains_on == "classes" else self.size.ways if self.kind == "classification" else 1
         classes = CLASSES if self.kind == "classification" else 0
         info = MethodInfo(self.kind, ways, ways * self.size.shots, self.shape, classes)
         with seeded(seed, CPU):
-            make = self.network or partial(small_network, normalised=(mode or self.mode) != "none")
-            name = getattr(make, "__name__", "of the audit")
-            network = checked_backbone(name, make(self.shape)) if cls.needs_backbone else None
+            network = self.backbone() if cls.needs_backbone else None
             method = checked_method(cls(build_hparams(cls.Hparams, self.hparams), info, network), trained=cls.trained)
         return method.to(dtype or self.dtype)
 
@@ -97,9 +107,9 @@ class Subject:
         return source(self.kind, self.shape, replace(self.size, **size), self.dtype).tasks(first, count)
 
     @contextmanager
-    def tested(self, method: Method, conditions: Conditions | None = None) -> Iterator[None]:
+    def tested(self, method: Method) -> Iterator[None]:
         """Ask the method inside as a test does."""
-        with evaluated(method, conditions or self.conditions), few_steps(method):
+        with evaluated(method, self.conditions), few_steps(method):
             yield
 
     def said(self, method: Method, tasks: Tasks) -> Tensor:
@@ -117,9 +127,8 @@ class Subject:
 def fitted(subject: Subject) -> Subject:
     """The subject with inputs of a shape, and of a dtype, in which it is built and answers; raises what it raised at the
     first."""
-    shapes = IMAGES if subject.kind == "classification" else POINTS
     errors: list[Exception] = []
-    for shape, dtype in product(shapes, (torch.float64, torch.float32)):
+    for shape, dtype in product(INPUTS[subject.kind], (torch.float64, torch.float32)):
         one = replace(subject, shape=shape, dtype=dtype)
         try:
             with plugin_faults_told():
@@ -128,6 +137,21 @@ def fitted(subject: Subject) -> Subject:
         except Exception as error:  # whatever a plugin raises at inputs that it does not take
             errors.append(error)
     raise errors[0]
+
+
+def without_inputs(subject: Subject) -> str:
+    """Why a backbone that was given takes no inputs of the kind; "" where it takes some or none was given."""
+    if subject.network is None or not subject.method_class.needs_backbone:
+        return ""
+    reasons: list[str] = []
+    for shape in INPUTS[subject.kind]:
+        try:
+            replace(subject, shape=shape).backbone()
+        except Exception as error:  # whatever a plugin raises at inputs that it does not take
+            reasons.append(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        else:
+            return ""
+    return reasons[0]
 
 
 def drawn(subject: Subject) -> str:

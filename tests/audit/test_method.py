@@ -203,3 +203,18 @@ def test_every_registered_method_passes(name: str) -> None:
     """Whoever brings it."""
     audit = audit_method(registry.find("methods", name))
     assert audit.having("failed") == [] and audit.passed
+
+
+def test_a_network_of_images_that_normalises_is_asked_for_what_it_takes_alone() -> None:
+    """MAML takes functions and mode `none` too; conv4 takes neither, and what is not asked is skipped with its reason."""
+    audit = audit_method(registry.find("methods", "maml"), registry.find("backbones", "conv4-32").load())
+    assert audit.having("failed") == [] and audit.passed
+    skipped = {one.name: one.said for one in audit.having("skipped")}
+    assert "the backbone takes no such inputs" in skipped["shapes (regression)"]
+    assert "the backbone normalises" in skipped["normalisation none (classification)"]
+
+
+def test_functions_have_no_class_balance() -> None:
+    """What is not asked does not pass."""
+    audit = audit_method(registry.find("methods", "maml"))
+    assert audit["class balance of queries (regression)"].standing == "skipped"
