@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from fewshot_bench.audit import paper
 from fewshot_bench.audit.synthetic import CPU, bank
 from fewshot_bench.audit.verdicts import Audit, Fault, Skip, all_judged, excused
 from fewshot_bench.episodes.randomness import seeded
-from fewshot_bench.learning.answers import checked_backbone
+from fewshot_bench.learning.answers import batch_layer, checked_backbone
 from fewshot_bench.learning.backbone import Backbone
 from fewshot_bench.learning.normalisation import Statistics
 from fewshot_bench.plugins.faults import plugin_faults_told
@@ -50,10 +48,8 @@ class Network:
         """Images, or points, [T, n, *shape]: the same each time."""
         count = TASKS * IMAGES
         if len(self.shape) == 3:
-            x = (
-                torch.from_numpy(bank(self.shape).images[:: len(bank(self.shape).images) // count][:count].copy()).double()
-                / 127
-            )
+            images = bank(self.shape).images
+            x = torch.from_numpy(images[:: len(images) // count][:count].copy()).double() / 127
         else:
             x = torch.linspace(-2, 2, count, dtype=torch.float64).reshape(count, *self.shape[:1])
         return x.to(self.dtype).reshape(TASKS, IMAGES, *x.shape[1:])
@@ -68,9 +64,6 @@ def audit_backbone(plugin: Plugin, expected: Mapping[str, str] | None = None) ->
     """Every check of a backbone."""
     found: list[Network] = []
 
-    def imported() -> str:
-        return paper.imports(plugin)
-
     def built() -> str:
         found.append(_fitted(plugin.load()))
         return shapes(found[0])
@@ -80,7 +73,7 @@ def audit_backbone(plugin: Plugin, expected: Mapping[str, str] | None = None) ->
 
     checks = all_judged(
         {
-            "import": imported,
+            "import": lambda: paper.imports(plugin),
             "shapes": built,
             "normalising layers": of(layers),
             "determinism": of(determinism),
@@ -153,10 +146,8 @@ def shapes(network: Network) -> str:
 
 def layers(network: Network) -> str:
     """That no layer of torch's normalises by a batch: its statistics would stay hidden from `given`."""
-    for name, layer in network.build().train().named_modules():
-        alone = isinstance(layer, _InstanceNorm) and not layer.track_running_stats
-        if isinstance(layer, _NormBase) and not alone and (layer.training or not layer.track_running_stats):
-            raise Fault(f"it holds torch's {type(layer).__name__} ({name}), which `given` does not reach")
+    if held := batch_layer(network.build().train()):
+        raise Fault(f"it holds {held}, which `given` does not reach")
     return "no layer of torch's normalises by the images of a call"
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from fewshot_bench.audit import paper
 from fewshot_bench.audit.functions import FAMILY_CHECKS
 from fewshot_bench.audit.other_pixels import other_pixels
-from fewshot_bench.audit.verdicts import Audit, Fault, Skip, all_judged, excused
+from fewshot_bench.audit.verdicts import Audit, Fault, Skip, all_judged, excused, judged
 from fewshot_bench.data.answers import check_dataset
 from fewshot_bench.data.bank_answers import checked_bank
 from fewshot_bench.data.choice import load_dataset
 from fewshot_bench.data.dataset import Dataset, Images, root_of
 from fewshot_bench.data.functions import FunctionFamily
 from fewshot_bench.data.overlaps import SHARE
-from fewshot_bench.data.verification import Listing, StoredImage, Verification, equal_rows, image_hashes, verify
+from fewshot_bench.data.verification import Listing, Verification, equal_rows, image_hashes, verify
 from fewshot_bench.errors import DataError, FewshotError, UsageError, few
 from fewshot_bench.plugins.registry import Plugin
 
@@ -73,7 +73,7 @@ def audit_dataset(
     The whole source is read twice; nothing is written. Raises `DataError` where its files are not there.
     """
     data = Data(plugin, options or {}, root, progress)
-    checks = all_judged({"import": lambda: paper.imports(plugin)}, needed=())
+    checks = [judged("import", lambda: paper.imports(plugin))]
     if checks[0].standing == "passed":
         family = issubclass(plugin.load(), FunctionFamily)
         if not family:
@@ -125,9 +125,8 @@ def splits(data: Data) -> str:
     again = Listing(data.build()).splits
     if again != found:
         raise Fault("classes() is not the same twice")
-    said = [f"{len(members):,} classes and {sum(len(one.image_ids) for one in members):,} images of {split}"
-            for split, members in found.items()]  # fmt: skip
-    return "; ".join(said)
+    sizes = {split: sum(len(one.image_ids) for one in members) for split, members in found.items()}
+    return "; ".join(f"{len(found[split]):,} classes and {size:,} images of {split}" for split, size in sizes.items())
 
 
 def related(data: Data) -> str:
@@ -190,8 +189,7 @@ def duplicates(data: Data) -> str:
         return _duplicates_on_demand(data)
     across = data.verification.across_splits
     sizes = {(split, one.name): len(one.image_ids) for split, one in data.listing.classes}
-    held = Counter(key for group in across for key in {(image.split, image.class_name) for image in group})
-    held = Counter({key: _in(across, key) for key in held})
+    held = Counter((image.split, image.class_name) for group in across for image in group)
     if many := [key for key, count in held.items() if count >= SHARE * sizes[key]]:
         said = few(f"{name} of {split} ({held[split, name]:,} of {sizes[split, name]:,})" for split, name in many)
         raise Fault(f"{len(many):,} classes hold images of another split: {said}")
@@ -203,16 +201,12 @@ def duplicates(data: Data) -> str:
     return f"{said}; {within:,} within a split"
 
 
-def _in(groups: list[tuple[StoredImage, ...]], key: tuple[str, str]) -> int:
-    return sum((image.split, image.class_name) == key for group in groups for image in group)
-
-
 def _duplicates_on_demand(data: Data) -> str:
     rows = [(split, image) for split in data.dataset.splits for image in _sample(data, split)]
     for group in equal_rows(image_hashes(np.stack([image for _, image in rows]))):
         if len(where := {rows[row][0] for row in group}) > 1:
             raise Fault(f"an image stands in {' and in '.join(sorted(where))}")
-    return f"{len(rows):,} images of as many classes differ"
+    return f"no two splits share one of {len(rows):,} images, one a class"
 
 
 def _sample(data: Data, split: str) -> Images:
@@ -225,8 +219,8 @@ def _sample(data: Data, split: str) -> Images:
 
 def pixels_in_identity(data: Data) -> str:
     """That other pixels have another identity, tried on a copy whose images are inverted."""
-    if data.dataset.on_demand or data.dataset.root is None:
-        raise Skip("it reads no files from a folder that could be changed")
+    if data.dataset.on_demand:
+        raise Skip("its images are made on demand")
     with other_pixels(data.dataset) as root:
         changed: Dataset = data.build(root)
         try:

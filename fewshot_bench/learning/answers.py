@@ -122,11 +122,18 @@ def check_layers(method: Method) -> None:
     """
     if not method.needs_backbone and set(method.modes) != {"none"}:
         return
-    for name, layer in method.named_modules():
+    if held := batch_layer(method):
+        raise UsageError(
+            f"{type(method).__name__} holds {held}, which the declared normalisation does not reach.\n"
+            f"Use GroupNorm or LayerNorm, or keep the layer in evaluation mode.\n{OPEN}"
+        )
+
+
+def batch_layer(module: nn.Module) -> str:
+    """The first of torch's own layers in a module that normalises by a batch, in words; "" where there is none."""
+    for name, layer in module.named_modules():
         if not isinstance(layer, _NormBase) or (isinstance(layer, _InstanceNorm) and not layer.track_running_stats):
             continue  # it normalises each image alone
         if layer.training or not layer.track_running_stats:
-            raise UsageError(
-                f"{type(method).__name__} holds torch's {type(layer).__name__} ({name}), which the declared normalisation "
-                f"does not reach.\nUse GroupNorm or LayerNorm, or keep the layer in evaluation mode.\n{OPEN}"
-            )
+            return f"torch's {type(layer).__name__} ({name})"
+    return ""

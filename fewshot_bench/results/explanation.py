@@ -24,6 +24,7 @@ from fewshot_bench.results.calibration import Calibration, calibration
 from fewshot_bench.results.drawn_queries import DrawnQueries, draw_queries, no_answers
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.rerun_command import keeping
+from fewshot_bench.results.score_files import Scores
 from fewshot_bench.results.statistics import Interval, score_interval
 
 
@@ -105,25 +106,24 @@ def explain(record: Record, result: Mapping[str, Any], given: TestRequest, level
         missing.append(f"Names of classes and pictures need the data set. {drawn.unnamed}")
     if drawn is not None and predictions is not None and answers is not None:
         _check_labels(record, drawn, answers, predictions)
-    both = answers is not None and predictions is not None
     return Explanation(
         record,
         result,
         answers,
         predictions,
         drawn,
-        hardest_episodes(record, result, drawn),
+        hardest_episodes(record.scores(result), answers, drawn, result["test"]),
         hardest_classes(drawn, answers, level) if drawn and answers else (),
         confusions(drawn, answers, predictions) if drawn and answers and predictions else (),
-        calibration(answers, predictions, level) if both and answers and predictions else None,
+        calibration(answers, predictions, level) if answers and predictions else None,
         missing,
     )
 
 
-def hardest_episodes(record: Record, result: Mapping[str, Any], drawn: DrawnQueries | None) -> list[HardEpisode]:
-    """The episodes by their scores, the lowest first, equal ones in the order of the stream."""
-    scores, test = record.scores(result), result["test"]
-    answers = record.answers(result)
+def hardest_episodes(
+    scores: Scores, answers: Answers | None, drawn: DrawnQueries | None, test: Mapping[str, Any]
+) -> list[HardEpisode]:
+    """The episodes of a test by their scores [E], the lowest first, equal ones in the order of the stream."""
     sizes = answers.sizes if answers is not None else np.full(len(scores), test["ways"] * test["queries"])
     found = []
     for number in np.argsort(scores, kind="stable"):

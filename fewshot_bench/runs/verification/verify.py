@@ -19,6 +19,7 @@ from fewshot_bench.results.rerun_command import request_of
 from fewshot_bench.runs.inputs import Data, open_data
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
+from fewshot_bench.runs.provenance import environment
 from fewshot_bench.runs.requests.resolve import Resolved, resolve
 from fewshot_bench.runs.retest import read_weights, resolve_result, resolve_trained
 from fewshot_bench.runs.scores import NotFinite
@@ -115,8 +116,20 @@ def _check_recipe(found: Verification) -> None:
         )
     elif stated is None:
         found.add("recipe", "unvouched", f"its recipe here has {due:,} updates, of which the record does not speak")
+    elif not _is_of_this_version(content):
+        here = due or content["train"]["updates"]
+        of_record = f"its recipe here has {here:,} updates, that of the record's version {stated:,}"
+        found.add("recipe", "unvouched", of_record)
     else:
         found.same("recipe", due, stated, "")
+
+
+def _is_of_this_version(content: Mapping[str, Any]) -> bool:
+    """Whether a record was made by this very version: recipes are no part of the source that a hash proves."""
+    theirs, ours = content["provenance"], environment()
+    commits = [(one.get("git") or {}).get("commit") for one in (theirs, ours)]
+    versions = [(one.get("versions") or {}).get("fewshot-bench") for one in (theirs, ours)]
+    return commits[0] == commits[1] and versions[0] == versions[1]
 
 
 def _check_data(
