@@ -15,6 +15,8 @@ from fewshot_bench.inputs import plain_yaml
 from fewshot_bench.plugins import registry
 
 DEEPEST = plain_yaml.DEEPEST
+MOST_SEEDS = 1000
+"""Of one command or one grid."""
 
 
 def path(name: str, value: Any) -> Path:
@@ -133,6 +135,26 @@ def shown(value: Any) -> str:
     if isinstance(value, str | int | float) or value is None:
         return plain_yaml.clipped(repr(value))
     return f"{plain_yaml.clipped(repr(value))} ({type(value).__name__})"
+
+
+def parse_seeds(text: str, name: str = "--seeds") -> list[int]:
+    """`3`, `0-4` or `0,2,5-7` as numbers; raises `UsageError` that begins with the name."""
+    given, ranges = repr(plain_yaml.clipped(text)), []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not _is_number(first) or (dash and not _is_number(last)) or int(last or first) < int(first):
+            raise UsageError(f"{name} takes numbers from 0 up, such as 3, 0-4 or 0,2,5; got {given}.")
+        ranges.append(range(int(first), int(last or first) + 1))
+    if sum(map(len, ranges)) > MOST_SEEDS or any(numbers[-1] >= 2**32 for numbers in ranges):  # counted before it is built
+        raise UsageError(f"{name} takes at most {MOST_SEEDS:,} seeds below 2^32; got {given}.")
+    seeds = [seed for numbers in ranges for seed in numbers]
+    if len(set(seeds)) != len(seeds):
+        raise UsageError(f"{name} names a seed twice: {given}.")
+    return seeds
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _flat(given: Mapping[Any, Any]) -> list[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fewshot_bench import fence
 from fewshot_bench.errors import FewshotError, reason_of
 
 ABANDONED = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
@@ -44,7 +45,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
 
     The block opens it itself: a library that is handed a path may read it as an address (`exp:1`) or a home (`~/runs`).
-    Raises `FewshotError` that names the path where the system refuses (disk full, folder not writable).
+    Raises `FewshotError` that names the path where the system refuses (disk full, folder not writable), or where a sweep
+    started this process for a run that another has taken over since.
     """
     temporary = path.with_name(_temporary_name(path.name))
     _under_way.add(temporary.name)
@@ -53,6 +55,8 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if fence.is_lost():
+            raise FewshotError(f"{path} is not written: another sweep has taken over this run.")
         temporary.replace(path)
     except OSError as error:
         raise not_written(path, error) from error

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "fewshot_bench"
 PACKAGES = [CORE, *(ROOT / name / f"fewshot_{name}" for name in ("methods", "datasets", "leaderboard"))]
 FLOORS = (
-    ("text", "source", "cache", "engine", "hashing", "memory", "metrics"),
+    ("text", "source", "cache", "engine", "fence", "hashing", "memory", "metrics"),
     ("errors", "table"),
     ("inputs", "storage", "threads"),
     ("specs", "backbone_section"),
@@ -24,7 +24,7 @@ FLOORS = (
     ("episodes",),
     ("learning", "results"),
     ("runs",),
-    ("audit", "bench"),
+    ("audit", "bench", "sweeps"),
     ("testing",),
     ("cli",),
 )

@@ -16,6 +16,7 @@ from fewshot_bench.cli.listing import list_app, show
 from fewshot_bench.cli.power import power
 from fewshot_bench.cli.reproduce import reproduce
 from fewshot_bench.cli.run import run
+from fewshot_bench.cli.sweep import sweep
 from fewshot_bench.cli.table import table
 from fewshot_bench.cli.test import test
 from fewshot_bench.cli.verify import verify
@@ -40,6 +41,7 @@ BadCommandLine: type[Exception] = BadUse.__bases__[0]  # click's ClickException
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.command(cls=Command)(run)
+app.command(cls=Command)(sweep)
 app.command(cls=Command)(test)
 app.add_typer(list_app, name="list")
 app.add_typer(data_app, name="data")

@@ -6,11 +6,6 @@ from typing import Any
 
 import typer
 
-from fewshot_bench.errors import UsageError
-
-MOST_SEEDS = 1000
-"""Of one command."""
-
 
 def whole_number(text: str | int) -> int:
     """An option's value; raises what typer reports, with the value that was given."""
@@ -20,26 +15,6 @@ def whole_number(text: str | int) -> int:
 
 
 NUMBER: dict[str, Any] = {"parser": whole_number, "metavar": "<int>"}
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`3`, `0-4` or `0,2,5-7` as numbers; raises `UsageError`."""
-    given, ranges = repr(_short(text)), []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not _is_number(first) or (dash and not _is_number(last)) or int(last or first) < int(first):
-            raise UsageError(f"--seeds takes numbers from 0 up, such as 3, 0-4 or 0,2,5; got {given}.")
-        ranges.append(range(int(first), int(last or first) + 1))
-    if sum(map(len, ranges)) > MOST_SEEDS or any(numbers[-1] >= 2**32 for numbers in ranges):  # counted before it is built
-        raise UsageError(f"--seeds takes at most {MOST_SEEDS:,} seeds below 2^32; got {given}.")
-    seeds = [seed for numbers in ranges for seed in numbers]
-    if len(set(seeds)) != len(seeds):
-        raise UsageError(f"--seeds names a seed twice: {given}.")
-    return seeds
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _meant(text: str) -> str:

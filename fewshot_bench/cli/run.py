@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewshot_bench.cli.numbers import parse_seeds
+from fewshot_bench.arguments import parse_seeds
 from fewshot_bench.cli.options import ADVANCED, Json, Out, asks
+from fewshot_bench.errors import UsageError
 from fewshot_bench.request import Request, line, words
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ def run(
             rich_help_panel=ADVANCED,
         ),
     ] = "reuse",
+    expect: Annotated[
+        str | None,
+        typer.Option(
+            help="Refuse any run but the one of this id: as where the method was edited since.",
+            metavar="RUN_ID",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
 ) -> int:
     """Train a method, test it on the protocol's episodes, and leave a record.
 
@@ -42,6 +51,8 @@ def run(
     from fewshot_bench.runs.requests.resolve import resolve_seeds
 
     runs = resolve_seeds(asked, numbers)
+    if other := [resolved.run_id for resolved in runs if expect not in (None, resolved.run_id)]:
+        raise UsageError(f"This is run {other[0]}, not {expect}: the method's source, or the data, are not what they were.")
     if dry_run:
         return _dry_run(runs, out, as_json)
     from fewshot_bench.backbone_section import weights_in

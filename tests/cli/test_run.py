@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import NAMED, PIXELS, TINY, call, content, finished, only_run, snapshot
 
-from fewshot_bench.cli.numbers import parse_seeds
+from fewshot_bench.arguments import parse_seeds
 from fewshot_bench.errors import UsageError
 from fewshot_bench.results.records import find_records, load_record
 from fewshot_bench.results.score_files import read_scores

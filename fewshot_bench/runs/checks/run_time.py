@@ -36,14 +36,19 @@ def long_work(rehearsed: Rehearsed, train: TrainSpec, test: TestSpec, method: Me
     decides whether it is tried at full size."""
     if _guess(rehearsed, train, test) < DAY_S:
         return None
-    trial = copy_of(method)
-    parts = {"training": _training_s(trial, train, plan), **_tests_s(trial, train, test, plan)}
+    parts = tried_s(method, train, test, plan)
     total = sum(parts.values())
     if total < DAY_S:
         return None
     each = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items() if seconds)
     hints = {"training": _fewer_updates(train), "validation": "a larger --set validation.every", "test": "fewer --episodes"}
     return f"This takes about {_duration(total)} here ({each}).\nShorter: {hints[max(parts, key=lambda name: parts[name])]}."
+
+
+def tried_s(method: Method, train: TrainSpec, test: TestSpec, plan: Plan) -> dict[str, float]:
+    """Seconds of each part of a run, by its own work tried at full size."""
+    trial = copy_of(method)
+    return {"training": _training_s(trial, train, plan), **_tests_s(trial, train, test, plan)}
 
 
 def _fewer_updates(train: TrainSpec) -> str:
