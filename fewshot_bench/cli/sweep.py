@@ -12,7 +12,7 @@ import typer
 from fewshot_bench.cli import INTERRUPTED, interrupts
 from fewshot_bench.cli.numbers import NUMBER
 from fewshot_bench.cli.options import DataRoot, Device, Json, Out, as_typer
-from fewshot_bench.cli.paths import PATH
+from fewshot_bench.cli.paths import PATH, is_folder
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.request import AUTO, Request, Threads, checked
 from fewshot_bench.text.printable import LONGEST, printable
@@ -60,6 +60,7 @@ def sweep(
         raise UsageError(f"--jobs must be a whole number from 1 to 1,024, got {jobs}.")
     if sum([dry_run, print_slurm, prepare]) > 1 or (shard is not None and (print_slurm or prepare)):
         raise UsageError("--dry-run, --print-slurm, --prepare and --shard exclude each other, but for a dry run of a shard.")
+    is_folder(out)  # or nothing yet
     from fewshot_bench.sweeps.grid import read_grid
     from fewshot_bench.sweeps.plan import check_runs, fixed, is_stored, make_plan, store
     from fewshot_bench.sweeps.shard import Shard

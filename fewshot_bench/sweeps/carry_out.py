@@ -86,6 +86,8 @@ class Sweep:
         self.later: dict[str, float] = {}
         self.before: dict[tuple[str, str], Attempts] = {}
         self.retry = retry
+        self.renewed: set[tuple[str, str]] = set()
+        """Runs that were begun here, whose deaths are those since."""
 
     def carry_out(self) -> Standing:
         """All that is missing; raises `FewshotError` where the folder cannot be written. Whatever ends it, no process of it
@@ -134,8 +136,9 @@ class Sweep:
             elif not self._is_over(run, claim):
                 attempts = Attempts.read(self.out / run.folder, run.result_id)
                 attempts.count, attempts.failed = attempts.count + 1, ""
-                if self.retry and self.before[run.identity].deaths == attempts.deaths:
+                if self.retry and run.identity not in self.renewed:
                     attempts.deaths = []
+                self.renewed.add(run.identity)
                 attempts.write(self.out / run.folder, run.result_id)
                 self.workers.append(Worker(run, self.out, claim, self.threads))
 

@@ -34,7 +34,8 @@ class Claim:
 
     folder: Path
     token: str
-    beaten: float = field(default_factory=time.monotonic)
+    beaten: float
+    """When its last heartbeat was, by this process's clock."""
 
     @property
     def variable(self) -> str:
@@ -78,7 +79,7 @@ class Claims:
             held = fence.numbers(folder)
             if held and not self._is_free(folder / f"claim-{held[-1]}"):
                 return None
-            claim = Claim(folder / f"claim-{(held or [0])[-1] + 1}", os.urandom(8).hex())
+            claim = Claim(folder / f"claim-{(held or [0])[-1] + 1}", os.urandom(8).hex(), time.monotonic())
             try:
                 claim.folder.mkdir()
             except FileExistsError:  # another was faster

@@ -72,6 +72,7 @@ class Worker:
         with suppress(OSError):
             self.process.kill()
         self.process.wait()
+        self.poll()
 
     def died(self, number: int) -> str:
         """The signal that ended it, and what is known of why."""

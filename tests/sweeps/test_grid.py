@@ -7,7 +7,10 @@ import pytest
 from command_line import assert_refused, call, finished
 
 from fewshot_bench.errors import UsageError
+from fewshot_bench.recipes import read_setting
+from fewshot_bench.request import Request
 from fewshot_bench.sweeps.grid import read_grid
+from fewshot_bench.sweeps.plan import request_of
 
 PROTO = "methods: [prototypical-networks]\ndatasets: [glyphs]\n"
 
@@ -95,9 +98,10 @@ def test_all_methods_run_under_one_seed_before_the_next(tmp_path: Path) -> None:
 def test_order_of_keys_comments_and_line_ends_change_no_byte_of_the_plan(tmp_path: Path) -> None:
     """Of what is printed."""
     texts = (
-        "methods: [nearest-centroid]\nseeds: 0-2\nshots: [1, 5]\nset: {test.queries: 5, test.episodes: [8, 9]}\nprotocol: custom\n",
-        "# c\r\nprotocol: custom\r\nset: {test.episodes: [8, 9], test.queries: [5]}\r\nshots: [1, 5] # d\r\nseeds: [0, 1, 2]\r\n"
-        "methods: nearest-centroid\r\n",
+        "methods: [nearest-centroid]\nseeds: 0-2\nshots: [1, 5]\n"
+        "set: {test.queries: 5, test.episodes: [8, 9]}\nprotocol: custom\n",
+        "# c\r\nprotocol: custom\r\nset: {test.episodes: [8, 9], test.queries: [5]}\r\nshots: [1, 5] # d\r\n"
+        "seeds: [0, 1, 2]\r\nmethods: nearest-centroid\r\n",
     )
     said = [finished("sweep", grid(tmp_path, text), "--dry-run", "--out", tmp_path / "runs").out for text in texts]
     assert said[0] == said[1]
@@ -123,10 +127,6 @@ def test_a_value_reaches_the_run_as_it_is(tmp_path: Path) -> None:
     """Spaces, quotes, hyphens and a shell's signs are text."""
     values = ["a b", "it's", "-x", "$(touch x)", 'say "no"']
     (tmp_path / "grid.yaml").write_text(f"methods: [maml]\nset: {{backbone.weights: {json.dumps(values)}}}\n")
-    from fewshot_bench.request import Request
-    from fewshot_bench.recipes import read_setting
-    from fewshot_bench.sweeps.plan import request_of
-
     found = read_grid(tmp_path / "grid.yaml")
     requests = [request_of(one, found, Request("maml")) for one in found.combinations()]
     assert [read_setting(one.settings[0]) for one in requests] == [("backbone.weights", value) for value in values]
