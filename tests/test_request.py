@@ -18,7 +18,7 @@ from fewshot_bench.request import WRITTEN, Request, TestRequest, checked, line, 
 from fewshot_bench.results.stored_request import StoredRequest
 
 KINDS: tuple[type[Request] | type[TestRequest], ...] = (Request, TestRequest)
-OWN = {"out", "dry_run", "as_json", "on_existing", "run", "help"}
+OWN = {"expect", "out", "dry_run", "as_json", "on_existing", "run", "help"}
 """What the commands have beside a request."""
 FULL = Request(
     method="maml",

@@ -13,7 +13,7 @@ from fewshot_bench.sweeps.plan import Planned
 from fewshot_bench.sweeps.worker import Worker
 from fewshot_bench.text.printable import printable
 
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
 ASK_AGAIN_S = 1.0
 """So long a run that another process has is left alone before it is looked at again."""
 
@@ -96,7 +96,8 @@ class Sweep:
         try:
             while self.pending or self.workers:
                 for worker in list(self.workers):
-                    worker.claim.beat()
+                    if not worker.claim.beat():
+                        worker.kill()
                     if (code := worker.poll()) is not None:
                         self.workers.remove(worker)
                         self._settle(worker, code)

@@ -46,12 +46,14 @@ class Claim:
         """Whether nobody has taken it over."""
         return fence.is_held(self.folder, self.token)
 
-    def beat(self) -> None:
-        """Show that the owner lives, where it is time to."""
-        if time.monotonic() - self.beaten >= BEAT_S:
-            self.beaten = time.monotonic()
-            with suppress(OSError):  # a full disk: others may take over, which is noticed
-                (self.folder / BEAT).write_text(os.urandom(8).hex(), encoding="utf-8")
+    def beat(self) -> bool:
+        """Show that the owner lives, where it is time to; False where it is found that the claim is lost."""
+        if time.monotonic() - self.beaten < BEAT_S:
+            return True
+        self.beaten = time.monotonic()
+        with suppress(OSError):  # a full disk: others may take over, which is noticed
+            (self.folder / BEAT).write_text(os.urandom(8).hex(), encoding="utf-8")
+        return self.is_held()
 
     def release(self) -> None:
         """Let others have it at once; does nothing where it is lost."""

@@ -56,7 +56,7 @@ class Worker:
         """None while it goes on, else its exit code, below 0 for a signal."""
         code = self.process.poll()
         if code is None and self.asked_at is not None and time.monotonic() - self.asked_at > KILL_AFTER_S:
-            self.process.kill()
+            self.kill()
         if code is not None and self.process.stdin:
             self.process.stdin.close()
         return 128 - code if code is not None and code > 128 and code != 130 else code
@@ -69,7 +69,9 @@ class Worker:
 
     def kill(self) -> None:
         """End it now: what it has saved stays."""
-        with suppress(OSError):
+        if self.process.poll() is None:
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)  # what it has started, too
             self.process.kill()
         self.process.wait()
         self.poll()

@@ -130,16 +130,23 @@ def test_a_former_owner_that_comes_back_records_nothing(tmp_path: Path, monkeypa
     """Its run was taken over while it stood still: neither a death nor a failure is counted."""
     plan = planned(tmp_path, PIXELS)
     (run,) = plan.runs
-    stand_in(monkeypatch, "import time; time.sleep(60)")
-    sweep = Sweep(plan.runs, tmp_path, 1, 1, Heard())
-    sweep._look()
-    sweep._start()
-    (mine,) = sweep.workers
-    before = Attempts.read(tmp_path / run.folder, run.result_id)
-    (mine.claim.folder.parent / "claim-2").mkdir()
-    mine.kill()
-    sweep._settle(sweep.workers.pop(), -signal.SIGKILL)
-    assert Attempts.read(tmp_path / run.folder, run.result_id) == before
+    stand_in(monkeypatch, "import time; time.sleep(600)")
+    monkeypatch.setattr("fewshot_bench.sweeps.claims.BEAT_S", 0.0)
+    sweep, folder = Sweep(plan.runs, tmp_path, 1, 1, heard := Heard()), tmp_path / run.folder
+    told: list[Attempts] = []
+
+    def take_over(at: Standing) -> None:
+        told.append(Attempts.read(folder, run.result_id))
+        if len(told) == 1:
+            (folder / ".sweep" / "claim-2").mkdir()
+        if heard.notes:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(heard, "tick", take_over)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.carry_out()
+    assert "taken it over" in heard.notes[0]
+    assert told[-1] == told[0]
     assert list(sweep.pending) == [run]
 
 
