@@ -11,10 +11,10 @@ import typer
 
 from fewshot_bench.cli import INTERRUPTED, interrupts
 from fewshot_bench.cli.numbers import NUMBER
-from fewshot_bench.cli.options import DataRoot, Device, Json, Out, as_typer
+from fewshot_bench.cli.options import ADVANCED, DataRoot, Device, Json, Out
 from fewshot_bench.cli.paths import PATH, is_folder
 from fewshot_bench.errors import UsageError, unknown
-from fewshot_bench.request import AUTO, Request, Threads, checked
+from fewshot_bench.request import AUTO, Request, checked
 from fewshot_bench.text.printable import LONGEST, printable
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ def sweep(
     ] = None,
     data_root: DataRoot = None,
     device: Device = AUTO,
-    threads: Annotated[int | None, as_typer(Threads)] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of a run (else OMP_NUM_THREADS, else 1).", rich_help_panel=ADVANCED, **NUMBER),
+    ] = None,
 ) -> int:
     """Make every run of a grid: a process each, a few at once.
 
@@ -74,7 +77,6 @@ def sweep(
     each = told(threads) or 1
     on_cpu = plan.runs[0].resolved.device == "cpu"
     at_once = jobs or (max(1, cores() // each) if on_cpu else 1)
-    runs = part.of(plan.runs) if part else plan.runs
     if print_slurm:
         from fewshot_bench.sweeps.slurm import max_array_size, script
 
