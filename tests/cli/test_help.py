@@ -70,7 +70,7 @@ def test_the_bare_command_shows_the_help() -> None:
     assert 0 < asked.out.index("fsbench run --method maml") < asked.out.index("Options:") < asked.out.index("Commands:")
 
 
-@pytest.mark.parametrize("command", ["run", "test", "show", "table", "bench", "list"])
+@pytest.mark.parametrize("command", ["run", "sweep", "test", "show", "table", "bench", "list"])
 def test_help_fits_a_terminal_of_80_columns(command: str) -> None:
     """Nothing wraps, and each command says what it is for."""
     said = call(command, "--help")
@@ -99,6 +99,7 @@ def test_run_shows_at_most_twelve_options_outside_the_advanced_panel() -> None:
         "--images",
         "--keep",
         "--on-existing",
+        "--expect",
     ]
 
 
