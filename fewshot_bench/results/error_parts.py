@@ -81,11 +81,12 @@ def p_value(difference: float, parts: Sequence[Part]) -> float:
 
 
 def _half_width(parts: Sequence[Part], tail: float) -> float:
-    return math.hypot(*(_t_quantile(tail, part.freedom) * math.sqrt(part.variance) for part in parts if part.variance))
+    return math.hypot(*(t_quantile(tail, part.freedom) * math.sqrt(part.variance) for part in parts if part.variance))
 
 
 @lru_cache(maxsize=4096)
-def _t_quantile(tail: float, freedom: float) -> float:
+def t_quantile(tail: float, freedom: float) -> float:
+    """How far above zero Student's t lies with probability `tail`."""
     from scipy.special import stdtrit  # that of `scipy.stats.t`, without the seconds that it takes to import
 
     quantile: float = stdtrit(freedom, tail)

@@ -53,10 +53,11 @@ class Family:
         """Judge the pairs (i, j), i < j, at `level`."""
         keys = list(pairs)
         adjusted = holm([pairs[key].p for key in keys])
-        smaller = {key: sum(pairs[other].p < pairs[key].p for other in keys) for key in keys}
+        ascending = np.sort([pairs[key].p for key in keys])
         judged = {}
         for key, p_holm in zip(keys, adjusted, strict=True):
-            pair, step = pairs[key], len(keys) - smaller[key]
+            pair = pairs[key]
+            step = len(keys) - int(np.searchsorted(ascending, pair.p))  # less the smaller ones
             smallest = pair.smallest(1 - (1 - level) / step)
             judged[key] = Judged(pair, p_holm, _verdict(pair, p_holm, len(keys), 1 - level), smallest)
         return cls(judged, count)
@@ -102,9 +103,14 @@ def all_pairs(count: int) -> list[tuple[int, int]]:
     return list(combinations(range(count), 2))
 
 
+def is_testable(pair: Pair, count: int, alpha: float) -> bool:
+    """Whether some outcome of a pair of `count` would have been separated; the same scores leave nothing to test."""
+    return pair.test == "same scores" or pair.least_p * count <= alpha
+
+
 def _verdict(pair: Pair, p_holm: float, count: int, alpha: float) -> str:
     if pair.test == "same scores":
         return "same scores"
-    if pair.least_p * count > alpha:
+    if not is_testable(pair, count, alpha):
         return "not testable"
     return "separated" if p_holm <= alpha else "not separated"

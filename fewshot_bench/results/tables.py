@@ -13,14 +13,13 @@ from fewshot_bench.hashing import canonical_json
 from fewshot_bench.metrics import METRICS, extra_metrics, is_regression
 from fewshot_bench.results.data_columns import with_data_intervals
 from fewshot_bench.results.data_interval import Over
-from fewshot_bench.results.families import Family, all_pairs
 from fewshot_bench.results.look_alikes import titled_apart
-from fewshot_bench.results.pairs import compare_pair
 from fewshot_bench.results.pooling import Conflict, Pooled, pool
 from fewshot_bench.results.records import Record
 from fewshot_bench.results.row_settings import backbone_text, option_text, row_differences
 from fewshot_bench.results.statistics import Interval
 from fewshot_bench.results.table_notes import table_notes
+from fewshot_bench.results.ties import tied_with_best
 from fewshot_bench.specs import TrainSpec
 from fewshot_bench.table import Cell, Column, Table
 
@@ -198,9 +197,7 @@ def _with_best(results: Sequence[Pooled]) -> list[str | None]:
     if len(results) == 1:
         return [None]
     scores = [np.stack([run.record.scores(run.result) for run in pooled.runs]) for pooled in results]
-    direction = results[0].direction
-    pairs = {(i, j): compare_pair(scores[i], scores[j], direction=direction) for i, j in all_pairs(len(results))}
-    tied = Family.of(pairs, len(results), 0.95).tied_with_best
+    tied = {*tied_with_best(scores, direction=results[0].direction)}
     return ["best" if i == 0 else "tied" if i in tied else None for i in range(len(results))]
 
 
