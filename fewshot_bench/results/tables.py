@@ -134,7 +134,7 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     protocol, dataset, size = test["protocol"], _data(results[0]), EpisodeSize.of(test)
     dataset += f" [{results[0].data.rpartition(' ')[2]}]" if named else ""
     score = Column("mean", METRICS[metric].title, METRICS[metric].definition, "right", leads=True)
-    ranks = _ranks(protocol)
+    ranks, extras = _ranks(protocol), _extras(results)
     places = _ranked(results) if ranks else [None] * len(results)
     best = _with_best(results) if ranks else [None] * len(results)
     about = {
@@ -149,9 +149,9 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     task = f"{size.shots} points" if is_regression(metric) else size.text
     return Table(
         title=f"{dataset}, {task}, protocol {protocol}",
-        columns=[replace(_RANK, shown=ranks), _METHOD, score, _BEST, *_extra_columns(results), *_columns(results)],
+        columns=[replace(_RANK, shown=ranks), _METHOD, score, _BEST, *_extra_columns(extras), *_columns(results)],
         rows=[
-            _row(*one) | _extra_cells(one[0], _extras(results))
+            _row(*one) | _extra_cells(one[0], extras)
             for one in zip(results, places, best, row_differences(results), strict=True)
         ],
         notes=table_notes(protocol, results),
@@ -159,10 +159,10 @@ def _table(results: Sequence[Pooled], *, named: bool) -> Table:
     )
 
 
-def _extra_columns(results: Sequence[Pooled]) -> list[Column]:
-    """The columns of each extra metric that a row has."""
+def _extra_columns(names: Iterable[str]) -> list[Column]:
+    """The columns of extra metrics."""
     columns = []
-    for name in _extras(results):
+    for name in names:
         metric = METRICS[name]
         columns.append(Column(name, metric.title, metric.definition, "right"))
         ends = (("low", "Lower"), ("high", "Upper"))
@@ -174,6 +174,7 @@ def _extra_columns(results: Sequence[Pooled]) -> list[Column]:
 
 
 def _extras(results: Sequence[Pooled]) -> list[str]:
+    """The extra metrics that a row has."""
     return [name for name in extra_metrics() if any(name in pooled.extra for pooled in results)]
 
 
@@ -196,7 +197,8 @@ def _with_best(results: Sequence[Pooled]) -> list[str | None]:
     """`best`, `tied` or None for each result, of those on the same episodes, best first."""
     if len(results) == 1:
         return [None]
-    scores = [np.stack([run.record.scores(run.result) for run in pooled.runs]) for pooled in results]
+    each = [[run.record.scores(run.result) for run in pooled.runs] for pooled in results]
+    scores = [np.stack(one) if len(one) > 1 else one[0][None] for one in each]  # [K, E]
     tied = {*tied_with_best(scores, direction=results[0].direction)}
     return ["best" if i == 0 else "tied" if i in tied else None for i in range(len(results))]
 

@@ -10,6 +10,7 @@ Legend: n results, best first; K training seeds of a result, E test episodes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ def tied_with_best(results: Sequence[Scores], *, direction: str = "max", level: 
     """
     places: dict[tuple[int, bytes], list[int]] = {}
     for place, one in enumerate(results):  # equal scores are compared once, however often they come
-        places.setdefault((len(one), one.tobytes()), []).append(place)
+        places.setdefault((len(one), sha256(one.tobytes()).digest()), []).append(place)
     groups = list(places.values())
     rows = _Rows.of([results[same[0]] for same in groups], [len(same) for same in groups])
     apart = _apart_from_best(rows, direction, 1 - level) if len(groups) > 1 else set()
@@ -74,7 +75,8 @@ class _Rows:
         mean = by_episode.mean(axis=1)
         parts = [(*seed_part(one), residual(one) / one.size) if len(one) > 1 else (0.0, 0.0, 0.0) for one in tables]
         largest = np.abs(by_episode).max(axis=1)
-        return cls(tables, np.array(count), by_episode - mean[:, None], mean, largest, *np.array(parts, dtype=np.float64).T)
+        by_episode -= mean[:, None]
+        return cls(tables, np.array(count), by_episode, mean, largest, *np.array(parts, dtype=np.float64).T)
 
     @property
     def pairs(self) -> int:

@@ -8,6 +8,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -95,6 +96,17 @@ class _Shown:
     csv: str
     """The table's values as a data URI."""
 
+    @cached_property
+    def columns(self) -> list[Column]:
+        """The page's columns: some of the table's own, the plot and, where there is one, the published number."""
+        own = {column.key: column for column in self.table.visible()}
+        printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in self.rows) else []
+        first = [own[key] for key in ("rank", "method", "mean") if key in own]
+        seen = [own["images"]] if "images" in own else []  # where the rows differ in them
+        best = [own["best"]] if "best" in own else []  # where rows were compared
+        extra = [own[name] for name in extra_metrics() if name in own]
+        return [*first, *best, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
+
 
 def write_page(html: str, folder: Path, name: str = "index.html") -> Path:
     """Write a page into `folder` (made where missing) and return its path; raises `FewshotError` where it refuses."""
@@ -119,7 +131,7 @@ def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
     return template("page.html").render(
         reproduction=REPRODUCTION if anything_published(found) else None,
         sections=[(name, _explained(name), list(group)) for name, group in by_protocol],
-        definitions={c.header: c.definition for board in shown for c in _columns(board)},
+        definitions={c.header: c.definition for board in shown for c in board.columns},
         results=sum(len(board.rows) for board in shown),
         runs=len({run.run_id for board in found for pooled in board.rows for run in pooled.runs}),
         conflicts=[printable(conflict.text(whole=False), LONGEST) for conflict in conflicts],
@@ -128,7 +140,6 @@ def page_of(found: Sequence[Board], conflicts: Sequence[Conflict]) -> str:
         policy=policy(style, script),
         plot_width=WIDTH,
         plot_margin=MARGIN,
-        columns=_columns,
     )
 
 
@@ -136,17 +147,6 @@ def _explained(protocol: str) -> str:
     """The sentence that explains a protocol."""
     summary = PROTOCOLS[protocol].summary if protocol in PROTOCOLS else "conditions of a plugin or an older version"
     return summary[:1].upper() + summary[1:].replace("`", "") + "."
-
-
-def _columns(board: _Shown) -> list[Column]:
-    """The page's columns: some of the table's own, the plot and, where there is one, the published number."""
-    own = {column.key: column for column in board.table.visible()}
-    printed = [PUBLISHED, DIFFERENCE] if any(row.published for row in board.rows) else []
-    first = [own[key] for key in ("rank", "method", "mean") if key in own]
-    seen = [own["images"]] if "images" in own else []  # where the rows differ in them
-    best = [own["best"]] if "best" in own else []  # where rows were compared
-    extra = [own[name] for name in extra_metrics() if name in own]
-    return [*first, *best, PLOT, *extra, *seen, own["episodes"], own["seeds"], *printed]
 
 
 def _order(table: Table) -> tuple[Any, ...]:
