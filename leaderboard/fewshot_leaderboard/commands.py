@@ -85,3 +85,37 @@ def methods(
     write_readme(out, reading.records, check)
     print(out)
     reading.end(conflicts)
+
+
+@app.command()
+def check(
+    records: Annotated[list[Path], typer.Argument(help="Folders of records, or folders with such folders.")],
+    published: Annotated[
+        Path | None, typer.Option(help="Records that are published already: none of their scores may change.")
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder or archive of the data (else FSBENCH_DATA).")] = None,
+) -> None:
+    """Check records by the rules of the leaderboard before they are published. Nothing that they bring is imported.
+
+    Ends with 4 where a record breaks a rule, and with 70 where the check itself fails.
+
+    Example: fsbench leaderboard check runs/maml-glyphs-8a46bd8e6f2d --published leaderboard/results
+    """
+    from fewshot_bench.errors import UsageError
+    from fewshot_bench.request import TestRequest
+    from fewshot_bench.runs.listener import Listener
+    from fewshot_bench.text.printable import LONGEST, printable
+    from fewshot_leaderboard.gate import Refused, checked, submitted
+
+    if published is not None and not published.is_dir():
+        raise UsageError(f"--published {published} is no folder.")
+    folders = submitted(records)
+    refused = 0
+    for folder in folders:
+        broken = checked(folder, published, TestRequest(data_root=data_root), Listener())
+        refused += bool(broken)
+        print(printable(f"{folder.name}: {'refused' if broken else 'keeps every rule'}", LONGEST))
+        for one in broken:
+            print(printable(f"  {one.rule}: {one.said}", LONGEST))
+    if refused:
+        raise Refused(f"{refused} of {len(folders)} records break a rule. docs/how-to/submit.md has the rules.")

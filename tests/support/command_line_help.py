@@ -15,7 +15,7 @@ COMMANDS = (
     *("check", "verify", "reproduce", "pack", "unpack"),
     *("list methods", "list datasets", "list backbones", "list runs"),
     *("data list", "data get", "data import", "data verify", "data preview"),
-    *("leaderboard build", "leaderboard reproduction", "leaderboard methods"),
+    *("leaderboard build", "leaderboard reproduction", "leaderboard methods", "leaderboard check"),
 )
 
 
