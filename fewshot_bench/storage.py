@@ -175,3 +175,19 @@ def only_one(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterat
         yield
     finally:
         lock.release()
+
+
+def is_being_made(folder: Path) -> bool:
+    """Whether a process holds the lock of `only_one` for a folder now; False where that cannot be known."""
+    from filelock import FileLock, Timeout
+
+    path = folder.parent / ".locks" / folder.name
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False

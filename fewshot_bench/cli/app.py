@@ -20,6 +20,7 @@ from fewshot_bench.cli.sweep import sweep
 from fewshot_bench.cli.table import table
 from fewshot_bench.cli.test import test
 from fewshot_bench.cli.verify import verify
+from fewshot_bench.cli.watch import watch
 from fewshot_bench.errors import FewshotError, UsageError
 from fewshot_bench.plugins import registry
 
@@ -42,6 +43,7 @@ BadCommandLine: type[Exception] = BadUse.__bases__[0]  # click's ClickException
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.command(cls=Command)(run)
 app.command(cls=Command)(sweep)
+app.command(cls=Command)(watch)
 app.command(cls=Command)(test)
 app.add_typer(list_app, name="list")
 app.add_typer(data_app, name="data")

@@ -13,6 +13,7 @@ from fewshot_bench.cli.paths import is_folder
 from fewshot_bench.errors import FewshotError, UsageError, unknown
 from fewshot_bench.plugins import registry
 from fewshot_bench.plugins.meanings import meanings
+from fewshot_bench.text.durations import duration
 from fewshot_bench.text.printable import cleaned, printable
 
 if TYPE_CHECKING:
@@ -47,32 +48,48 @@ def backbones(as_json: Json = False) -> int:
 
 @list_app.command()
 def runs(out: Out = Path("runs"), as_json: Json = False) -> int:
-    """List the finished runs below a folder."""
+    """List the runs below a folder: their results, how far those are that are not finished, their age and size."""
     if not is_folder(out):
-        print(json.dumps([]) if as_json else f"No finished runs in {out}.")
+        print(json.dumps([]) if as_json else f"No runs in {out}.")
         return 0
+    from fewshot_bench.cli.watch import row_of
     from fewshot_bench.results.pooling import conflicts_of
     from fewshot_bench.results.record_folders import Reading
+    from fewshot_bench.runs.standings import standings
 
-    reading = Reading.of([out])
-    conflicts = conflicts_of(reading.records)
+    found = standings(out)
+    records = [one.record for one in found if one.record is not None]
+    reading = Reading(records, [one.reason for one in found if one.state == "damaged"])
+    conflicts = conflicts_of(records)
     disputed = {(run.record.folder, run.result["id"]) for conflict in conflicts for run in conflict.runs}
-    rows = [
-        {
-            "run": printable(record.folder.name),
-            "seed": record.content["train"]["seed"],
-            "results": [_result_text(record, r, disputed=(record.folder, r["id"]) in disputed) for r in record.results],
-        }
-        for record in reading.records
-    ]
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        row = row_of(one)
+        if one.record is not None:
+            row["seed"] = one.record.content["train"]["seed"]
+            results = one.record.results
+            row["results"] = [_result_text(one.record, r, disputed=(one.folder, r["id"]) in disputed) for r in results]
+        rows.append(row)
     if as_json:
         print(json.dumps(rows, indent=1))
     elif not rows:
-        print(f"No finished runs in {out}.")
+        print(f"No runs in {out}.")
     for row in rows if not as_json else []:
-        print(f"{row['run']}  seed {row['seed']}\n  " + "\n  ".join(row["results"]))
+        print("\n  ".join([_run_text(row), *row.get("results", [])]))
     reading.end(conflicts)
     return 0
+
+
+def _run_text(row: dict[str, Any]) -> str:
+    """A run in one line: its name, its seed or how far it is, its age and size."""
+    if row["state"] == "finished":
+        how = f"seed {row['seed']}"
+    elif row["state"] == "damaged":
+        how = "damaged"
+    else:
+        of = f" of {row['updates']:,}" if row["updates"] is not None else ""
+        how = f"{row['state']} at update {row['update']:,}{of}"
+    return f"{row['run']}  {how}  {duration(row['age_s'])} old, {row['bytes'] / 1024:,.0f} KiB"
 
 
 def show(

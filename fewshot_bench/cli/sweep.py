@@ -15,6 +15,7 @@ from fewshot_bench.cli.options import ADVANCED, DataRoot, Device, Json, Out
 from fewshot_bench.cli.paths import PATH, is_folder
 from fewshot_bench.errors import UsageError, unknown
 from fewshot_bench.request import AUTO, Request, checked
+from fewshot_bench.text.durations import duration
 from fewshot_bench.text.printable import LONGEST, printable
 
 if TYPE_CHECKING:
@@ -223,13 +224,6 @@ class Shown:
         left = "" if at.left_s is None or not at.left else f", about {duration(at.left_s)} left"
         failed = f", {len(at.failed)} failed" if at.failed else ""
         return f"{len(at.ended)} of {at.runs} runs ended{failed}, {at.running} running{left}"
-
-
-def duration(seconds: float) -> str:
-    """About how long: `40 s`, `12 min`, `3.2 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _note(text: str) -> None:

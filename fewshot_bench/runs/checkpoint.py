@@ -41,6 +41,24 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DataError(f"{path} is damaged: {error}.") from None
 
 
+def load_about(path: Path) -> dict[str, Any]:
+    """The `about` of what `save_tensors` wrote, without its tensors; raises as `load_tensors` does."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            length = file.read(8)
+            about = json.loads(_header(length + file.read(int.from_bytes(length, "little")))["__metadata__"]["about"])
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from None
+    except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from None
+    if not isinstance(about, dict):
+        raise DataError(f"{path} is damaged: it does not say what it is.")
+    return about
+
+
 def _header(content: bytes) -> Any:
     """The header of a safetensors file: its length in 8 bytes, then JSON."""
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

@@ -32,7 +32,7 @@ from fewshot_bench.runs.retest import (
     with_result,
 )
 from fewshot_bench.runs.session import Session, result_id
-from fewshot_bench.runs.training import STATE, Progressed
+from fewshot_bench.runs.training import LOG, STATE, Progressed
 from fewshot_bench.runs.written_record import record_content, replace_record, with_other_results, written_sizes
 from fewshot_bench.storage import atomic, check_writable, only_one
 from fewshot_bench.threads import one_thread_at_a_time
@@ -128,7 +128,7 @@ def _make(request: Request, session: Session, folder: Path, listener: Listener) 
     tested, scored = session.test(resolved.test, listener, predictions=request.keep is not None)
     result = tested.model_copy(update={"request": _stored(request)})
     save_tensors(folder / "checkpoint.safetensors", session.method.state_dict(), {"run_id": resolved.run_id})
-    with atomic(folder / "log.jsonl") as temporary:
+    with atomic(folder / LOG) as temporary:
         temporary.write_text("".join(line + "\n" for line in log), encoding="utf-8")
     write_splits(folder, resolved)
     content = with_other_results(folder, record_content(session, request, at, result, started), listener)

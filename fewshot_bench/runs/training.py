@@ -8,9 +8,10 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,9 +32,12 @@ from fewshot_bench.runs.plan import Plan
 from fewshot_bench.runs.scores import check_finite
 from fewshot_bench.runs.testing import episode_scores
 from fewshot_bench.specs import TrainSpec
+from fewshot_bench.storage import atomic
 
 STATE = "state.safetensors"
 """The state's file, in the folder of a run until it is finished."""
+LOG = "log.jsonl"
+"""The learning curve's file: a line for each point, written as training goes on."""
 SAVE_EVERY_S = 30.0
 """The most work that an interruption can lose, beside one update and one validation."""
 LOG_EVERY = 250
@@ -120,12 +124,14 @@ class Trainer:
         tensors = prefixed("model", self._weights()) | prefixed("best", self.best)
         tensors |= prefixed("optimiser", self.optimiser.tensors())
         tensors |= {f"random.{i}": state for i, state in enumerate(self.generator.states)}
-        about = {"run_id": self.run_id, "at": asdict(self.at), "log": self.log, "plan": self.plan.as_json()}
+        about: dict[str, Any] = {"run_id": self.run_id, "at": asdict(self.at), "updates": self.spec.updates}
+        about |= {"log": self.log, "plan": self.plan.as_json()}
         save_tensors(self.state_path, tensors, about)
 
     def train(self, watcher: Watcher) -> None:
         """Train to the end; raises `Interrupted` where the watcher asks to stop, `FewshotError` where the loss is not
         finite (the last saved state stays)."""
+        self._write_log()  # without what an interrupted run has written after its last state
         with host_generators(generators_of(self.method)) as seed_host:
             self._train(watcher, seed_host)
         if self.spec.selection == "last":
@@ -214,6 +220,18 @@ class Trainer:
         line = {"update": self.at.update, "loss": loss, "validation": score, "train_s": round(self.at.train_s, 3)}
         self.log.append(json.dumps(line))
         self.at.loss_sum, self.at.losses = 0.0, 0
+        self._write_log()
+
+    def _write_log(self) -> None:
+        """The whole learning curve so far, for whoever looks on; each update stands once in it.
+
+        That of a finished run, which is being made anew, stays until its record is replaced. Where it cannot be written,
+        training goes on: the state holds it, too.
+        """
+        if (self.folder / "record.json").is_file():
+            return
+        with suppress(FewshotError), atomic(self.folder / LOG) as temporary:
+            temporary.write_text("".join(line + "\n" for line in self.log), encoding="utf-8")
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.method.state_dict().items()}

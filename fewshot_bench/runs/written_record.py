@@ -31,7 +31,7 @@ from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.provenance import environment, now, peak_mib
 from fewshot_bench.runs.retest import test_sizes
 from fewshot_bench.runs.session import Session, described, result_id
-from fewshot_bench.runs.training import STATE, Progressed
+from fewshot_bench.runs.training import LOG, STATE, Progressed
 from fewshot_bench.source.source_hash import VERSION
 
 
@@ -39,7 +39,7 @@ def written_sizes(session: Session, keep: str | None) -> dict[str, int]:
     """The files that a run writes, and about how many bytes each has."""
     resolved = session.resolved
     weights = sum(tensor.untyped_storage().nbytes() for tensor in session.method.state_dict().values())
-    state = {STATE: 4 * weights, "log.jsonl": 1} if session.method.trained else {}  # best weights too, and two moments
+    state = {STATE: 4 * weights, LOG: 1} if session.method.trained else {}  # best weights too, and two moments
     written = {"checkpoint.safetensors": weights, **test_sizes(resolved.test, keep)}
     return state | written | {"record.json": 1, f"split-{result_id(resolved)}.csv": 1}
 

@@ -104,7 +104,7 @@ def test_finished_runs_are_listed_with_their_results(out: Path) -> None:
 
 def test_no_runs_are_said_to_be_none(tmp_path: Path) -> None:
     """An empty answer is an answer, in JSON too."""
-    assert "No finished runs" in finished("list", "runs", "--out", tmp_path / "none").out
+    assert "No runs" in finished("list", "runs", "--out", tmp_path / "none").out
     assert json.loads(finished("list", "runs", "--out", tmp_path / "none", "--json").out) == []
 
 

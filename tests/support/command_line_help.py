@@ -11,7 +11,7 @@ from command_line import call
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 START, END = "<!-- help -->\n", "<!-- end of help -->\n"
 COMMANDS = (
-    *("run", "sweep", "test", "table", "compare", "power", "explain", "show", "bench"),
+    *("run", "sweep", "watch", "test", "table", "compare", "power", "explain", "show", "bench"),
     *("check", "verify", "reproduce", "pack", "unpack"),
     *("list methods", "list datasets", "list backbones", "list runs"),
     *("data list", "data get", "data import", "data verify", "data preview"),
