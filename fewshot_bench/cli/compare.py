@@ -1,5 +1,6 @@
 """`fsbench compare`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -97,4 +98,7 @@ def folders_of(runs: list[str], out: Path) -> list[Path]:
 def _roots(runs: list[str], out: Path) -> list[Path]:
     from fewshot_bench.cli.test import find_run
 
-    return list(dict.fromkeys(Path(run) if Path(run).is_dir() else find_run(run, out) for run in runs))
+    roots = list(dict.fromkeys(Path(run) if run and Path(run).is_dir() else find_run(run, out) for run in runs))
+    for root in roots:
+        os.scandir(root).close()  # what may not be read is no empty folder
+    return roots

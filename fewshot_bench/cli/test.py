@@ -123,6 +123,8 @@ def find_run(name: str, out: Path) -> Path:
 
     Raises `UsageError` where there is none or more than one.
     """
+    if not name:
+        raise UsageError("The name of a run is empty. Name its folder, or the start of its id: fsbench list runs")
     if _is_there(Path(name) / "record.json"):  # whatever is wrong with it, its reader says
         return Path(name)
     folders = [path.parent for path in sorted(out.rglob("record.json"))] if is_folder(out) else []
@@ -130,7 +132,8 @@ def find_run(name: str, out: Path) -> Path:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise UsageError(f"{name!r} names {len(matches)} runs: {', '.join(folder.name for folder in matches[:4])}.")
+        more = f" and {len(matches) - 4} more" if matches[4:] else ""
+        raise UsageError(f"{name!r} names {len(matches)} runs: {', '.join(folder.name for folder in matches[:4])}{more}.")
     if unfinished := _unfinished(name, out):
         raise Unfinished(
             f"{unfinished} holds an unfinished run. The fsbench run command that began it goes on where it was saved;\n"

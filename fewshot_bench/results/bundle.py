@@ -8,6 +8,8 @@ it gets there.
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -15,7 +17,7 @@ from typing import IO
 from fewshot_bench.errors import DataError, FewshotError, UsageError, of_system
 from fewshot_bench.inputs.plain_files import open_regular
 from fewshot_bench.results.records import Record, check_whole, load_record
-from fewshot_bench.storage import atomic
+from fewshot_bench.storage import atomic, not_written
 
 NAMES = re.compile(
     r"record\.json|episodes\.parquet|(queries|predictions|checkpoint)\.safetensors|log\.jsonl|split(-[0-9a-f]{12})?\.csv"
@@ -29,7 +31,9 @@ BLOCK = 2**20
 
 def pack(folder: Path, file: Path) -> list[str]:
     """Write the run in `folder` into `file`, and return the names that it holds; raises `DataError` for a damaged record,
-    `FewshotError` where the file cannot be written."""
+    `UsageError` where the file is there, `FewshotError` where it cannot be written."""
+    if file.exists():
+        raise UsageError(f"{file} is there already: name another file, or move it away.")
     record = load_record(folder)
     check_whole(record)
     names = sorted(path.name for path in folder.iterdir() if NAMES.fullmatch(path.name))
@@ -56,8 +60,7 @@ def unpack(file: Path, out: Path) -> Record:
             name = _checked(archive, file)
             if (out / name).exists():
                 raise UsageError(f"{out / name} is there already: unpack elsewhere with --out, or move it away.")
-            out.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(prefix=".unpack-", dir=out) as temporary:
+            with _place(out) as temporary:
                 folder = Path(temporary) / name
                 folder.mkdir()
                 for entry in archive.infolist():
@@ -71,6 +74,18 @@ def unpack(file: Path, out: Path) -> Record:
     except OSError as error:
         raise of_system(error) from None
     return load_record(out / name)
+
+
+@contextmanager
+def _place(out: Path) -> Iterator[str]:
+    """A temporary folder in `out`; raises `FewshotError` where there can be none."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = TemporaryDirectory(prefix=".unpack-", dir=out)
+    except OSError as error:
+        raise not_written(out, error) from None
+    with temporary as folder:
+        yield folder
 
 
 def _checked(archive: zipfile.ZipFile, file: Path) -> str:

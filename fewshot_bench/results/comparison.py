@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fewshot_bench import arguments
+from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.episodes.size import EpisodeSize
 from fewshot_bench.errors import UsageError, system_errors, unknown
 from fewshot_bench.hashing import canonical_json
@@ -58,12 +59,10 @@ class Comparison:
     paired: bool
     over: Over = "episodes"
 
-    @property
-    def estimand(self) -> str:
-        """What the differences speak of."""
-        return (
-            f"{'the methods, over their training seeds' if self.of_methods else 'these checkpoints'}, on {SAID[self.over]}"
-        )
+    def estimand(self, pair: Pair) -> str:
+        """What the difference of a pair speaks of."""
+        who = "the methods, over their training seeds" if pair.of_methods else "these checkpoints"
+        return f"{who}, on {SAID[self.over]}"
 
     @property
     def metric(self) -> str:
@@ -86,9 +85,9 @@ class Comparison:
         return max(int(member.pooled.test["episodes"]) for member in self.members)
 
     @property
-    def of_methods(self) -> bool:
-        """Whether every pair speaks of the methods, over several seeds of each, and not of the checkpoints."""
-        return all(one.pair.of_methods for one in self.family.judged.values())
+    def of_methods(self) -> set[bool]:
+        """Whether pairs speak of the methods, over several seeds of each, or of the checkpoints; both where some do."""
+        return {one.pair.of_methods for one in self.family.judged.values()}
 
     @property
     def title(self) -> str:
@@ -177,7 +176,10 @@ def compare_records(
         raise unknown("--over", over, OVERS)
     if over != "episodes" and not paired:
         raise UsageError(f"--over {over} needs the test episodes that results share: leave out --unpaired.")
-    found = [one for one in _results(list(records), apart=checkpoints) if protocol in (None, one.test["protocol"])]
+    results = _results(list(records), apart=checkpoints)
+    if protocol not in (None, *PROTOCOLS, *(one.test["protocol"] for one in results)):
+        raise unknown("--protocol", str(protocol), PROTOCOLS)
+    found = [one for one in results if protocol in (None, one.test["protocol"])]
     if len(found) < 2:
         only = f" under protocol {protocol!r}" if protocol else ""
         raise UsageError(
@@ -195,7 +197,10 @@ def compare_records(
 
 def _results(records: Sequence[Record], *, apart: bool) -> list[Pooled]:
     if apart:
-        return [pooled for record in records for pooled in pool([record])[0]]
+        by_run: dict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            by_run[record.run_id].append(record)
+        return [pooled for copies in by_run.values() for pooled in pool(copies)[0]]
     return pool(records)[0]
 
 
@@ -295,8 +300,10 @@ def _why_not(one: Pooled, other: Pooled, paired: bool) -> str:
     said += [(f"test.{key}", one.test.get(key), other.test.get(key)) for key in keys]
     differ = [f"{name} {first} and {second}" for name, first, second in said if first != second]
     reason = "; ".join(differ) or "the images of the test split differ"
+    if one.runs[0].run_id == other.runs[0].run_id:
+        return f"A comparison needs two runs, got one: {_named(one)}, whose tests differ: {reason}.\nName another run."
     mend = "Test one of them as the other: fsbench test RUN --help."
-    mend += " Or compare them without pairs: --unpaired." if paired and one.metric == other.metric else ""
+    mend += " Or compare them without pairs: --unpaired." if paired and _table(one) == _table(other) else ""
     return f"{_named(one)} and {_named(other)} have no test episodes in common: {reason}.\n{mend}"
 
 

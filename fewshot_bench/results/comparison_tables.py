@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from fewshot_bench.results.comparison import Comparison
 from fewshot_bench.results.data_interval import SAID, data_interval
+from fewshot_bench.results.error_parts import SMALLEST_P
 from fewshot_bench.results.families import Judged
+from fewshot_bench.results.pooling import Pooled
 from fewshot_bench.results.row_settings import differing
 from fewshot_bench.results.statistics import Interval, is_disjoint, score_interval, trials_of
 from fewshot_bench.results.tables import interval_text
@@ -110,7 +112,7 @@ def _pair_row(comparison: Comparison, key: tuple[int, int]) -> dict[str, Cell]:
         "first": Cell.of(first),
         "second": Cell.of(second),
         "difference": Cell(pair.difference, _difference_text(judged, metric)),
-        "p_holm": Cell(judged.p_holm, p_text(judged.p_holm)),
+        "p_holm": Cell(judged.p_holm, ("< " if pair.p <= SMALLEST_P else "") + f"{judged.p_holm:.2g}"),
         "record": Cell([pair.wins, pair.ties, pair.losses], counts),
         "narrower": Cell(pair.narrower, f"{pair.narrower:.1f} ×" if pair.narrower else "–"),
         "verdict": Cell(judged.verdict, _verdict_text(comparison, key)),
@@ -126,7 +128,7 @@ def _pair_row(comparison: Comparison, key: tuple[int, int]) -> dict[str, Cell]:
         "wins": Cell.of(pair.wins),
         "ties": Cell.of(pair.ties),
         "losses": Cell.of(pair.losses),
-        "estimand": Cell.of(comparison.estimand),
+        "estimand": Cell.of(comparison.estimand(pair)),
         "smallest": Cell.of(judged.smallest),
     }
 
@@ -150,7 +152,7 @@ def _matrix(comparison: Comparison) -> Table:
 
 def p_text(p: float) -> str:
     """A p-value in two digits; never 0."""
-    return "< 1e-300" if p <= 1e-300 else f"{p:.2g}"
+    return f"< {SMALLEST_P:.0e}" if p <= SMALLEST_P else f"{p:.2g}"
 
 
 def _difference_text(judged: Judged, metric: str) -> str:
@@ -177,9 +179,16 @@ def _verdict_text(comparison: Comparison, key: tuple[int, int]) -> str:
 
 
 def _rank_notes(comparison: Comparison) -> list[str]:
-    seeds = "the methods, over their training seeds" if comparison.of_methods else "these checkpoints alone"
-    more = "" if comparison.of_methods else " (the methods need several seeds of each)"
-    said = [f"Speaks of {seeds}, on {SAID[comparison.over]}{more}."]
+    on = SAID[comparison.over]
+    if comparison.of_methods == {True}:
+        said = [f"Speaks of the methods, over their training seeds, on {on}."]
+    elif comparison.of_methods == {False}:
+        said = [f"Speaks of these checkpoints alone, on {on} (the methods need several seeds of each)."]
+    else:
+        said = [
+            f"Pairs of results with several seeds each speak of the methods, over their training seeds, on {on}; "
+            "all others of these checkpoints alone."
+        ]
     if comparison.paired and comparison.longest > comparison.episodes:
         said.append(f"Paired over the first {comparison.episodes} episodes, which all of them have.")
     protocols = {member.pooled.test["protocol"] for member in comparison.members}
@@ -196,7 +205,7 @@ def _pair_notes(comparison: Comparison) -> list[str]:
     for (i, j), one in sorted(judged.items()):
         pair = f"{comparison.members[i].label} and {comparison.members[j].label}"
         if one.verdict == "same scores":
-            said.append(f"{pair} have the same scores: two methods rarely agree so. Are they one run under two names?")
+            said.append(_same_scores(pair, comparison.members[i].pooled, comparison.members[j].pooled))
         if one.contradicts:
             said.append(
                 f"{pair}: the pair's own interval leaves zero out (p = {p_text(one.pair.p)}), "
@@ -209,6 +218,15 @@ def _pair_notes(comparison: Comparison) -> list[str]:
     if _equal_by_holm(list(judged.values())):
         said.append("Equal adjusted p-values of different pairs come from Holm's rule, which keeps their order.")
     return said
+
+
+def _same_scores(pair: str, one: Pooled, other: Pooled) -> str:
+    """A note on two results that agree in every episode."""
+    if {run.run_id for run in one.runs} & {run.run_id for run in other.runs}:
+        return f"{pair} are results of one run."
+    if not (one.train["updates"] and other.train["updates"]):  # as of a nearest neighbour and centroid at one shot
+        return f"{pair} have the same scores."
+    return f"{pair} have the same scores: two trainings rarely agree so. Are they one run under two names?"
 
 
 def _equal_by_holm(judged: Sequence[Judged]) -> bool:

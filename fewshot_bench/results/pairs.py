@@ -53,6 +53,8 @@ class Pair:
     """Of the variance of the difference."""
     unpaired_half: float
     """Half the width of the interval that does without pairs."""
+    residuals: tuple[float, float] = (0.0, 0.0)
+    """What the chance of each seed in each episode adds to the variance of the first and of the second mean."""
 
     @property
     def of_methods(self) -> bool:
@@ -108,7 +110,8 @@ def compare_pair(
     several = [seed_part(table) for table in (first, second)] if min(len(first), len(second)) > 1 else []
     data = data if gaps.any() else None  # the same scores are the same on any data
     by_chance, *of_data = [episode_part(gaps)] if data is None else data(gaps)
-    parts = (*several, _at_least_residual(by_chance, first, second) if several else by_chance, *of_data)
+    least = (residual(first) / first.size, residual(second) / second.size) if several else (0.0, 0.0)
+    parts = (*several, Part(max(by_chance.variance, sum(least)), by_chance.freedom), *of_data)
     spread = sum(part.variance for part in parts)
     equal = math.sqrt(spread) <= EQUAL * max(float(np.abs(mine).max()), float(np.abs(theirs).max()))
     difference, half = float(gaps.mean()), half_width(parts, level)
@@ -129,6 +132,7 @@ def compare_pair(
         losses=losses,
         parts=parts,
         unpaired_half=half_width(_unpaired_parts(first, second, data), level),
+        residuals=least,
     )
 
 
@@ -156,12 +160,6 @@ def _tables(*given: Scores) -> list[Scores]:
         if not np.isfinite(table).all():
             raise FewshotError("A score is not finite, so nothing can be compared with it.")
     return tables
-
-
-def _at_least_residual(part: Part, first: Scores, second: Scores) -> Part:
-    """The part of the episodes: never below that of the residuals of several seeds."""
-    least = sum(residual(table) / table.size for table in (first, second))
-    return Part(max(part.variance, least), part.freedom)
 
 
 def _unpaired_parts(first: Scores, second: Scores, data: DataParts | None = None) -> tuple[Part, ...]:

@@ -245,6 +245,7 @@ def find_records(roots: Folder | Iterable[Folder], leave_out: Callable[[DataErro
             if (kind := kind_at(root)) is not None:
                 raise UsageError(f"{_named(root)} is {kind}, not a folder of records.")
             raise UsageError(f"No such folder of records: {_named(root)}.")
+        os.scandir(root).close()  # what may not be read is no empty folder
         folders.update(path.parent for path in root.rglob("record.json"))
     records = []
     for folder in sorted(folders):

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from fewshot_bench.metrics import METRICS
 from fewshot_bench.results.look_alikes import remarks
-from fewshot_bench.results.pooling import CLOSE, Pooled
+from fewshot_bench.results.pooling import CLOSE, SHARED, Pooled
 from fewshot_bench.results.recipe_share import recipe_share, recipe_text
 
 
@@ -40,12 +41,17 @@ def _copies(results: Sequence[Pooled]) -> list[str]:
         if pooled.repeated
     ]
     close = [
-        f"{pooled.train['method']}: the scores of seeds {_pairs(pooled.close)} correlate at {CLOSE} or more, as those of "
+        f"{pooled.train['method']}: the scores of seeds {_pairs(pooled.close)} {_how_close(pooled)}, as those of "
         "copies do, or of trainings that change little; the interval holds for seeds that were trained apart."
         for pooled in results
         if pooled.close
     ]
     return [*copies, *close]
+
+
+def _how_close(pooled: Pooled) -> str:
+    of_queries = METRICS[pooled.metric].of_queries
+    return f"correlate at {CLOSE} or more" if of_queries else f"are equal in {SHARED:.0%} of the episodes or more"
 
 
 def _cut_short(results: Sequence[Pooled]) -> list[str]:

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from command_line import NAMED, TINY, call, finished, only_run, snapshot
+from command_line import NAMED, TINY, assert_refused, call, finished, only_run, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,15 @@ def test_equal_runs_are_equal_files(run: Path, tmp_path: Path) -> None:
         finished("pack", run, tmp_path / name)
         (run / "log.jsonl").touch()
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_a_file_that_is_there_is_not_replaced(run: Path, tmp_path: Path) -> None:
+    """Nor is a folder that cannot be written said to be unreadable."""
+    (tmp_path / "run.zip").write_text("mine")
+    assert_refused(call("pack", run, tmp_path / "run.zip"), 2, "is there already")
+    assert (tmp_path / "run.zip").read_text() == "mine"
+    finished("pack", run, tmp_path / "good.zip")
+    assert_refused(call("unpack", tmp_path / "good.zip", "--out", tmp_path / "run.zip"), 1, "Cannot write")
 
 
 def test_a_run_that_is_there_is_not_replaced(run: Path, tmp_path: Path) -> None:

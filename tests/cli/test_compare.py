@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import call, finished
+from command_line import assert_refused, call, finished
 from example_records import draw_scores, make_record
 
 pytestmark = pytest.mark.usefixtures("records_of_any_length")
@@ -135,6 +136,72 @@ def test_seeds_are_pooled_or_compared_by_themselves(tmp_path: Path) -> None:
     assert "these checkpoints alone" in each["ranks"]["notes"][0]
 
 
+def test_each_pair_says_of_whom_it_speaks(tmp_path: Path) -> None:
+    """Where one result has one seed, pairs of the others still speak of the methods."""
+    for name, mean, seeds in (("maml", 0.9, 2), ("anil", 0.8, 2), ("reptile", 0.7, 1)):
+        for seed in range(seeds):
+            make_record(tmp_path, name, draw_scores(f"{name} {seed}", mean), train_seed=seed)
+    found = parts(tmp_path)
+    said = {(row["first"], row["second"]): row["estimand"].partition(",")[0] for row in found["pairs"]["rows"]}
+    assert said == {
+        ("maml", "anil"): "the methods",
+        ("maml", "reptile"): "these checkpoints",
+        ("anil", "reptile"): "these checkpoints",
+    }
+    assert "Pairs of results with several seeds each speak of the methods" in found["ranks"]["notes"][0]
+
+
+def test_what_is_no_training_may_agree(tmp_path: Path) -> None:
+    """Nearest neighbours and centroids are one at one shot: nobody asks whether they are one run."""
+    for name in ("nearest-neighbour", "nearest-centroid"):
+        make_record(tmp_path, name, draw_scores("same", 0.9), train_updates=0)
+    notes = " ".join(parts(tmp_path)["pairs"]["notes"])
+    assert "have the same scores" in notes
+    assert "one run under two names" not in notes
+
+
+def test_one_run_is_not_compared_with_itself(tmp_path: Path) -> None:
+    """Neither where it was tested twice, nor where its record lies there twice."""
+    make_record(tmp_path / "a", "maml", draw_scores("a", 0.9))
+    make_record(tmp_path / "b", "maml", draw_scores("a", 0.9))
+    assert "at least two results, got 1" in call("compare", tmp_path, "--checkpoints").complaint
+    make_record(tmp_path / "c", "maml", draw_scores("c", 0.95), test_shots=5)
+    said = call("compare", tmp_path)
+    assert (said.code, "needs two runs, got one" in said.complaint, "--unpaired" in said.complaint) == (2, True, False)
+
+
+def test_no_way_out_is_named_that_is_none(tmp_path: Path) -> None:
+    """Other data sets are not compared without pairs either."""
+    make_record(tmp_path, "maml", draw_scores("a", 0.9))
+    make_record(tmp_path, "anil", draw_scores("b", 0.8), train_dataset="cifar-fs", test_dataset="cifar-fs")
+    assert "--unpaired" not in call("compare", tmp_path).complaint
+    assert call("compare", tmp_path, "--unpaired").code == 2
+
+
+def test_an_adjusted_p_below_the_smallest_is_said_to_be_below(tmp_path: Path) -> None:
+    """Not as a number that was computed."""
+    for name, mean in (("maml", 0.95), ("anil", 0.5), ("reptile", 0.1)):
+        make_record(tmp_path, name, draw_scores(name, mean, episodes=2000))
+    assert "< 3e-300" in finished("compare", tmp_path).out
+
+
+@pytest.mark.parametrize("command", ["compare", "verify", "explain"])
+def test_an_empty_name_is_no_run(command: str, chain: Path) -> None:
+    """It would be the start of every id."""
+    assert_refused(call(command, "", "--out", chain), 2, "is empty")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("command", ["compare", "verify", "table"])
+def test_a_folder_that_may_not_be_read_is_not_an_empty_one(command: str, chain: Path) -> None:
+    """The reason is the system's."""
+    chain.chmod(0)
+    try:
+        assert_refused(call(command, chain), 3, "Permission denied")
+    finally:
+        chain.chmod(0o755)
+
+
 def test_one_result_is_no_comparison(tmp_path: Path) -> None:
     """Two seeds neither, but they can be compared as checkpoints."""
     for seed in range(2):
@@ -146,7 +213,12 @@ def test_one_result_is_no_comparison(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(("--level", "1"), "--level 0.95"), (("--format", "xml"), "Unknown format"), (("--protocol", "finn"), "'finn'")],
+    [
+        (("--level", "1"), "--level 0.95"),
+        (("--format", "xml"), "Unknown format"),
+        (("--protocol", "finn"), "'finn'"),
+        (("--protocol", "fin"), "Did you mean 'finn'"),
+    ],
 )
 def test_bad_options_are_refused(chain: Path, options: tuple[str, ...], words: str) -> None:
     """With what mends them."""
@@ -169,4 +241,5 @@ def test_power_says_how_many_episodes_and_seeds(chain: Path) -> None:
     assert rows[0]["episodes"] > rows[1]["episodes"] > 12  # the first pair varies more
     text = finished("power", chain, "--margin", "5").out
     assert max(map(len, text.splitlines())) <= 80
-    assert call("power", chain, "--margin", "0").code == 2
+    for margin, words in (("0", "got 0"), ("-1", "got -1:"), ("200", "--margin 200 is no difference")):
+        assert_refused(call("power", chain, "--margin", margin), 2, words)

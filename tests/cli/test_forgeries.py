@@ -257,13 +257,19 @@ def test_other_pixels_under_the_same_names_leave_the_scores_unvouched(copy: Path
     assert (found["pixels"], found["scores"], found["verdict"]) == ("unvouched", "unvouched", "consistent")
 
 
-def test_the_length_of_the_recipe_is_that_of_the_installed_method(tmp_path: Path) -> None:
-    """A training that was cut short cannot state a shorter recipe; where it states none, nobody vouches for it."""
+def test_what_a_training_states_is_that_of_its_recipe_and_its_curve(tmp_path: Path) -> None:
+    """A training that was cut short cannot state a shorter recipe; where it states none, nobody vouches for it. Its best
+    validation score is that of the learning curve."""
     few = ("--set", "updates=2", "--set", "validation.every=2", "--set", "validation.episodes=2")
     run = ("run", "--method", "prototypical-networks", "--protocol", "custom", "--episodes", "4", "--queries", "2")
     finished(*run, *few, "--out", tmp_path)
     folder = only_run(tmp_path)
     assert standings(folder)["recipe"] == "recomputed"
+    assert standings(folder)["validation"] == "consistent"
+    score = load_record(folder).content["training"]["validation_score"]
+    changed(folder, lambda content: content["training"].update(validation_score=0.99))
+    assert standings(folder)["validation"] == "differs"
+    changed(folder, lambda content: content["training"].update(validation_score=score))
     changed(folder, lambda content: content["training"].update(recipe_updates=3))
     assert standings(folder)["recipe"] == "differs"
     changed(folder, lambda content: content["provenance"].update(git={"commit": "a" * 40, "dirty": False}))
@@ -272,3 +278,12 @@ def test_the_length_of_the_recipe_is_that_of_the_installed_method(tmp_path: Path
     assert standings(folder)["recipe"] == "unvouched"
     changed(folder, lambda content: content["results"][0]["request"].pop("settings"))  # as if nobody had asked for fewer
     assert standings(folder)["recipe"] == "unvouched"
+
+
+def test_a_method_without_weights_has_no_hash_of_any(tmp_path: Path) -> None:
+    """It says nothing of the scores, but it is no word of ours."""
+    finished("run", "--method", "nearest-centroid", "--protocol", "custom", "--episodes", "4", "--out", tmp_path)
+    folder = only_run(tmp_path)
+    assert standings(folder)["weights"] == "recomputed"
+    changed(folder, lambda content: content.update(weights_sha256="a" * 64))
+    assert standings(folder)["weights"] == "differs"

@@ -63,6 +63,19 @@ def test_scores_that_are_closely_alike_are_named(tmp_path: Path) -> None:
         assert any("seeds 0 and 1 correlate at 0.95 or more" in note for note in table.notes) is close
 
 
+def test_errors_of_functions_correlate_by_nature(tmp_path: Path) -> None:
+    """The amplitude decides them. Two honest seeds are named by nobody; a copy with a fifth of its scores changed is."""
+    amplitude, random = np.random.default_rng(0).uniform(0.1, 5, 200) ** 2, np.random.default_rng(1)
+    seeds = [amplitude * random.uniform(0.95, 1.05, 200) for _ in range(2)]
+    assert np.corrcoef(*seeds)[0, 1] > 0.98
+    copy = np.where(np.arange(200) % 5 == 0, seeds[0] * 1.01, seeds[0])
+    for name, other, close in (("maml", seeds[1], False), ("anil", copy, True)):
+        about = {"metric": "mse", "direction": "min", "test_dataset": "sinusoid", "train_backbone": "mlp-40"}
+        records = [make_record(tmp_path / name, name, s, train_seed=i, **about) for i, s in enumerate((seeds[0], other))]
+        (table,) = results_tables(records)
+        assert any("seeds 0 and 1 are equal in 1% of the episodes or more" in note for note in table.notes) is close
+
+
 def test_what_is_not_trained_may_be_alike(tmp_path: Path) -> None:
     """Its seeds change nothing."""
     records = [make_record(tmp_path, "nearest-centroid", HONEST, train_seed=seed, train_updates=0) for seed in range(2)]

@@ -8,7 +8,7 @@ from scipy import stats
 
 from fewshot_bench.errors import UsageError
 from fewshot_bench.results.pairs import compare_pair
-from fewshot_bench.results.power import needed
+from fewshot_bench.results.power import _Spread, needed
 
 RANDOM = np.random.default_rng(0)
 FIRST, SECOND = RANDOM.normal(0.6, 0.1, 400), RANDOM.normal(0.6, 0.1, 400)
@@ -44,6 +44,32 @@ def test_seeds_are_needed_where_seeds_differ() -> None:
     assert 2 < wide < narrow
     assert hidden is None
     assert needed(compare_pair(FIRST, SECOND), 0.05).seeds is None
+
+
+def drawn_pair(random: np.random.Generator, seeds: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two results of so many seeds that differ by the margin, on 100 episodes."""
+    hard, own = random.normal(0.6, 0.1, 100), random.normal(0, 0.05, (2, 100))
+    tables = hard + own[:, None] + random.normal(0, 0.01, (2, seeds, 1)) + random.normal(0, 0.04, (2, seeds, 100))
+    return tables[0] + margin, tables[1]
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 12])
+def test_as_many_seeds_find_the_margin_as_often_as_was_said(seeds: int) -> None:
+    """Tables are drawn whole and compared; power is said of the variances that they are drawn with."""
+    random = np.random.default_rng(3)
+    found = [compare_pair(*drawn_pair(random, seeds, 0.02)) for _ in range(1500)]
+    spread = _Spread((0.01**2,) * 2, (0.04**2 / 100,) * 2, 2 * 0.05**2 / 100, 99)
+    apart = [pair.low is not None and pair.high is not None and (pair.low > 0 or pair.high < 0) for pair in found]
+    assert np.mean(apart) == pytest.approx(spread.power(0.02, (seeds, seeds), 0.95), abs=0.04)
+
+
+def test_more_seeds_average_their_chance_in_each_episode() -> None:
+    """What is left with very many seeds is the episodes' part alone."""
+    pair = compare_pair(*drawn_pair(np.random.default_rng(5), 3, 0.02))
+    spread = _Spread.of(pair)
+    alone = math.sqrt(spread.episodes)
+    bound = float(stats.t.ppf(0.975, 99)) - 0.02 / alone
+    assert spread.power(0.02, (5000, 5000), 0.95) == pytest.approx(float(stats.norm.sf(bound)), abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What follows from a record itself: means from its scores, conditions from the protocol, one statement from another."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,28 @@ def check_training(found: Verification) -> None:
     if "plan" in content and content["plan"]["device"].partition(":")[0] != content["train"]["device"]:
         device = content["plan"]["device"]
         found.add("plan", "differs", f"it is of {device}, the training's specification of {content['train']['device']}")
+
+
+def check_curve(found: Verification) -> None:
+    """Whether the best validation score that the record states is that of its learning curve."""
+    training = found.record.content.get("training") or {}
+    best, stated = training.get("best_update"), training.get("validation_score")
+    if stated is None:
+        return
+    try:
+        lines = (found.record.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        curve = {point["update"]: point["validation"] for point in map(json.loads, lines)}
+    except FileNotFoundError:
+        found.add("validation", "unvouched", "there is no learning curve beside the record")
+        return
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        found.add("validation", "differs", f"log.jsonl is damaged: {type(error).__name__}")
+        return
+    if curve.get(best) == stated:
+        found.add("validation", "consistent", f"the score at update {best:,} is that of the learning curve")
+    else:
+        said = f"the record says {stated} at update {best}, the learning curve {curve.get(best, 'nothing')}"
+        found.add("validation", "differs", said)
 
 
 def check_result(found: Verification, result: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from fewshot_bench.request import TestRequest
 from fewshot_bench.results.answer_files import PREDICTIONS
 from fewshot_bench.results.records import load_record
 from fewshot_bench.results.rerun_command import request_of
+from fewshot_bench.runs.checkpoint import weights_sha256
 from fewshot_bench.runs.inputs import Data, open_data
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.plan import Plan
@@ -24,7 +25,7 @@ from fewshot_bench.runs.requests.resolve import Resolved, resolve
 from fewshot_bench.runs.retest import read_weights, resolve_result, resolve_trained
 from fewshot_bench.runs.scores import NotFinite
 from fewshot_bench.runs.session import Session, described
-from fewshot_bench.runs.verification.alone import check_result, check_training
+from fewshot_bench.runs.verification.alone import check_curve, check_result, check_training
 from fewshot_bench.runs.verification.findings import Verification
 from fewshot_bench.runs.verification.scores import compare_answers, compare_scores
 from fewshot_bench.threads import one_thread_at_a_time
@@ -40,6 +41,7 @@ def verify_run(folder: Path, request: TestRequest, listener: Listener) -> Verifi
     found = Verification(load_record(folder))
     found.add("ids", "consistent", "run and results have the ids of their specifications, code and data")
     check_training(found)
+    check_curve(found)
     for result in found.record.results:
         check_result(found, result)
     if (reason := _recompute(found, request, listener)) is not None:
@@ -49,7 +51,7 @@ def verify_run(folder: Path, request: TestRequest, listener: Listener) -> Verifi
                 found.add(name, "unvouched", reason)
     found.add("training", "unvouched", "that the weights come from this training only training again can show")
     found.add("cost", "unvouched", "times and memory are the record's word")
-    found.add("provenance", "unvouched", "dates, versions, processor, commit and command are the record's word")
+    found.add("provenance", "unvouched", "dates, versions, titles, processor, plan, commit and command are its word")
     if (found.record.folder / "log.jsonl").is_file():
         found.add("log", "unvouched", "the learning curve is the record's word")
     if "former" in found.record.content:
@@ -157,6 +159,10 @@ def _check_data(
 def _loaded(found: Verification, session: Session) -> bool:
     """Whether the method has the run's weights now, or needs none."""
     if not (session.method.trained or session.resolved.train.backbone):
+        stated = found.record.content.get("weights_sha256", own := weights_sha256(session.method.state_dict()))
+        if stated != own:
+            found.add("weights", "differs", "the record states a hash of weights, and the method has none")
+            return False
         found.add("weights", "recomputed", "the method has none to train")
         return True
     if not (found.record.folder / "checkpoint.safetensors").is_file():
