@@ -81,7 +81,7 @@ class _Spread:
         """
         from scipy.special import stdtrit
 
-        random = np.random.default_rng(0)
+        random = np.random.Generator(np.random.Philox(0))
         within = self.episodes + sum(one / k for one, k in zip(self.chance, seeds, strict=True))
         difference = margin + math.sqrt(within + sum(one / k for one, k in zip(self.seed, seeds, strict=True))) * (
             random.standard_normal(SIMULATED)
