@@ -89,7 +89,10 @@ def records_of(runs: list[str], out: Path) -> "Reading":
 
 def folders_of(runs: list[str], out: Path) -> list[Path]:
     """The folders of runs, named as for `fsbench test`, and of those in folders; each once."""
-    found = {path.parent for root in _roots(runs, out) for path in root.rglob("record.json")}
+    roots = _roots(runs, out)
+    for root in roots:
+        os.scandir(root).close()  # what may not be read is no empty folder
+    found = {path.parent for root in roots for path in root.rglob("record.json")}
     if not found:
         raise UsageError(f"No records in {', '.join(printable(run) for run in runs)}. See: fsbench list runs")
     return sorted(found)
@@ -98,7 +101,4 @@ def folders_of(runs: list[str], out: Path) -> list[Path]:
 def _roots(runs: list[str], out: Path) -> list[Path]:
     from fewshot_bench.cli.test import find_run
 
-    roots = list(dict.fromkeys(Path(run) if run and Path(run).is_dir() else find_run(run, out) for run in runs))
-    for root in roots:
-        os.scandir(root).close()  # what may not be read is no empty folder
-    return roots
+    return list(dict.fromkeys(Path(run) if run and Path(run).is_dir() else find_run(run, out) for run in runs))

@@ -250,10 +250,7 @@ def find_records(roots: Folder | Iterable[Folder], leave_out: Callable[[DataErro
     records = []
     for folder in sorted(folders):
         try:
-            record = load_record(folder)
-            for result in record.results:
-                for metric in measured(result):
-                    record.scores(result["id"], metric)
+            check_scores(record := load_record(folder))
         except DataError as error:
             leave_out(error)
         else:
@@ -265,11 +262,17 @@ def _named(path: Path) -> str:
     return printable(str(path), 1000)
 
 
-def check_whole(record: Record) -> None:
-    """Raises `DataError` where the scores or the answers of a record are damaged."""
+def check_scores(record: Record) -> None:
+    """Raises `DataError` where scores of a record are missing or damaged."""
     for result in record.results:
         for metric in measured(result):
             record.scores(result, metric)
+
+
+def check_whole(record: Record) -> None:
+    """Raises `DataError` where the scores or the answers of a record are damaged."""
+    check_scores(record)
+    for result in record.results:
         record.answers(result)
         record.predictions(result)
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +27,35 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote; raises `DataError` where the file is missing, unreadable or damaged."""
-    try:
-        check_regular(path)
+    with _damage_told(path):
         content = path.read_bytes()
         tensors = load(content)  # checks that the header is whole, and that all it tells of is there
         return tensors, json.loads(_header(content)["__metadata__"]["about"])
+
+
+def load_about(path: Path) -> dict[str, Any]:
+    """The `about` of what `save_tensors` wrote, without its tensors; raises as `load_tensors` does."""
+    with _damage_told(path):
+        with path.open("rb") as file:
+            length = file.read(8)
+            header = _header(length + file.read(int.from_bytes(length, "little")))
+        return dict(json.loads(header["__metadata__"]["about"]))
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Raise what reading a file of tensors raises as a `DataError` that names it."""
+    try:
+        check_regular(path)
+        yield
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from None
     except MemoryError:
         raise DataError(f"{path} is larger than the memory: it has {path.stat().st_size:,} bytes.") from None
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is damaged: {error}.") from None
-
-
-def load_about(path: Path) -> dict[str, Any]:
-    """The `about` of what `save_tensors` wrote, without its tensors; raises as `load_tensors` does."""
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            length = file.read(8)
-            about = json.loads(_header(length + file.read(int.from_bytes(length, "little")))["__metadata__"]["about"])
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from None
-    except (KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
-        raise DataError(f"{path} is damaged: {error}.") from None
-    if not isinstance(about, dict):
-        raise DataError(f"{path} is damaged: it does not say what it is.")
-    return about
 
 
 def _header(content: bytes) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fewshot_bench.errors import DataError
-from fewshot_bench.results.records import Record, load_record
+from fewshot_bench.results.records import Record, check_scores, load_record
 from fewshot_bench.runs.checkpoint import load_about
 from fewshot_bench.runs.training import LOG, STATE
 from fewshot_bench.storage import is_being_made
@@ -65,6 +65,8 @@ def standing(folder: Path) -> Standing:
     unfinished = (folder / STATE).is_file() or not (folder / "record.json").is_file()
     try:
         record = None if unfinished else load_record(folder)
+        if record is not None:
+            check_scores(record)
         about = load_about(folder / STATE) if (folder / STATE).is_file() else {}
     except DataError as error:
         reason = str(error).partition("\n")[0]

@@ -1,6 +1,5 @@
 """How often a run has died, and why it has failed: kept in its folder, so that a sweep which is started again knows."""
 
-import signal
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,14 +46,6 @@ class Attempts:
 def log_of(run: Path, result: str) -> Path:
     """Where what a run says is kept."""
     return run / FOLDER / f"{result}.log"
-
-
-def signal_name(number: int) -> str:
-    """SIGKILL of 9."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _path(run: Path, result: str) -> Path:

@@ -15,18 +15,18 @@ from fewshot_bench.episodes.protocols import PROTOCOLS
 from fewshot_bench.errors import DataError, FewshotError, UsageError
 from fewshot_bench.plugins import registry
 from fewshot_bench.request import TestRequest
+from fewshot_bench.results.bundle import NAMES
 from fewshot_bench.results.records import Record, load_record, measured
 from fewshot_bench.runs.listener import Listener
 from fewshot_bench.runs.verification.findings import Verification
 from fewshot_bench.runs.verification.verify import verify_run
 
 NEEDED = ("record.json", "episodes.parquet", "log.jsonl")
-ALLOWED = (*NEEDED, "checkpoint.safetensors", "queries.safetensors", "predictions.safetensors", "split.csv")
 LARGEST = 4 * 2**20
 """Bytes of a record's folder."""
 
 RULES = {
-    "files": f"The folder holds {', '.join(NEEDED)}, and may hold {', '.join(ALLOWED[3:])}; nothing else, no link.",
+    "files": f"The folder holds {', '.join(NEEDED)}, and of other files only such as `fsbench pack` takes; no link.",
     "size": f"The folder has at most {LARGEST // 2**20} MiB; the weights may be left out.",
     "record": "The record reads, in the schema of this version.",
     "folder": "The folder has the name that the run gave it: METHOD-DATASET-RUN_ID.",
@@ -87,7 +87,7 @@ def submitted(paths: Iterable[Path]) -> list[Path]:
 
 def _is_record(folder: Path) -> bool:
     """Whether a folder has a file of a record, be it whole or not."""
-    return any((folder / name).is_file() for name in ALLOWED)
+    return any(NAMES.fullmatch(path.name) for path in folder.iterdir())
 
 
 def broken_rules(folder: Path, published: Path | None, request: TestRequest, listener: Listener) -> list[Broken]:
@@ -122,7 +122,7 @@ def _files(folder: Path) -> Iterator[str]:
     for name, path in there.items():
         if path.is_symlink() or not path.is_file():
             yield f"{name} is no plain file"
-        elif name not in ALLOWED:
+        elif not NAMES.fullmatch(name):
             yield f"{name} is none of a record's files"
     yield from (f"{name} is missing" for name in NEEDED if name not in there)
 

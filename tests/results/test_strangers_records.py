@@ -424,7 +424,10 @@ def test_a_stored_mean_that_is_not_that_of_the_scores_is_damage(tmp_path: Path) 
     content["results"][0] |= {"mean": 0.999, "low": 0.99, "high": 1.0}
     plant(tmp_path / "bad", content, (source / "episodes.parquet").read_bytes())
     said = call("list", "runs", "--out", tmp_path)
-    assert (said.code, said.out) == (3, "")
+    assert said.code == 3
+    assert said.out.startswith("bad  damaged  ")
+    assert said.out.count("\n") == 1
+    assert "%" not in said.out
     assert "where the record says 0.999" in said.complaint
 
 

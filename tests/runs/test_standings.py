@@ -83,7 +83,7 @@ def change_state(folder: Path, **at: Any) -> None:
     save_tensors(folder / training.STATE, tensors, about | {"at": about["at"] | at})
 
 
-@pytest.mark.parametrize("name", ["record.json", training.STATE])
+@pytest.mark.parametrize("name", ["record.json", "episodes.parquet", training.STATE])
 def test_what_is_damaged_hides_nothing_else(name: str, whole: Path, tmp_path: Path) -> None:
     """It is listed with the reason, and the others as they are."""
     shutil.copytree(whole, tmp_path / "good")
@@ -98,11 +98,12 @@ def test_what_is_damaged_hides_nothing_else(name: str, whole: Path, tmp_path: Pa
     assert [row["state"] for row in json.loads(call("watch", tmp_path, "--json").out)] == ["damaged", "finished"]
 
 
-def test_a_run_that_is_not_finished_is_listed_and_watched(killed: Path) -> None:
+def test_a_run_that_is_not_finished_is_listed_and_watched(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With how far it is, in 80 columns."""
+    monkeypatch.chdir(killed.parent)  # a path is never cut, however long
     listed = finished("list", "runs", "--out", killed.parent)
     assert "interrupted at update 6 of 6" in listed.out
-    watched = finished("watch", killed.parent)
+    watched = finished("watch", ".")
     assert "1 interrupted" in watched.out
     assert "6/6" in watched.out
     assert max(map(len, watched.out.splitlines())) <= 80
